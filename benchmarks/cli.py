@@ -1,0 +1,34 @@
+"""The door: ``bench ...``. Imports no toolkit; each command imports what it needs when it runs."""
+
+from __future__ import annotations
+
+import sys
+
+import typer
+
+from diarbench.benchmarks.cli_data import app as data_app
+from diarbench.benchmarks.cli_score import compare, score
+from diarbench.reports.records import UserError
+
+app = typer.Typer(
+    name="bench",
+    help="Fine-tune pyannote.audio and NVIDIA NeMo on the same recordings, and say which did better.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+app.add_typer(data_app, name="data")
+app.command()(score)
+app.command()(compare)
+
+
+def main() -> None:
+    """Run the command line; a UserError or Ctrl-C is one line on stderr and a non-zero exit."""
+    try:
+        app()
+    except UserError as error:
+        sys.stderr.write(f"bench: {error}\n")
+        sys.exit(1)
+    except KeyboardInterrupt:
+        sys.stderr.write("bench: interrupted; run the same command again to go on\n")
+        sys.exit(130)
