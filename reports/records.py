@@ -13,9 +13,9 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, ValidationError, computed_field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, computed_field, model_validator
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION: Literal[1] = 1
 
 Subset = Literal["train", "dev", "test"]
 SUBSETS: tuple[Subset, ...] = ("train", "dev", "test")
@@ -63,6 +63,165 @@ class ErrorSeconds(Record):
             false_alarm=self.false_alarm + other.false_alarm,
             confusion=self.confusion + other.confusion,
         )
+
+
+class Epoch(Record):
+    """An epoch's line of ``epochs.csv``, the fine-tuning guide's columns; epoch 0 is before the first step.
+
+    Losses are means over windows. The rates are fractions over the dev windows at the threshold that makes
+    ``der`` least, as pyannote.audio's OptimalDiarizationErrorRate defines it.
+    """
+
+    epoch: int
+    loss_val_segmentation: float
+    loss_val_vad: float
+    loss_val: float
+    der: float
+    confusion: float
+    false_alarm: float
+    miss: float
+    threshold: float
+    loss_train_segmentation: float | None = None
+    loss_train_vad: float | None = None
+    loss_train: float | None = None
+
+
+EPOCH_COLUMNS = {
+    "epoch": "Epoch",
+    "loss_val_segmentation": "loss/val/segmentation",
+    "loss_val_vad": "loss/val/vad",
+    "loss_val": "loss/val",
+    "der": "DiarizationErrorRate",
+    "confusion": "Confusion",
+    "false_alarm": "FalseAlarm",
+    "miss": "Miss",
+    "threshold": "Threshold",
+    "loss_train_segmentation": "loss/train/segmentation",
+    "loss_train_vad": "loss/train/vad",
+    "loss_train": "loss/train",
+}
+"""The fields of Epoch and the guide's names for them, in the guide's order."""
+
+
+class Weights(Record):
+    """Where a network's first weights came from."""
+
+    origin: str
+    """``scratch``, or what was loaded: a package and its version, a path, ``hub:ID``."""
+    pretrained: bool
+    sha256: str | None = None
+    licence: str | None = None
+    trained_on: tuple[str, ...] = ()
+    """Corpora that the weights have seen, as far as their authors say."""
+    fixed_parts: tuple[str, ...] = ()
+    """Pretrained parts of the pipeline that are not fine-tuned, such as a speaker embedding."""
+
+
+class Phase(Record):
+    """What one phase of a run cost."""
+
+    name: str
+    seconds: float
+    peak_memory_mb: float
+    """Largest resident set of the run's process while the phase lasted (10^6 bytes)."""
+    peak_device_memory_mb: float | None = None
+    audio_s: float | None = None
+    """Audio gone through, so that ``seconds / audio_s`` is a real-time factor."""
+
+
+class Environment(Record):
+    """What a run ran on."""
+
+    python: str
+    platform: str
+    processor: str
+    cores: int
+    memory_gb: float
+    device: str
+    git: str | None = None
+    versions: dict[str, str]
+    """Of the packages that decide the figures."""
+
+
+class Run(Record):
+    """One fine-tuning: a backend on a dataset by a recipe with a seed; ``run.json`` once it is done."""
+
+    name: str
+    """Its folder in the comparison."""
+    job: str
+    """Hash of what was asked."""
+    backend: str
+    dataset: str
+    corpus: str
+    fingerprint: str
+    recipe: str
+    seed: int
+    init: str
+    """What was asked of ``--init``; what it came to is in ``weights``."""
+    state: str
+    failure: str | None = None
+    """Why it failed, in one line."""
+    weights: Weights | None = None
+    parameters: int | None = None
+    trained_audio_s: float | None = None
+    """Audio that the training steps went through, all epochs."""
+    notes: tuple[str, ...] = ()
+    """What was dropped, clipped or cut, with counts."""
+    phases: tuple[Phase, ...] = ()
+    epochs: tuple[Epoch, ...] = ()
+    best_epoch: int | None = None
+    tuning: dict[str, Any] | None = None
+    environment: Environment | None = None
+
+
+class FileScore(ErrorSeconds):
+    """One recording's part of a row."""
+
+    uri: str
+
+
+class Row(ErrorSeconds):
+    """A system's pooled score on a subset under a condition, in seconds, with its recordings' parts."""
+
+    run: str | None
+    """The name of the run; None for a reference system."""
+    dataset: str
+    backend: str
+    recipe: str | None
+    seed: int | None
+    stage: str
+    """``pretrained``, ``finetuned``, ``tuned``, or a reference system's name: ``silence``, ``one-speaker``."""
+    init: str | None
+    subset: Subset
+    condition: str
+    files: tuple[FileScore, ...]
+
+
+class Condition(Record):
+    """The scoring protocol behind a row's condition."""
+
+    name: str
+    collar_s: float
+    """Half-width around each reference boundary, as in md-eval."""
+    score_overlap: bool
+    text: str
+    """The convention in words, printed beside the figures."""
+
+
+class Comparison(Record):
+    """``results.json``: all that tables and reports are drawn from."""
+
+    schema_version: Literal[1] = SCHEMA_VERSION
+    diarbench: str
+    command: str
+    """The command that repeats it."""
+    conditions: tuple[Condition, ...]
+    scorer: str
+    """The engine and the independent scorer that it agreed with, and to how much."""
+    runs: tuple[Run, ...]
+    rows: tuple[Row, ...]
+    rests_on: dict[str, str] = Field(default_factory=dict)
+    """Files beside ``results.json`` that the rows rest on, by relative path: their SHA-256."""
 
 
 def sha256_of(path: Path) -> str:
