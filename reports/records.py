@@ -152,6 +152,8 @@ class Run(Record):
     """Hash of what was asked."""
     backend: str
     dataset: str
+    dataset_root: str
+    """Where the dataset lay; its audio is played from there."""
     corpus: str
     fingerprint: str
     recipe: str
