@@ -34,9 +34,11 @@ class SubsetInfo(Record):
     scored_s: float
     """Inside the UEM."""
     speech_s: float
-    """Speaker time: overlapped speech counts once a speaker."""
+    """Speaker time inside the UEM: overlapped speech counts once a speaker."""
+    voiced_s: float
+    """Time inside the UEM in which anybody speaks."""
     overlap_s: float
-    """Time in which two or more speak."""
+    """Time inside the UEM in which two or more speak; its share is that of ``voiced_s``."""
     speakers: int
     turns: int
 
