@@ -1,0 +1,70 @@
+"""A comparison on the terminal: fits 80 columns, and puts scores and costs side by side where there are 140."""
+
+from __future__ import annotations
+
+from rich import box
+from rich.console import Console
+from rich.table import Table as RichTable
+from rich.text import Text
+
+from diarbench.reports.records import Comparison
+from diarbench.reports.summary import (
+    Section,
+    Table,
+    constants,
+    cost_table,
+    identity_table,
+    over_seeds,
+    score_table,
+    summarize,
+    verdict,
+    visible,
+)
+
+WIDE = 140
+"""Columns of terminal from which one table holds both scores and costs."""
+
+
+def print_comparison(comparison: Comparison, console: Console) -> None:
+    """The tables of every dataset's test set, condition by condition, then what the marks mean and what failed."""
+    summary = summarize(comparison)
+    for dataset in summary.datasets:
+        sections = summary.of(dataset)
+        for number, section in enumerate(sections):
+            table = score_table(section)
+            first = number == 0
+            if first and console.width >= WIDE:
+                table += cost_table(section)
+            _print_table(console, _title(section), table)
+            if first and console.width < WIDE:
+                _print_table(
+                    console, f"{visible(dataset)}: what it took", identity_table(section) + cost_table(section)
+                )
+            seeds = over_seeds(section)
+            if seeds:
+                _print_table(console, "Over the seeds", seeds)
+        for letter, reason in summary.footnotes_of(dataset).items():
+            console.print(Text.assemble((f"{letter}  ", "bold"), reason))
+        console.print(Text(verdict(summary, dataset)), "")
+    for failure in summary.failures:
+        console.print(Text(failure, style="red"))
+    for note in summary.notes:
+        console.print(Text(note, style="dim"))
+
+
+def _title(section: Section) -> str:
+    told = f"{visible(section.dataset)}, {section.subset}, {visible(section.condition.name)}"
+    same = constants(section)
+    return f"{told}: {visible(section.condition.text)}{f' ({same})' if same else ''}"
+
+
+def _print_table(console: Console, title: str, table: Table) -> None:
+    drawn = RichTable(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
+    for column in table.columns:
+        drawn.add_column(
+            column.name, justify="right" if column.numeric else "left", no_wrap=column.numeric, overflow="fold"
+        )
+    for row in table.rows:
+        drawn.add_row(*(Text(cell.text) for cell in row))
+    console.print(Text(title, style="bold"))
+    console.print(drawn, "")

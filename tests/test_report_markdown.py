@@ -1,0 +1,83 @@
+"""report.md: what it says, and that names stay text."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from report_records import make_comparison, make_rows, make_run, two_backends
+
+from diarbench.reports.markdown import code, escape, render
+
+
+def tables(text: str) -> list[list[str]]:
+    """Blocks of lines that start with a pipe."""
+    return [block.splitlines() for block in re.findall(r"(?m)(?:^\|.*\n)+", text)]
+
+
+def cells(line: str) -> int:
+    return len(re.findall(r"(?<!\\)\|", line)) - 1
+
+
+def test_every_table_has_as_many_cells_in_each_line():
+    for table in tables(render(two_backends())):
+        assert len({cells(line) for line in table}) == 1
+
+
+def test_it_says_what_was_run_on_what_and_how_to_repeat_it():
+    text = render(two_backends())
+    for needed in (
+        "| pyannote | finetuned | 40.0 | 12.0 | 6.0 | 22.0 |",
+        "bench run --backend pyannote --backend nemo",
+        "ffffffffffff",
+        "cpu, x86, 2 cores, 8 GB",
+        "torch 2.14.1",
+        "collar 0 s, overlap scored",
+        "(a) started from pretrained weights",
+        "| Epoch | loss/val/segmentation | loss/val/vad | loss/val | DiarizationErrorRate | Confusion |",
+        "| 1 | 0.500 | 0.250 | 0.750 | 0.400 | 0.100 | 0.100 | 0.200 | 0.500 | 0.500 | 0.250 | 0.750 |",
+    ):
+        assert needed in text
+
+
+HOSTILE = [
+    "a|b",
+    "a\nb\n# heading",
+    "<img src=x onerror=alert(1)>",
+    "`code`",
+    "[link](http://example.org)",
+    "*bold* _under_ ~~gone~~",
+    "\u202eright to left",
+    "../../etc/passwd",
+    "&lt;b&gt;",
+    "$x$",
+    "x" * 200,
+]
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_hostile_names_stay_text(name):
+    run = make_run(name, name=name, recipe=name, dataset=name, state="failed", failure=name, notes=(name,))
+    text = render(make_comparison((run,), make_rows(run, "finetuned", (name, 10, 1, 1, 1)), command=f"bench {name}"))
+    for table in tables(text):
+        assert len({cells(line) for line in table}) == 1
+    without_code = re.sub(r"(?ms)^```.*?^```", "", text)
+    assert not re.search(r"(?<!\\)[<`\[*_]", without_code)
+    assert not re.search(r"(?m)^# heading", without_code)
+    assert "\u202e" not in text
+    assert "http://" not in without_code
+
+
+def test_escaping_reads_the_same_once_rendered():
+    assert escape("a|b<c>") == r"a\|b\<c\>"
+    assert escape("ami-mini 0.5") == "ami-mini 0.5"
+
+
+def test_a_command_with_a_fence_stays_in_its_block():
+    assert code("a\n```\nb").splitlines() == ["````sh", "a", "```", "b", "````"]
+
+
+def test_a_run_with_no_epoch_is_told():
+    run, none = make_run("pyannote"), make_run("nemo", epochs=(), best_epoch=None)
+    rows = [row for each in (run, none) for row in make_rows(each, "finetuned", ("one", 10, 1, 1, 1))]
+    assert "No epoch was finished." in render(make_comparison((run, none), rows))

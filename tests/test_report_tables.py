@@ -1,0 +1,195 @@
+"""The terminal's tables and what marks rows that are not like for like."""
+
+from __future__ import annotations
+
+import io
+
+import pytest
+from report_records import CONDITIONS, SENKO, make_comparison, make_rows, make_run, two_backends
+from rich.console import Console
+
+from diarbench.reports.records import Comparison, Environment, Phase
+from diarbench.reports.summary import over_seeds, score_table, summarize, verdict, visible
+from diarbench.reports.tables import print_comparison
+
+
+def drawn(comparison: Comparison, width: int) -> str:
+    out = io.StringIO()
+    print_comparison(comparison, Console(file=out, width=width))
+    return out.getvalue()
+
+
+def reasons(comparison: Comparison, backend: str, stage: str) -> str:
+    """The footnotes of a line under the first condition."""
+    summary = summarize(comparison)
+    line = next(x for x in summary.sections[0].lines if (x.backend, x.stage) == (backend, stage))
+    return "; ".join(summary.footnotes[mark] for mark in line.marks)
+
+
+def pair(**nemo) -> Comparison:
+    """Two runs alike but for what is given of nemo."""
+    runs = make_run("pyannote"), make_run("nemo", **nemo)
+    return make_comparison(runs, [row for run in runs for row in make_rows(run, "finetuned", ("one", 10, 1, 1, 1))])
+
+
+def test_a_lines_figures_are_those_worked_out_by_hand():
+    text = drawn(two_backends(), 160)
+    row = next(line for line in text.splitlines() if "finetuned" in line and "pyannote" in line).split()
+    # miss 10 + 2, false alarm 2 + 4, confusion 20 + 2 of 100 s; 5 s of diarizing 100 s; 120 s of training
+    assert row[:6] == ["pyannote", "finetuned", "40.0", "12.0", "6.0", "22.0"]
+    assert row[-6:] == ["1.5", "M", "120", "0.050", "1.5", "GB"]
+
+
+def test_pretrained_lines_were_not_trained_and_took_only_diarizing():
+    lines = summarize(two_backends()).sections[0].lines
+    assert [(line.training_s, line.peak_memory_mb, line.real_time_factor) for line in lines] == [
+        (None, 900, 0.05),
+        (120, 1500, 0.05),
+        (120, 1500, 0.05),
+        (None, None, None),
+    ]
+
+
+@pytest.mark.parametrize("width", [80, 160])
+def test_it_fits_the_terminal_and_cuts_nothing(width):
+    text = drawn(two_backends(), width)
+    assert max(len(line) for line in text.splitlines()) <= width
+    assert "…" not in text
+    for needed in ("pretrained", "100.0", "senko 0.1", "0.050", "1.5 GB", "silence", "collar 0 s, overlap scored"):
+        assert needed in text
+
+
+def test_conditions_come_in_the_records_order_and_references_last():
+    summary = summarize(two_backends())
+    assert [section.condition.name for section in summary.sections] == ["full", "fair", "forgiving"]
+    assert [line.stage for line in summary.sections[0].lines] == ["pretrained", "finetuned", "finetuned", "silence"]
+
+
+def test_runs_alike_bear_no_mark():
+    assert summarize(pair()).footnotes == {}
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"weights": SENKO}, "started from pretrained weights; other rows started from scratch"),
+        ({"weights": SENKO}, "not fine-tuned (CAM++)"),
+        ({"weights": SENKO}, "have seen AMI, the corpus of mini"),
+        ({"weights": SENKO.model_copy(update={"trained_on": ()})}, "may have seen AMI"),
+        ({"trained_audio_s": 1200.0}, "trained on 20.0 min of audio; the rows range over 10.0 min to 20.0 min"),
+        ({"recipe": "other"}, "no other backend was trained by the recipe other"),
+        ({"seed": 7}, "no other backend was run with seed 7"),
+        ({"fingerprint": "0" * 64}, "on other data named mini (fingerprint 000000000000)"),
+        ({"tuning": {"trials": 50}}, "tuned on dev in 50 trials"),
+        (
+            {
+                "environment": Environment(
+                    python="3", platform="L", processor="arm", cores=4, memory_gb=8, device="cuda", versions={}
+                )
+            },
+            "ran on cuda, arm, 4 cores, 8 GB",
+        ),
+    ],
+)
+def test_rows_that_are_not_like_for_like_are_marked_with_the_reason(change, reason):
+    comparison = pair(**change)
+    assert reason in reasons(comparison, "nemo", "finetuned")
+    assert reason not in reasons(comparison, "pyannote", "finetuned")
+
+
+def test_a_hundredth_of_difference_in_training_audio_is_alike():
+    assert summarize(pair(trained_audio_s=606.0)).footnotes == {}
+
+
+def test_training_marks_do_not_touch_the_pretrained_row():
+    run, other = make_run("pyannote"), make_run("nemo", trained_audio_s=60.0)
+    part = ("one", 10, 1, 1, 1)
+    comparison = make_comparison(
+        (run, other),
+        [*make_rows(run, "pretrained", part), *make_rows(run, "finetuned", part), *make_rows(other, "finetuned", part)],
+    )
+    assert reasons(comparison, "pyannote", "pretrained") == ""
+    assert "10.0 min" in reasons(comparison, "pyannote", "finetuned")
+
+
+def test_a_row_scored_on_fewer_recordings_is_marked():
+    run, other = make_run("pyannote"), make_run("nemo")
+    one, two = ("one", 10, 1, 1, 1), ("two", 10, 1, 1, 1)
+    comparison = make_comparison(
+        (run, other), [*make_rows(run, "finetuned", one, two), *make_rows(other, "finetuned", one)]
+    )
+    assert reasons(comparison, "nemo", "finetuned") == "scored on 1 of the 2 recordings"
+    assert reasons(comparison, "pyannote", "finetuned") == ""
+
+
+def test_a_failed_run_is_a_line_with_its_reason():
+    failed = make_run("nemo", state="failed", failure="out of memory", phases=(), epochs=(), weights=None)
+    run = make_run("pyannote")
+    text = drawn(make_comparison((run, failed), make_rows(run, "finetuned", ("one", 10, 1, 1, 1))), 80)
+    assert "mini-nemo-base-seed1: failed: out of memory" in text
+    assert ["nemo", "failed", "-", "-", "-", "-"] in [line.split() for line in text.splitlines()]
+
+
+def test_nothing_scored_at_all_is_still_told():
+    failed = make_run("nemo", state="failed", failure=None, phases=(), epochs=(), environment=None)
+    text = drawn(make_comparison((failed,), []), 80)
+    assert "no run came to a score" in text
+    assert "no reason recorded" in text
+
+
+def test_a_reference_without_speech_has_no_rate():
+    run = make_run("pyannote")
+    section = summarize(make_comparison((run,), make_rows(run, "finetuned", ("one", 0, 0, 3, 0)))).sections[0]
+    assert [cell.text for cell in score_table(section).rows[0]][2:6] == ["-"] * 4
+
+
+def test_mean_and_range_over_seeds():
+    runs = make_run("pyannote"), make_run("pyannote", seed=2), make_run("pyannote", seed=3)
+    rows = [
+        row
+        for run, miss in zip(runs, (30, 40, 62), strict=True)
+        for row in make_rows(run, "finetuned", ("one", 100, miss, 0, 0))
+    ]
+    seeds = over_seeds(summarize(make_comparison(runs, rows)).sections[0])
+    assert seeds is not None
+    # (30 + 40 + 62) / 3 = 44
+    expected = ["pyannote", "base", "finetuned", "3", "44.0", "30.0 to 62.0"]
+    assert [cell.text for cell in seeds.rows[0]] == expected
+
+
+def test_one_seed_has_no_mean():
+    assert over_seeds(summarize(two_backends()).sections[0]) is None
+
+
+def test_no_winner_is_named_without_an_interval():
+    told = verdict(summarize(two_backends()), "mini")
+    assert "pyannote (finetuned) 40.0 %, nemo (finetuned) 80.0 %" in told
+    assert "no interval" in told
+
+
+def test_real_time_factor_pools_its_phases():
+    phases = (
+        Phase(name="diarizing", seconds=1, peak_memory_mb=10, audio_s=10),
+        Phase(name="diarizing", seconds=8, peak_memory_mb=20, audio_s=20),
+    )
+    comparison = pair(phases=phases)
+    line = next(line for line in summarize(comparison).sections[0].lines if line.backend == "nemo")
+    assert line.real_time_factor == pytest.approx(9 / 30)
+    assert line.training_s is None
+
+
+def test_rich_markup_in_names_is_text():
+    run = make_run("[red]x[/red]", name="[/nonsense]", state="failed", failure="[bold]why")
+    text = drawn(make_comparison((run,), make_rows(run, "finetuned", ("one", 10, 1, 1, 1))), 80)
+    assert "[red]x[/red]" in text
+    assert "[/nonsense]: failed: [bold]why" in text
+
+
+def test_what_cannot_be_seen_is_written_out():
+    assert visible("a\nb\u202ec") == "a\\nb\\u202ec"
+    assert visible("žluť שלום") == "žluť שלום"
+
+
+def test_each_condition_has_a_section_for_runs_without_rows():
+    summary = summarize(make_comparison((make_run("nemo", state="training"),), []))
+    assert len(summary.of("mini")) == len(CONDITIONS)
