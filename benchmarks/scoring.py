@@ -16,6 +16,7 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
+from scipy.optimize import linear_sum_assignment
 
 from diarbench.datasets.rttm import Region, Turn
 from diarbench.reports.records import ErrorSeconds, Record
@@ -144,7 +145,8 @@ def sweep(
     edges = np.concatenate([ref.start, ref.end])
     collars = {protocol.collar_s: _microseconds(protocol.collar_s) for protocol in protocols if protocol.collar_s}
     around = [edges + sign * d for d in (*collars.values(), *map(_microseconds, cuts_s)) for sign in (-1, 1)]
-    cuts = np.unique(np.concatenate([edges, hyp.start, hyp.end, regions.start, regions.end, *around]))
+    cuts = np.sort(np.concatenate([edges, hyp.start, hyp.end, regions.start, regions.end, *around]))
+    cuts = cuts[np.diff(cuts, prepend=-1) > 0]
 
     def depth(start: Ints, end: Ints) -> Ints:
         """How many of some intervals cover each stretch between two cuts."""
@@ -280,7 +282,6 @@ def best_mapping(overlap: Ints) -> tuple[Ints, Ints]:
     Of several such mappings, the first: each row in turn takes the first column with which the largest sum can still be
     reached. ``overlap`` has whole numbers, so sums are compared exactly.
     """
-    from scipy.optimize import linear_sum_assignment
 
     def solve(weights: Ints) -> tuple[Ints, Ints]:
         row, column = linear_sum_assignment(weights, maximize=True)
