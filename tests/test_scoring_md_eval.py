@@ -39,11 +39,8 @@ def md_eval(folder, reference, hypothesis, scored, protocol):
     """md-eval's seconds by recording. It prints two decimals, so it is handed times in units of 0.1 ms."""
     unit = 10_000
     for name, turns in (("ref", reference), ("hyp", hypothesis)):
-        lines = (
-            f"SPEAKER {uri} 1 {t.start_s * unit:.2f} {(t.end_s - t.start_s) * unit:.2f} - - {t.speaker} - -\n"
-            for uri, listed in turns.items()
-            for t in listed
-        )
+        times = ((uri, t.start_s * unit, (t.end_s - t.start_s) * unit, t.speaker) for uri in turns for t in turns[uri])
+        lines = (f"SPEAKER {uri} 1 {on:.2f} {length:.2f} <NA> <NA> {who} <NA> <NA>\n" for uri, on, length, who in times)
         (folder / f"{name}.rttm").write_text("".join(lines), encoding="utf-8")
     regions = (f"{uri} 1 {r.start_s * unit:.2f} {r.end_s * unit:.2f}\n" for uri in scored for r in scored[uri])
     (folder / "all.uem").write_text("".join(regions), encoding="utf-8")
