@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
+
+from diarbench.reports.records import UserError
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -48,15 +51,104 @@ def fetch(name: Annotated[str, typer.Argument(help="A name of 'bench data list'.
 
 
 @app.command()
+def convert(
+    places: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="SOURCE... DEST", help="A path, hf:NAME, or lhotse:CORPUS CORPUS_DIR; then the new folder."
+        ),
+    ],
+    format_name: Annotated[
+        str | None, typer.Option("--from", help="The source's format; sniffed where not given.")
+    ] = None,
+    split: Annotated[
+        Literal["recording", "speaker"] | None,
+        typer.Option(help="Draw the subsets, whatever the source's own; by speaker, no speaker is in two."),
+    ] = None,
+    shares: Annotated[
+        str, typer.Option(help="Of the hours, to train, dev and test, where they are drawn.")
+    ] = "0.8,0.1,0.1",
+    seed: Annotated[int, typer.Option(help="Of the draw.")] = 0,
+    channel: Annotated[
+        int | None, typer.Option(min=0, help="Take this channel (from 0); else all are averaged.")
+    ] = None,
+    workers: Annotated[
+        int | None, typer.Option(min=1, help="Processes; as many as there are cores where not given.")
+    ] = None,
+    options: Annotated[
+        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="What only this source knows, e.g. mic=sdm.")
+    ] = None,
+) -> None:
+    """Convert a corpus into the layout that both toolkits train on; what is changed on the way is counted."""
+    import os
+
+    from rich.console import Console
+    from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+    from diarbench.datasets.catalog import find_corpus
+    from diarbench.datasets.convert import Split
+    from diarbench.datasets.convert import convert as convert_
+
+    *source, target = places
+    if not 1 <= len(source) <= 2:
+        raise UserError("bench data convert takes SOURCE DEST, or lhotse:CORPUS CORPUS_DIR DEST")
+    _log_to_terminal()
+    corpus = find_corpus(":".join(source), format_name, **_key_values(options or []))
+    columns = (SpinnerColumn(), TextColumn("{task.completed} recordings converted"), TimeElapsedColumn())
+    with Progress(*columns, console=Console(stderr=True)) as progress:
+        task = progress.add_task("converting", total=None)
+        converted = convert_(
+            corpus,
+            Path(target),
+            split=Split(split or "recording", _shares(shares), seed),
+            redraw=split is not None,
+            channel=channel,
+            workers=workers or os.cpu_count() or 1,
+            progress=lambda done: progress.update(task, completed=done),
+        )
+    console = Console()
+    console.print(_summary(converted.info))
+    for kind, count in converted.info.changes.items():
+        console.print(f"{count:>8} {kind}", highlight=False)
+
+
+@app.command()
 def show(dataset: DatasetArgument) -> None:
     """Hours, speakers and overlap by subset."""
     from rich.console import Console
 
     from diarbench.datasets.catalog import open_dataset
 
-    opened = open_dataset(dataset)
-    console = Console()
-    console.print(_summary(opened.info))
+    Console().print(_summary(open_dataset(dataset).info))
+
+
+def _shares(given: str) -> tuple[float, float, float]:
+    try:
+        train, dev, test = (float(share) for share in given.split(","))
+    except ValueError:
+        train = dev = test = -1.0
+    if not (min(train, dev, test) >= 0 and 0 < train + dev + test < float("inf")):
+        raise UserError(f"--shares {given}: three numbers >= 0, for train, dev and test, e.g. 0.8,0.1,0.1")
+    return train, dev, test
+
+
+def _key_values(options: list[str]) -> dict[str, str]:
+    pairs = [option.partition("=") for option in options]
+    for key, equals, _ in pairs:
+        if not key or not equals:
+            raise UserError(f"--set {key}: write it as KEY=VALUE")
+    return {key: value for key, _, value in pairs}
+
+
+def _log_to_terminal() -> None:
+    """What is dropped or mended is logged as a warning: show it, a line each."""
+    import logging
+
+    from rich.console import Console
+    from rich.logging import RichHandler
+
+    handler = RichHandler(console=Console(stderr=True), show_time=False, show_path=False)
+    logging.basicConfig(level=logging.WARNING, format="%(message)s", handlers=[handler])
 
 
 def _summary(info: DatasetInfo) -> Table:

@@ -111,12 +111,14 @@ def convert(
     target: Path,
     *,
     split: Split | None = None,
+    redraw: bool = False,
     channel: int | None = None,
     workers: int = 1,
     progress: Callable[[int], None] = lambda done: None,
 ) -> Dataset:
     """Convert a corpus into a dataset at ``target``, which must not exist yet.
 
+    Subsets are the source's own; where it has none, or ``redraw``, they are drawn by ``split``.
     ``channel`` (from 0) is taken from audio of several; None averages them. ``progress`` is told the recordings done.
     Raises UserError where recordings cannot be converted (each is logged), two have one uri, or there are none.
     """
@@ -129,7 +131,8 @@ def convert(
         done = _convert_all(corpus.found, _Convert(partial / "all", channel), workers, progress)
         if not done:
             raise UserError(f"{corpus.source or corpus.name}: no recordings found")
-        _lay_out(partial, corpus, done, split)
+        drawn = redraw or all(recording.subset is None for recording in done)
+        _lay_out(partial, corpus, done, (split or Split()) if drawn else None)
         os.sync()
         partial.replace(target)
     except OSError as error:
@@ -138,9 +141,7 @@ def convert(
 
 
 def _lay_out(partial: Path, corpus: Corpus, done: list[Done], split: Split | None) -> None:
-    """From converted recordings to a dataset: subsets drawn, files moved, lists and dataset.json written."""
-    if split is None and all(recording.subset is None for recording in done):
-        split = Split()
+    """From converted recordings to a dataset: subsets drawn where there is a ``split``, files moved, lists written."""
     subsets = draw(done, split) if split else {recording.uri: _own_subset(recording) for recording in done}
     for subset in SUBSETS:
         shutil.rmtree(partial / subset, ignore_errors=True)
@@ -385,7 +386,7 @@ def tidy_turns(turns: Iterable[Turn], duration_s: float, changes: Counter[str]) 
             kind = "turns dropped: outside the audio" if start_s >= duration_s else "turns dropped: no length"
             changes[kind] += 1
             continue
-        changes["turns cut at the end of the audio"] += end_s - cut_s > 1 / SAMPLE_RATE
+        changes["turns cut at the end of the audio"] += 1 / SAMPLE_RATE < end_s - cut_s < math.inf
         turn = Turn(start_s, cut_s, speaker)
         before = latest.get(speaker)
         if before and turn.start_s < before.end_s:
@@ -407,7 +408,7 @@ def tidy_regions(regions: Iterable[Region] | None, duration_s: float, changes: C
         if cut_s - start_s < 1e-6:
             changes["UEM regions dropped: outside the audio"] += 1
             continue
-        changes["UEM regions cut at the end of the audio"] += end_s - cut_s > 1 / SAMPLE_RATE
+        changes["UEM regions cut at the end of the audio"] += 1 / SAMPLE_RATE < end_s - cut_s < math.inf
         if tidy and start_s < tidy[-1].end_s:
             changes["UEM regions merged"] += 1
             tidy[-1] = Region(tidy[-1].start_s, max(tidy[-1].end_s, cut_s))

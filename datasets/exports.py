@@ -1,0 +1,69 @@
+"""A dataset in each toolkit's own form, derived on demand and never edited."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+from diarbench.datasets.layout import Dataset, Recording
+from diarbench.datasets.rttm import Region
+from diarbench.reports.records import UserError, write_whole
+
+PYANNOTE_NAMES = {"train": "train", "dev": "development", "test": "test"}
+
+
+def write_database_yml(dataset: Dataset, path: Path) -> None:
+    """The dataset as a pyannote.database protocol, ``<name>.SpeakerDiarization.<name>``, by absolute paths."""
+    import yaml
+
+    name, root = dataset.info.name.replace(".", "_"), dataset.root.resolve()
+    protocol = {
+        PYANNOTE_NAMES[subset]: {
+            "uri": str(root / f"{subset}.txt"),
+            "annotation": str(root / subset / "rttm" / "{uri}.rttm"),
+            "annotated": str(root / subset / "uem" / "{uri}.uem"),
+        }
+        for subset in dataset.recordings
+    }
+    content = {
+        "Databases": {name: [str(root / subset / "wav" / "{uri}.wav") for subset in dataset.recordings]},
+        "Protocols": {name: {"SpeakerDiarization": {name: protocol}}},
+    }
+    write_whole(path, yaml.safe_dump(content, allow_unicode=True, sort_keys=False))
+
+
+def write_nemo_manifests(dataset: Dataset, folder: Path, window_s: float | None = None) -> None:
+    """A NeMo manifest a subset, ``{subset}_manifest.json``, by absolute paths.
+
+    A row cuts a scored region, or a window of at most ``window_s`` of one; ``num_speakers`` is of that cut. Each row's
+    RTTM holds its recording alone, as NeMo reads file ids past.
+    """
+    if window_s is not None and window_s <= 0:
+        raise UserError(f"a window of {window_s} s: it needs to be longer than 0")
+    for subset, recordings in dataset.recordings.items():
+        rows = (_row(recording, cut) for recording in recordings for cut in _cuts(recording.regions, window_s))
+        text = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+        write_whole(folder / f"{subset}_manifest.json", text)
+
+
+def _cuts(regions: list[Region], window_s: float | None) -> Iterator[Region]:
+    for start_s, end_s in regions:
+        while window_s is not None and end_s - start_s > window_s:
+            yield Region(start_s, round(start_s + window_s, 6))
+            start_s = round(start_s + window_s, 6)
+        yield Region(start_s, end_s)
+
+
+def _row(recording: Recording, cut: Region) -> dict[str, object]:
+    speakers = {t.speaker for t in recording.turns if t.start_s < cut.end_s and t.end_s > cut.start_s}
+    return {
+        "audio_filepath": str(recording.audio.resolve()),
+        "offset": cut.start_s,
+        "duration": round(cut.end_s - cut.start_s, 6),
+        "label": "infer",
+        "text": "-",
+        "num_speakers": len(speakers),
+        "rttm_filepath": str(recording.rttm.resolve()),
+        "uem_filepath": str(recording.uem.resolve()),
+    }

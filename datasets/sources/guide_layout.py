@@ -1,0 +1,56 @@
+"""The layout that datasets are converted into, and that pyannote fine-tuning guides ask for.
+
+Format: ``{train,dev,test}.txt`` with a uri a line; ``{train,dev,test}/{wav,rttm,uem}/{uri}.*``, the audio folder under
+any name and in any format, the UEM optional.
+Splits: its own.
+Licence: that of its ``dataset.json`` where it has one, else the corpus's own.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+from diarbench.datasets.audio import Clip
+from diarbench.datasets.convert import Corpus, Found
+from diarbench.datasets.layout import DatasetInfo
+from diarbench.datasets.rttm import read_uris
+from diarbench.datasets.sources.pairing import NO_REFERENCE, AudioIndex, log, nfc, only, rttm, uem
+from diarbench.reports.records import SUBSETS, read_record
+
+
+def sniff(path: Path) -> bool:
+    """A list beside a folder of its name that holds RTTM."""
+    return any((path / f"{s}.txt").is_file() and (path / s / "rttm").is_dir() for s in SUBSETS)
+
+
+def find(path: Path) -> Corpus:
+    """The recordings in the lists."""
+    changes: Counter[str] = Counter()
+    corpus = Corpus(path.name, _find(path, changes), source=str(path), changes=changes)
+    if (path / "dataset.json").is_file():
+        info = read_record(path / "dataset.json", DatasetInfo)
+        corpus.corpus, corpus.licence, corpus.split_rule = info.corpus, info.licence, info.split_rule
+    return corpus
+
+
+def _find(root: Path, changes: Counter[str]) -> Iterator[Found]:
+    for subset in SUBSETS:
+        if not (root / f"{subset}.txt").is_file():
+            continue
+        audio = AudioIndex(root / subset, changes)
+        for name in read_uris(root / f"{subset}.txt"):
+            uri = nfc(name)
+            reference = root / subset / "rttm" / f"{name}.rttm"
+            if not reference.is_file():
+                log.warning("%s: no such file, and %s.txt lists it", reference, subset)
+                changes[NO_REFERENCE] += 1
+                continue
+            clip = audio.take(uri, root / f"{subset}.txt")
+            if clip:
+                scored = reference.parent.parent / "uem" / f"{name}.uem"
+                regions = only(uem(scored), uri, scored) if scored.is_file() else None
+                turns = only(rttm(reference, changes), uri, reference) or []
+                yield Found(uri, (Clip(clip),), turns, regions, subset)
+        audio.tell_unused()
