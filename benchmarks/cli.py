@@ -7,6 +7,9 @@ import sys
 import typer
 
 from diarbench.benchmarks.cli_data import app as data_app
+from diarbench.benchmarks.cli_info import backends, doctor, recipes_app
+from diarbench.benchmarks.cli_report import report
+from diarbench.benchmarks.cli_run import run
 from diarbench.benchmarks.cli_score import compare, score
 from diarbench.reports.records import UserError
 
@@ -17,9 +20,14 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-app.add_typer(data_app, name="data")
+app.command()(run)
+app.command()(report)
 app.command()(score)
 app.command()(compare)
+app.add_typer(data_app, name="data")
+app.command()(backends)
+app.add_typer(recipes_app, name="recipes")
+app.command()(doctor)
 
 
 def main() -> None:

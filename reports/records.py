@@ -65,6 +65,35 @@ class ErrorSeconds(Record):
         )
 
 
+class Job(Record):
+    """All that one run is asked for: a file of it and the dataset's folder are what a run needs."""
+
+    backend: str
+    dataset: str
+    dataset_root: str
+    """Where the dataset lies on this machine; not part of the hash, for its fingerprint is."""
+    fingerprint: str
+    recipe: dict[str, Any]
+    """A whole recipe: name and settings."""
+    seed: int
+    init: str
+    """What was asked of ``--init``."""
+    init_sha256: str | None
+    """Of the file that it came to; None for scratch, and for a hub's file that is not on this machine yet."""
+    device: str
+    threads: int
+
+    @property
+    def name(self) -> str:
+        """The run's folder in a comparison."""
+        return f"{self.dataset}-{self.backend}-{self.recipe['name']}-seed{self.seed}"
+
+    @property
+    def hash(self) -> str:
+        """Changes with whatever can change the result."""
+        return digest(self.model_dump(mode="json", exclude={"dataset_root"}))
+
+
 class Epoch(Record):
     """An epoch's line of ``epochs.csv``, the fine-tuning guide's columns; epoch 0 is before the first step.
 
@@ -197,6 +226,13 @@ class Row(ErrorSeconds):
     subset: Subset
     condition: str
     files: tuple[FileScore, ...]
+
+
+class Scores(Record):
+    """``scores.json`` of a run: its rows, and how far an independent scorer was from them."""
+
+    rows: tuple[Row, ...]
+    largest_difference_s: float
 
 
 class Condition(Record):

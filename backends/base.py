@@ -1,0 +1,150 @@
+"""All that a toolkit must be: a Backend that makes a Network to train and a Diarizer to run."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+
+from diarbench.reports.records import UserError, Weights, write_whole
+
+if TYPE_CHECKING:
+    import numpy as np
+    import torch
+    from pyannote.core import Annotation
+    from torch import Tensor
+
+    from diarbench.datasets.layout import Recording
+
+Inference = Mapping[str, "np.ndarray"]
+"""What a network makes of a recording before any hyper-parameter: arrays by name, which a cache can keep."""
+
+
+class Losses(NamedTuple):
+    """Scalar losses of a batch; ``total`` is what is minimised, the others are told."""
+
+    segmentation: Tensor
+    vad: Tensor
+    total: Tensor
+
+
+@dataclass(frozen=True)
+class Start:
+    """What a network starts from: where the weights came from, and the file that holds them (None for scratch)."""
+
+    weights: Weights
+    path: Path | None
+    preset: str | None = None
+    """The architecture to build from scratch, where a backend has several."""
+
+
+class Network(Protocol):
+    """A ``torch.nn.Module`` in the toolkit's own architecture, with the toolkit's own loss."""
+
+    frame_s: float
+    """Step of the output frames."""
+    first_frame_s: float
+    """Centre of the first output frame."""
+    max_speakers: int
+    """Speakers that the output can tell apart in a window."""
+
+    def num_frames(self, samples: int) -> int:
+        """Output frames for that many samples at 16 kHz."""
+        ...
+
+    def loss(self, waveforms: Tensor, targets: Tensor) -> Losses:
+        """Losses for waveforms (batch, samples) and 0/1 targets (batch, frames, max_speakers)."""
+        ...
+
+    def activity(self, waveforms: Tensor) -> Tensor:
+        """Soft activity in [0, 1], (batch, frames, max_speakers), for waveforms (batch, samples)."""
+        ...
+
+    def architecture(self) -> dict[str, Any]:
+        """What the backend needs, beside the weights, to build this network again; plain values only."""
+        ...
+
+
+class Diarizer(Protocol):
+    """A whole pipeline around a fine-tuned network."""
+
+    defaults: Mapping[str, Any]
+    """The hyper-parameters before any tuning."""
+
+    def infer(self, recording: Recording) -> Inference:
+        """The dear part, free of hyper-parameters."""
+        ...
+
+    def decode(self, recording: Recording, inference: Inference, hyperparameters: Mapping[str, Any]) -> Annotation:
+        """The cheap part: who spoke when, in seconds within the recording."""
+        ...
+
+
+class Backend(Protocol):
+    """A toolkit. Its module imports the toolkit only inside these methods."""
+
+    name: str
+
+    def locate(self, init: str) -> Start:
+        """What ``--init`` comes to: ``auto`` (never the network), ``scratch``, a path or ``hub:ID``.
+
+        Imports no toolkit, downloads nothing. Raises UserError where it cannot be had.
+        """
+        ...
+
+    def network(self, start: Start) -> torch.nn.Module:
+        """A Network with its first weights. Raises UserError where the file is not this toolkit's."""
+        ...
+
+    def restore(self, checkpoint: Mapping[str, Any]) -> torch.nn.Module:
+        """The Network of a checkpoint that `save_checkpoint` wrote."""
+        ...
+
+    def diarizer(self, network: torch.nn.Module, device: str) -> Diarizer:
+        """The toolkit's pipeline around a network."""
+        ...
+
+
+CHECKPOINT_FORMAT = 1
+
+
+def save_checkpoint(path: Path, backend: str, network: Any, **extra: Any) -> None:
+    """Write a network, whole or not at all, with what else is needed to go on (plain values and tensors)."""
+    import torch
+
+    buffer = io.BytesIO()
+    torch.save(
+        {
+            "format": CHECKPOINT_FORMAT,
+            "backend": backend,
+            "architecture": network.architecture(),
+            "weights": network.state_dict(),
+            **extra,
+        },
+        buffer,
+    )
+    write_whole(path, buffer.getvalue())
+
+
+def load_checkpoint(path: Path, backend: str) -> dict[str, Any]:
+    """Read a checkpoint, running no code that it may hold.
+
+    Raises UserError where the file is absent, damaged, of a newer format or of another backend.
+    """
+    import torch
+
+    try:
+        checkpoint = torch.load(path, map_location="cpu", weights_only=True)
+    except FileNotFoundError as error:
+        raise UserError(f"{path}: no such checkpoint") from error
+    except Exception as error:  # torch raises many kinds for a damaged or hostile file; each is the user's to mend
+        raise UserError(f"{path}: not a readable checkpoint (damaged, or not diarbench's)") from error
+    if not isinstance(checkpoint, dict) or "format" not in checkpoint:
+        raise UserError(f"{path}: not a checkpoint of diarbench")
+    if checkpoint["format"] != CHECKPOINT_FORMAT:
+        raise UserError(f"{path}: checkpoint format {checkpoint['format']}, this diarbench reads {CHECKPOINT_FORMAT}")
+    if checkpoint["backend"] != backend:
+        raise UserError(f"{path}: a checkpoint of {checkpoint['backend']}, not of {backend}")
+    return checkpoint

@@ -1,0 +1,95 @@
+"""Sortformer and its hybrid loss (Park et al., "Sortformer: Seamless integration of speaker diarization and ASR by
+bridging timestamps and tokens", 2024) as a Network.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Mapping
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from omegaconf import OmegaConf
+
+from diarbench.backends.base import Losses
+from diarbench.reports.records import UserError
+from nemo.collections.asr.models import SortformerEncLabelModel
+from nemo.collections.asr.parts.utils.asr_multispeaker_utils import get_ats_targets, get_pil_targets
+
+DATA_SECTIONS = ("train_ds", "validation_ds", "test_ds", "optim")
+"""Parts of a NeMo configuration that tell of its authors' files and training, not of the network."""
+
+
+class SortformerNetwork(torch.nn.Module):
+    """NeMo's Sortformer."""
+
+    def __init__(self, model: SortformerEncLabelModel) -> None:
+        super().__init__()
+        self.model = model
+        config = model._cfg
+        self.max_speakers = int(config.max_num_of_spks)
+        self.frame_s = config.preprocessor.window_stride * config.encoder.subsampling_factor
+        self.first_frame_s = self.frame_s / 2
+        self.num_frames = cache(self._num_frames)
+
+    @classmethod
+    def from_config(cls, config: Mapping[str, Any]) -> SortformerNetwork:
+        """A network with random weights, drawn from torch's generator."""
+        state = random.getstate()
+        model = SortformerEncLabelModel(cfg=OmegaConf.create(dict(config)))
+        random.setstate(state)  # the constructor seeds Python's generator for everybody
+        return cls(model)
+
+    @classmethod
+    def from_nemo(cls, path: Path) -> SortformerNetwork:
+        """Load a ``.nemo`` file. Raises UserError where it does not hold a Sortformer."""
+        state = random.getstate()
+        try:
+            model = SortformerEncLabelModel.restore_from(str(path), map_location="cpu")
+        except Exception as error:  # tarfile, omegaconf and torch raise many kinds for a file that is not theirs
+            raise UserError(f"{path}: not a Sortformer .nemo file ({str(error).splitlines()[0]})") from error
+        random.setstate(state)
+        if not isinstance(model, SortformerEncLabelModel):
+            raise UserError(f"{path}: holds a {type(model).__name__}, not a Sortformer")
+        return cls(model)
+
+    def architecture(self) -> dict[str, Any]:
+        config = OmegaConf.to_container(self.model._cfg, resolve=True)
+        assert isinstance(config, dict)
+        return {str(key): value for key, value in config.items() if key not in DATA_SECTIONS}
+
+    @torch.no_grad()
+    def _num_frames(self, samples: int) -> int:
+        training = self.training
+        frames = self.eval().activity(torch.zeros(1, samples, device=self.model.device)).shape[1]
+        self.train(training)
+        return int(frames)
+
+    def loss(self, waveforms: torch.Tensor, targets: torch.Tensor) -> Losses:
+        """NeMo's own training loss: arrival-time-sorted and permutation-invariant cross entropy, weighted.
+
+        ``vad`` is told, not trained on.
+        """
+        activity = self.activity(waveforms)
+        frames = torch.full((len(targets),), targets.shape[1], device=targets.device)
+        permutations = self.model.speaker_permutations
+        parts = [
+            weight
+            * self.model.loss(
+                probs=activity, labels=arrange(targets.clone(), activity, permutations), target_lens=frames
+            )
+            for weight, arrange in ((self.model.ats_weight, get_ats_targets), (self.model.pil_weight, get_pil_targets))
+        ]
+        speech = 1 - (1 - activity).prod(-1)
+        vad = F.binary_cross_entropy(speech.clamp(0, 1), targets.any(-1).float())
+        segmentation = parts[0] + parts[1]
+        return Losses(segmentation, vad.detach(), segmentation)
+
+    def activity(self, waveforms: torch.Tensor) -> torch.Tensor:
+        """Sortformer's sigmoids, speakers in order of arrival."""
+        lengths = torch.full((len(waveforms),), waveforms.shape[1], device=waveforms.device)
+        activity: torch.Tensor = self.model(audio_signal=waveforms, audio_signal_length=lengths)
+        return activity

@@ -1,0 +1,105 @@
+"""Sortformer on whole recordings: frame probabilities are inferred, turns are decoded from them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+import numpy as np
+import psutil
+import soundfile
+import torch
+from pyannote.core import Annotation
+
+from diarbench.backends.base import Inference
+from diarbench.backends.nemo.network import SortformerNetwork
+from diarbench.datasets.layout import Recording, to_annotation
+from diarbench.datasets.rttm import Turn
+from diarbench.reports.records import UserError
+
+
+class SortformerDiarizer:
+    """Offline Sortformer with NeMo's post-processing."""
+
+    defaults: ClassVar[dict[str, Any]] = {
+        "onset": 0.5,
+        "offset": 0.5,
+        "pad_onset_s": 0.0,
+        "pad_offset_s": 0.0,
+        "min_duration_on_s": 0.0,
+        "min_duration_off_s": 0.0,
+    }
+
+    def __init__(self, network: SortformerNetwork, device: str) -> None:
+        self.network = network.to(device).eval()
+        self.device = device
+
+    @torch.inference_mode()
+    def infer(self, recording: Recording) -> Inference:
+        """``activity`` (frames, speakers), float32, in [0, 1].
+
+        Raises UserError for a recording whose attention would not fit in memory.
+        """
+        frames = recording.duration_s / self.network.frame_s
+        heads = self.network.model._cfg.encoder.n_heads
+        # Attention scores, their relative-position part and the softmax, in float32, a layer at a time.
+        needed, free = 3 * 4 * heads * frames**2, psutil.virtual_memory().available
+        if self.device == "cpu" and needed > free:
+            raise UserError(
+                f"{recording.audio}: {recording.duration_s / 60:.0f} minutes want {needed / 1e9:.0f} GB in Sortformer's "
+                f"offline form, {free / 1e9:.0f} GB are free; cut the recording into shorter ones"
+            )
+        audio, _ = soundfile.read(str(recording.audio), dtype="float32")
+        activity = self.network.activity(torch.from_numpy(audio)[None].to(self.device))
+        return {"activity": activity[0].float().cpu().numpy()}
+
+    def decode(self, recording: Recording, inference: Inference, hyperparameters: Mapping[str, Any]) -> Annotation:
+        """See Diarizer; turns are cut at the end of the recording."""
+        turns = []
+        for speaker, probability in enumerate(inference["activity"].T):
+            for start, end in post_process(probability, self.network.frame_s, **hyperparameters):
+                if start < recording.duration_s:
+                    turns.append(Turn(start, min(end, recording.duration_s), f"speaker_{speaker}"))
+        return to_annotation(recording.uri, turns)
+
+
+def post_process(
+    probability: np.ndarray,
+    frame_s: float,
+    *,
+    onset: float,
+    offset: float,
+    pad_onset_s: float,
+    pad_offset_s: float,
+    min_duration_on_s: float,
+    min_duration_off_s: float,
+) -> list[tuple[float, float]]:
+    """One speaker's turns (start, end), in seconds to 10 ms, from frame probabilities (frames,).
+
+    What NeMo's ``ts_vad_post_processing`` gives (after Gelly and Gauvain, Interspeech 2015): speech begins above
+    ``onset`` and ends below ``offset``; turns are padded, short ones dropped, then short gaps filled. An offset
+    above the onset says nothing more than the onset does, and is taken as it.
+    """
+    begins, ends = probability > onset, probability < min(offset, onset)
+    # Each frame's state is that of the last frame that decided one.
+    decided = np.maximum.accumulate(np.where(begins | ends, np.arange(len(probability)), -1))
+    speech = np.concatenate([[False], (decided >= 0) & begins[decided], [False]])
+    edges = np.flatnonzero(speech[1:] != speech[:-1]).reshape(-1, 2) * frame_s
+    # NeMo ends a turn that lasts to the end of the recording at the start of the last 10 ms.
+    last = len(probability) * frame_s
+    edges[edges == last] = last - 0.01
+    # In single precision, as NeMo's tensors are: a gap of just the threshold falls on the same side.
+    turns = _merged((edges + np.array([-pad_onset_s, pad_offset_s])).astype(np.float32), 0.0)
+    turns = turns[turns[:, 1] - turns[:, 0] >= min_duration_on_s]
+    turns = _merged(turns, min_duration_off_s)
+    return [(round(start, 2), round(end, 2)) for start, end in turns.tolist()]
+
+
+def _merged(turns: np.ndarray, shortest_gap_s: float) -> np.ndarray:
+    """Sorted turns (n, 2), cut at zero, with those merged that overlap, touch, or have a shorter gap between them."""
+    turns = np.maximum(turns, 0.0)
+    if len(turns) < 2:
+        return turns
+    gaps = turns[1:, 0] - turns[:-1, 1]
+    parted = (gaps > 0) & (gaps >= shortest_gap_s)
+    return np.column_stack([turns[np.r_[True, parted], 0], turns[np.r_[parted, True], 1]])

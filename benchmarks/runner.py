@@ -1,0 +1,255 @@
+"""The matrix backend x dataset x recipe x seed: each run in its own process and folder, then one comparison."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from importlib.metadata import version
+from itertools import product
+from pathlib import Path
+
+from diarbench.backends import registry
+from diarbench.backends.recipes import Recipe
+from diarbench.benchmarks.progress import RunProgress
+from diarbench.benchmarks.scoring import CONDITIONS
+from diarbench.benchmarks.worker import MEASURED, rows_of, run_record
+from diarbench.datasets.layout import Dataset
+from diarbench.datasets.rttm import Turn
+from diarbench.reports.records import (
+    Comparison,
+    Condition,
+    Job,
+    Row,
+    Run,
+    Scores,
+    UserError,
+    digest,
+    read_record,
+    sha256_of,
+    write_record,
+)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A run that is to be, or the reason why it can't."""
+
+    job: Job
+    origin: str
+    """Where its first weights come from, as far as is known before it starts."""
+    problem: str | None = None
+
+
+def plan(
+    backends: Sequence[str],
+    datasets: Sequence[Dataset],
+    recipes: Sequence[Recipe],
+    seeds: Sequence[int],
+    inits: Mapping[str, str],
+    device: str,
+) -> list[Plan]:
+    """All runs of the matrix, in order. Raises UserError for what could never run; reads no audio.
+
+    ``inits`` is ``--init`` by backend.
+    """
+    plans = []
+    for dataset, backend, recipe, seed in product(datasets, backends, recipes, seeds):
+        command = registry.missing(backend)
+        weights = None if command else registry.load(backend).locate(inits[backend]).weights
+        for subset in ("train", *MEASURED):
+            dataset.subset(subset)  # type: ignore[arg-type]
+        job = Job(
+            backend=backend,
+            dataset=dataset.info.name,
+            dataset_root=str(dataset.root.resolve()),
+            fingerprint=dataset.info.fingerprint,
+            recipe=recipe.model_dump(),
+            seed=seed,
+            init=inits[backend],
+            init_sha256=weights.sha256 if weights else None,
+            device=device,
+            threads=os.cpu_count() or 1,
+        )
+        plans.append(Plan(job, weights.origin if weights else "?", f"not installed: {command}" if command else None))
+    names = [p.job.name for p in plans]
+    if twice := next((name for name in names if names.count(name) > 1), None):
+        raise UserError(f"two runs would be called {twice}: ask for each backend, dataset, recipe and seed once")
+    return plans
+
+
+def default_out(plans: Sequence[Plan]) -> Path:
+    """A folder that the same command finds again, and a command with other settings does not."""
+    datasets = "-".join(dict.fromkeys(plan.job.dataset for plan in plans))
+    return Path("runs") / f"{datasets}-{digest([plan.job.hash for plan in plans])[:8]}"
+
+
+def check_out(out: Path, plans: Sequence[Plan]) -> None:
+    """Raises UserError where the folder holds anything that these runs would not go on with."""
+    if not out.exists():
+        return
+    if not out.is_dir():
+        raise UserError(f"{out}: is a file; choose another --out")
+    asked = {plan.job.name: plan.job for plan in plans}
+    known = {"results.json", "report.md", "report.html", "plots", "reference", *asked}
+    for entry in sorted(out.iterdir()):
+        if (entry / "job.json").is_file():
+            there = read_record(entry / "job.json", Job)
+            if entry.name not in asked:
+                raise UserError(f"{out}: holds the run {entry.name}, which is not asked for now; choose another --out")
+            if there.hash != asked[entry.name].hash:
+                raise UserError(f"{entry}: was run with {_difference(there, asked[entry.name])}; choose another --out")
+        elif entry.name not in known and not entry.name.startswith("."):
+            raise UserError(f"{out}: holds {entry.name}, which is no run's; choose an empty --out")
+
+
+def run(out: Path, plans: Sequence[Plan], command: str, progress: RunProgress) -> Comparison:
+    """Run what is not done yet, then gather everything in ``results.json``. Failed runs are part of the result."""
+    for index, planned in enumerate(plans, start=1):
+        folder = out / planned.job.name
+        progress.begin(planned.job.name, f"{index}/{len(plans)}")
+        if planned.problem is None and _done(folder):
+            progress.end("done before")
+            continue
+        if planned.problem is None:
+            write_record(folder / "job.json", planned.job)
+            record = _work(folder, planned.job, progress)
+        else:
+            record = run_record(planned.job).model_copy(update={"state": "failed", "failure": planned.problem})
+            write_record(folder / "job.json", planned.job)
+            write_record(folder / "run.json", record)
+        progress.end(record.state if record.failure is None else f"failed: {record.failure}")
+    comparison = gather(out, plans, command)
+    write_record(out / "results.json", comparison)
+    return comparison
+
+
+def gather(out: Path, plans: Sequence[Plan], command: str) -> Comparison:
+    """The comparison of the runs in a folder, with the reference systems that give it a floor."""
+    datasets = {plan.job.dataset: Path(plan.job.dataset_root) for plan in plans}
+    rows, differences = [], []
+    for root in datasets.values():
+        found, difference = _reference_rows(Dataset.open(root), out)
+        rows += found
+        differences += difference
+    runs = [read_record(out / plan.job.name / "run.json", Run) for plan in plans]
+    for record in runs:
+        if record.state == "done":
+            scores = read_record(out / record.name / "scores.json", Scores)
+            rows += scores.rows
+            differences.append(scores.largest_difference_s)
+    return Comparison(
+        diarbench=version("diarbench"),
+        command=command,
+        conditions=tuple(
+            Condition(name=p.name, collar_s=p.collar_s, score_overlap=p.score_overlap, text=str(p))
+            for p in CONDITIONS.values()
+        ),
+        scorer=(
+            f"diarbench {version('diarbench')}: speakers mapped on the whole UEM, a speaker's overlapping turns merged; "
+            f"without a collar pyannote.metrics {version('pyannote.metrics')} agrees to {max(differences):.0e} s"
+        ),
+        runs=tuple(runs),
+        rows=tuple(rows),
+        rests_on={str(path.relative_to(out)): sha256_of(path) for path in _rested_on(out, plans)},
+    )
+
+
+def _work(folder: Path, job: Job, progress: RunProgress) -> Run:
+    """Run a job in its own process, showing its events; Ctrl-C stops it and leaves it to be gone on with."""
+    process = subprocess.Popen(
+        # -P: what lies in the folder that the user stands in is never imported.
+        [sys.executable, "-P", "-m", "diarbench.benchmarks.worker", str(folder / "job.json")],
+        stdout=subprocess.PIPE,
+        stdin=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=worker_environment(job.threads),
+        start_new_session=True,
+    )
+    assert process.stdout is not None
+    try:
+        for line in process.stdout:
+            progress.on(json.loads(line))
+        process.wait()
+    except BaseException:
+        process.terminate()
+        process.wait()
+        raise
+    record = read_record(folder / "run.json", Run) if (folder / "run.json").is_file() else run_record(job)
+    if process.returncode and record.state != "failed":
+        assert process.stderr is not None
+        said = process.stderr.read().strip().splitlines()
+        killed = f"killed by signal {-process.returncode}" if process.returncode < 0 else f"exit {process.returncode}"
+        reason = said[-1] if said else "out of memory?" if process.returncode == -9 else "see log.txt"
+        record = record.model_copy(update={"state": "failed", "failure": f"{killed} while {record.state} ({reason})"})
+        write_record(folder / "run.json", record)
+    return record
+
+
+def worker_environment(threads: int) -> dict[str, str]:
+    """The environment of a run: its share of the cores, no telemetry."""
+    return {
+        **os.environ,
+        "OMP_NUM_THREADS": str(threads),
+        "MKL_NUM_THREADS": str(threads),
+        "PYANNOTE_METRICS_ENABLED": "0",
+        "HF_HUB_DISABLE_TELEMETRY": "1",
+        "WANDB_MODE": "disabled",
+        "TOKENIZERS_PARALLELISM": "false",
+    }
+
+
+def _done(folder: Path) -> bool:
+    return (folder / "run.json").is_file() and read_record(folder / "run.json", Run).state == "done"
+
+
+def _difference(there: Job, asked: Job) -> str:
+    for field in Job.model_fields:
+        old, new = getattr(there, field), getattr(asked, field)
+        if old != new and field != "dataset_root":
+            if isinstance(old, dict):
+                key = next(key for key in {**old, **new} if old.get(key) != new.get(key))
+                field, old, new = f"{field} {key}", old.get(key), new.get(key)
+            return f"{field} {old}, not {new}"
+    raise AssertionError("two jobs of different hash differ in some field")
+
+
+def _reference_rows(dataset: Dataset, out: Path) -> tuple[list[Row], list[float]]:
+    """Nothing is speech, and everything is one speaker; the reference itself is left beside the runs."""
+    rows, differences = [], []
+    for subset in MEASURED:
+        recordings = dataset.subset(subset)
+        for recording in recordings:
+            folder = out / "reference" / dataset.info.name / subset
+            folder.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(recording.rttm, folder / recording.rttm.name)
+            shutil.copyfile(recording.uem, folder / recording.uem.name)
+        one_speaker = {r.uri: [Turn(*region, "everyone") for region in r.regions] for r in recordings}
+        for stage, hypothesis in (("silence", {}), ("one-speaker", one_speaker)):
+            identity = {
+                "run": None,
+                "dataset": dataset.info.name,
+                "backend": "reference",
+                "recipe": None,
+                "seed": None,
+                "stage": stage,
+                "init": None,
+                "subset": subset,
+            }
+            found, difference = rows_of(recordings, hypothesis, identity)
+            rows += found
+            differences.append(difference)
+    return rows, differences
+
+
+def _rested_on(out: Path, plans: Sequence[Plan]) -> Iterator[Path]:
+    yield from sorted((out / "reference").rglob("*.*"))
+    for planned in plans:
+        folder = out / planned.job.name
+        yield from sorted(folder.glob("rttm*/*/*.rttm"))
+        yield from folder.glob("epochs.csv")

@@ -1,0 +1,58 @@
+"""What each phase of a run costs: seconds, and the largest memory while it lasted."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import psutil
+
+from diarbench.reports.records import Phase, Record, read_record, write_record
+
+SAMPLING_S = 0.05
+
+
+class Speed(Record):
+    """``speed.json``."""
+
+    phases: tuple[Phase, ...] = ()
+
+
+class Stopwatch:
+    """Times phases and keeps them in a file, so that a run that goes on keeps what its earlier phases cost."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.phases = list(read_record(path, Speed).phases) if path.is_file() else []
+
+    @contextmanager
+    def phase(self, name: str, audio_s: float | None = None) -> Iterator[None]:
+        """Time a block and keep its figures once it ends well; memory is sampled twenty times a second."""
+        peak, stop = [_resident_mb()], threading.Event()
+
+        def sample() -> None:
+            while not stop.wait(SAMPLING_S):
+                peak[0] = max(peak[0], _resident_mb())
+
+        sampler = threading.Thread(target=sample, daemon=True)
+        sampler.start()
+        begun = time.perf_counter()
+        try:
+            yield
+        finally:
+            stop.set()
+            sampler.join()
+        seconds = time.perf_counter() - begun
+        self.keep(Phase(name=name, seconds=seconds, peak_memory_mb=max(peak[0], _resident_mb()), audio_s=audio_s))
+
+    def keep(self, phase: Phase) -> None:
+        """Keep a phase's figures in place of earlier ones of that name."""
+        self.phases = [kept for kept in self.phases if kept.name != phase.name] + [phase]
+        write_record(self.path, Speed(phases=tuple(self.phases)))
+
+
+def _resident_mb() -> float:
+    return float(psutil.Process().memory_info().rss) / 1e6

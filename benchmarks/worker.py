@@ -1,0 +1,230 @@
+"""One run in one process: ``python -m diarbench.benchmarks.worker RUN_FOLDER/job.json``.
+
+Needs the job file and the dataset's folder, touches its own folder alone. What it would print goes to ``log.txt``;
+its standard output carries a JSON object a line, for whoever shows the progress. A second start goes on where the
+first was stopped.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import IO, Any
+
+from diarbench.backends import registry
+from diarbench.backends.base import Backend, Diarizer, load_checkpoint
+from diarbench.backends.recipes import Recipe
+from diarbench.benchmarks.environment import environment
+from diarbench.benchmarks.scoring import CONDITIONS, cross_check, pooled, score
+from diarbench.benchmarks.speed import Stopwatch
+from diarbench.datasets.layout import Dataset, Recording, from_annotation
+from diarbench.datasets.rttm import read_rttm, write_rttm
+from diarbench.reports.records import (
+    FileScore,
+    Job,
+    Phase,
+    Row,
+    Run,
+    Scores,
+    Subset,
+    UserError,
+    read_record,
+    write_record,
+    write_whole,
+)
+
+logger = logging.getLogger(__name__)
+
+MEASURED: tuple[Subset, ...] = ("dev", "test")
+
+
+class Worker:
+    """Takes a run from its job to its scores."""
+
+    def __init__(self, folder: Path, job: Job, events: IO[str]) -> None:
+        self.folder, self.job, self.events = folder, job, events
+        self.speed = Stopwatch(folder / "speed.json")
+        self.record = run_record(job)
+
+    def run(self) -> None:
+        """Train, diarize, score. Raises UserError for what the user can mend."""
+        import torch
+
+        torch.set_num_threads(self.job.threads)
+        device = self.job.device
+        if device == "auto":
+            device = "cuda" if torch.cuda.is_available() else "cpu"
+        dataset = Dataset.open(Path(self.job.dataset_root))
+        if dataset.info.fingerprint != self.job.fingerprint:
+            raise UserError(f"{dataset.root}: changed since this run was asked for; choose another --out")
+        backend = registry.load(self.job.backend)
+        self._note(corpus=dataset.info.corpus, environment=environment(device))
+        self._train(backend, dataset, device)
+        self._enter("diarizing")
+        stages = {"finetuned": "best"}
+        if self.record.weights is not None and self.record.weights.pretrained:
+            stages = {"pretrained": "first", **stages}
+        for stage, checkpoint in stages.items():
+            self._diarize(backend, dataset, device, stage, checkpoint)
+        self._enter("scoring")
+        rows, differences = [], []
+        for stage in stages:
+            for subset in MEASURED:
+                found, difference = self._score(dataset.subset(subset), subset, stage)
+                rows += found
+                differences.append(difference)
+        write_record(self.folder / "scores.json", Scores(rows=tuple(rows), largest_difference_s=max(differences)))
+        self._note(phases=tuple(self.speed.phases))
+        self._enter("done")
+
+    def _train(self, backend: Backend, dataset: Dataset, device: str) -> None:
+        from lightning.fabric import Fabric
+
+        from diarbench.backends.training import Trainer, seed_all
+
+        self._enter("training")
+        start = backend.locate(self.job.init)
+        if start.weights.sha256 != self.job.init_sha256:
+            raise UserError(
+                f"--init {self.job.init}: the weights changed since this run was asked for; choose another --out"
+            )
+        seed_all(self.job.seed, 0)
+        network: Any = backend.network(start)
+        self._note(weights=start.weights, parameters=sum(p.numel() for p in network.parameters()))
+        fabric = Fabric(accelerator=device, devices=1)
+        with self.speed.phase("training"):
+            trained = Trainer(
+                network, backend.name, dataset, Recipe(**self.job.recipe), self.job.seed, fabric, self.folder
+            ).run(lambda **progress: self._tell(**progress))
+        # The clock of a run that was stopped and went on is the training loop's own.
+        measured = self.speed.phases[-1]
+        self.speed.keep(Phase(**{**measured.model_dump(), "seconds": trained.seconds, "audio_s": trained.audio_s}))
+        self._note(
+            epochs=trained.epochs,
+            best_epoch=trained.best_epoch,
+            trained_audio_s=trained.audio_s,
+            notes=trained.notes,
+        )
+
+    def _diarize(self, backend: Backend, dataset: Dataset, device: str, stage: str, checkpoint: str) -> None:
+        """Write the stage's RTTM. Dev goes first and warms up; the clock that is compared is that of test."""
+        diarizer: Diarizer | None = None
+        for subset in MEASURED:
+            recordings = dataset.subset(subset)
+            phase = " ".join(part for part in ("diarizing", stage if stage == "pretrained" else "", subset) if part)
+            phase = "diarizing" if (stage, subset) == ("finetuned", "test") else phase
+            written = all(self._rttm(stage, recording).is_file() for recording in recordings)
+            if written and any(kept.name == phase for kept in self.speed.phases):
+                continue
+            if diarizer is None:
+                path = self.folder / "checkpoints" / f"{checkpoint}.ckpt"
+                diarizer = backend.diarizer(backend.restore(load_checkpoint(path, backend.name)), device)
+            with self.speed.phase(phase, audio_s=sum(recording.duration_s for recording in recordings)):
+                for done, recording in enumerate(recordings, start=1):
+                    annotation = diarizer.decode(recording, diarizer.infer(recording), diarizer.defaults)
+                    write_rttm(self._rttm(stage, recording), recording.uri, from_annotation(annotation))
+                    self._tell(stage=stage, done=done, total=len(recordings))
+
+    def _score(self, recordings: Sequence[Recording], subset: Subset, stage: str) -> tuple[list[Row], float]:
+        """A row a condition, from the RTTM on disk; and how far pyannote.metrics is from the collar-0 one."""
+        hypothesis = {r.uri: read_rttm(self._rttm(stage, r)).get(r.uri, []) for r in recordings}
+        identity = {
+            "run": self.record.name,
+            "dataset": self.job.dataset,
+            "backend": self.job.backend,
+            "recipe": self.job.recipe["name"],
+            "seed": self.job.seed,
+            "stage": stage,
+            "init": self.job.init,
+            "subset": subset,
+        }
+        return rows_of(recordings, hypothesis, identity)
+
+    def _rttm(self, stage: str, recording: Recording) -> Path:
+        return self.folder / rttm_folder(stage) / recording.subset / f"{recording.uri}.rttm"
+
+    def _enter(self, state: str) -> None:
+        self._note(state=state)
+        write_whole(self.folder / "state", f"{state}\n")
+        self._tell(state=state)
+
+    def _note(self, **fields: Any) -> None:
+        """Keep what is known of the run so far in ``run.json``."""
+        self.record = self.record.model_copy(update=fields)
+        write_record(self.folder / "run.json", self.record)
+
+    def _tell(self, **event: Any) -> None:
+        self.events.write(json.dumps(event) + "\n")
+        self.events.flush()
+
+
+def rows_of(
+    recordings: Sequence[Recording], hypothesis: dict[str, Any], identity: dict[str, Any]
+) -> tuple[list[Row], float]:
+    """A row a condition for a system's turns by uri; and how far pyannote.metrics is from the collar-0 one, in seconds."""
+    reference = {recording.uri: recording.turns for recording in recordings}
+    scored = {recording.uri: recording.regions for recording in recordings}
+    errors = score(reference, hypothesis, scored, list(CONDITIONS.values()))
+    difference = cross_check(reference, hypothesis, scored, errors["full"])
+    rows = [
+        Row(
+            **identity,
+            condition=condition,
+            files=tuple(FileScore(uri=uri, **seconds.model_dump()) for uri, seconds in by_uri.items()),
+            **pooled(by_uri).model_dump(),
+        )
+        for condition, by_uri in errors.items()
+    ]
+    return rows, difference
+
+
+def rttm_folder(stage: str) -> str:
+    """Where in a run's folder a stage's RTTM is: the final stage's in ``rttm``, an earlier one's beside it."""
+    return "rttm" if stage == "finetuned" else f"rttm-{stage}"
+
+
+def run_record(job: Job) -> Run:
+    """What is known of a run before it starts."""
+    return Run(
+        name=job.name,
+        job=job.hash,
+        backend=job.backend,
+        dataset=job.dataset,
+        dataset_root=job.dataset_root,
+        corpus="",
+        fingerprint=job.fingerprint,
+        recipe=job.recipe["name"],
+        seed=job.seed,
+        init=job.init,
+        state="queued",
+    )
+
+
+def main() -> None:
+    """Run the job; a failure is told in ``run.json`` and by the exit status."""
+    path = Path(sys.argv[1])
+    folder = path.parent
+    # The toolkits print; whatever they print belongs in the log, and standard output to the events.
+    events = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    log = (folder / "log.txt").open("a", encoding="utf-8")
+    os.dup2(log.fileno(), 1)
+    os.dup2(log.fileno(), 2)
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s: %(message)s", stream=sys.stderr, force=True)
+    worker = Worker(folder, read_record(path, Job), events)
+    try:
+        worker.run()
+    except Exception as error:
+        logger.exception("the run failed")
+        reason = str(error).strip().splitlines() or [""]
+        failure = reason[0] if isinstance(error, UserError) else f"{type(error).__name__}: {reason[0]} (see log.txt)"
+        worker._note(state="failed", failure=failure)
+        write_whole(folder / "state", "failed\n")
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()
