@@ -65,7 +65,7 @@ def run(
         for planned in plans:
             job = planned.job
             console.print(
-                f"  {job.name}: {job.recipe['epochs']} epochs on {job.device}, from {planned.problem or planned.origin}",
+                f"  {job.name}: {job.recipe['epochs']} epochs, {job.device}, from {planned.problem or planned.origin}",
                 highlight=False,
                 markup=False,
                 soft_wrap=True,

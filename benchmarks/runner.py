@@ -62,7 +62,7 @@ def plan(
         command = registry.missing(backend)
         weights = None if command else registry.load(backend).locate(inits[backend]).weights
         for subset in ("train", *MEASURED):
-            dataset.subset(subset)  # type: ignore[arg-type]
+            dataset.subset(subset)
         job = Job(
             backend=backend,
             dataset=dataset.info.name,
@@ -150,7 +150,7 @@ def gather(out: Path, plans: Sequence[Plan], command: str) -> Comparison:
             for p in CONDITIONS.values()
         ),
         scorer=(
-            f"diarbench {version('diarbench')}: speakers mapped on the whole UEM, a speaker's overlapping turns merged; "
+            f"diarbench {version('diarbench')}: speakers mapped on the whole UEM, their overlapping turns merged; "
             f"without a collar pyannote.metrics {version('pyannote.metrics')} agrees to {max(differences):.0e} s"
         ),
         runs=tuple(runs),

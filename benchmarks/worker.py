@@ -90,7 +90,7 @@ class Worker:
         start = backend.locate(self.job.init)
         if start.weights.sha256 != self.job.init_sha256:
             raise UserError(
-                f"--init {self.job.init}: the weights changed since this run was asked for; choose another --out"
+                f"--init {self.job.init}: its weights changed since they were asked for; choose another --out"
             )
         seed_all(self.job.seed, 0)
         network: Any = backend.network(start)
@@ -165,7 +165,7 @@ class Worker:
 def rows_of(
     recordings: Sequence[Recording], hypothesis: dict[str, Any], identity: dict[str, Any]
 ) -> tuple[list[Row], float]:
-    """A row a condition for a system's turns by uri; and how far pyannote.metrics is from the collar-0 one, in seconds."""
+    """A row a condition for a system's turns by uri, and pyannote.metrics' largest difference at collar 0 (seconds)."""
     reference = {recording.uri: recording.turns for recording in recordings}
     scored = {recording.uri: recording.regions for recording in recordings}
     errors = score(reference, hypothesis, scored, list(CONDITIONS.values()))

@@ -35,9 +35,7 @@ class NemoBackend:
         if init.partition(":")[0] == "scratch":
             preset = init.partition(":")[2] or "compact"
             if preset not in presets():
-                raise UserError(
-                    f"--init {init}: no preset {preset!r}{closest(preset, presets())}: {', '.join(presets())}"
-                )
+                raise UserError(f"--init {init}: no such preset{closest(preset, presets())}: {', '.join(presets())}")
             return Start(SCRATCH, None, preset)
         if init.startswith("hub:"):
             return Start(Weights(origin=init, pretrained=True), None)
@@ -64,8 +62,10 @@ class NemoBackend:
 
     def diarizer(self, network: torch.nn.Module, device: str) -> Diarizer:
         """See Backend."""
+        from diarbench.backends.nemo.network import SortformerNetwork
         from diarbench.backends.nemo.pipeline import SortformerDiarizer
 
+        assert isinstance(network, SortformerNetwork)
         return SortformerDiarizer(network, device)
 
     def _at_hand(self) -> Start | None:

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from omegaconf import OmegaConf
 
 from diarbench.backends.base import Losses
@@ -76,16 +75,13 @@ class SortformerNetwork(torch.nn.Module):
         activity = self.activity(waveforms)
         frames = torch.full((len(targets),), targets.shape[1], device=targets.device)
         permutations = self.model.speaker_permutations
-        parts = [
-            weight
-            * self.model.loss(
-                probs=activity, labels=arrange(targets.clone(), activity, permutations), target_lens=frames
-            )
-            for weight, arrange in ((self.model.ats_weight, get_ats_targets), (self.model.pil_weight, get_pil_targets))
-        ]
+        by_arrival = get_ats_targets(targets.clone(), activity, speaker_permutations=permutations)
+        by_fit = get_pil_targets(targets.clone(), activity, speaker_permutations=permutations)
+        segmentation = self.model.ats_weight * self.model.loss(
+            probs=activity, labels=by_arrival, target_lens=frames
+        ) + self.model.pil_weight * self.model.loss(probs=activity, labels=by_fit, target_lens=frames)
         speech = 1 - (1 - activity).prod(-1)
-        vad = F.binary_cross_entropy(speech.clamp(0, 1), targets.any(-1).float())
-        segmentation = parts[0] + parts[1]
+        vad = torch.nn.functional.binary_cross_entropy(speech.clamp(0, 1), targets.any(-1).float())
         return Losses(segmentation, vad.detach(), segmentation)
 
     def activity(self, waveforms: torch.Tensor) -> torch.Tensor:

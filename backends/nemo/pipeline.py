@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 import psutil
@@ -21,7 +21,7 @@ from diarbench.reports.records import UserError
 class SortformerDiarizer:
     """Offline Sortformer with NeMo's post-processing."""
 
-    defaults: ClassVar[dict[str, Any]] = {
+    defaults: Mapping[str, Any] = {
         "onset": 0.5,
         "offset": 0.5,
         "pad_onset_s": 0.0,
@@ -46,8 +46,8 @@ class SortformerDiarizer:
         needed, free = 3 * 4 * heads * frames**2, psutil.virtual_memory().available
         if self.device == "cpu" and needed > free:
             raise UserError(
-                f"{recording.audio}: {recording.duration_s / 60:.0f} minutes want {needed / 1e9:.0f} GB in Sortformer's "
-                f"offline form, {free / 1e9:.0f} GB are free; cut the recording into shorter ones"
+                f"{recording.audio}: {recording.duration_s / 60:.0f} minutes want {needed / 1e9:.0f} GB in "
+                f"Sortformer's offline form, {free / 1e9:.0f} GB are free; cut the recording into shorter ones"
             )
         audio, _ = soundfile.read(str(recording.audio), dtype="float32")
         activity = self.network.activity(torch.from_numpy(audio)[None].to(self.device))

@@ -14,7 +14,7 @@ from diarbench.backends.weights import (
     package_file,
     package_version,
 )
-from diarbench.reports.records import UserError, Weights, sha256_of
+from diarbench.reports.records import Weights, sha256_of
 
 if TYPE_CHECKING:
     import torch
@@ -62,8 +62,10 @@ class PyannoteBackend:
 
     def diarizer(self, network: torch.nn.Module, device: str) -> Diarizer:
         """See Backend."""
+        from diarbench.backends.pyannote.network import PyannoteNetwork
         from diarbench.backends.pyannote.pipeline import PyannoteDiarizer
 
+        assert isinstance(network, PyannoteNetwork)
         return PyannoteDiarizer(network, device)
 
     def _at_hand(self) -> Start | None:

@@ -55,7 +55,9 @@ def load_camplusplus() -> Any:
             super().__init__(sample_rate=16_000, num_channels=1)
             self.camplusplus = module.CAMPPlus(feat_dim=MELS, embedding_size=DIMENSION)
 
-        def forward(self, waveforms: torch.Tensor, weights: torch.Tensor | None = None) -> torch.Tensor:
+        def forward(  # type: ignore[override]
+            self, waveforms: torch.Tensor, weights: torch.Tensor | None = None
+        ) -> torch.Tensor:
             embeddings = []
             for index, waveform in enumerate(waveforms):
                 # Kaldi's filter bank expects 16-bit sample values, as the network was trained.

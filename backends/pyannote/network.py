@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 
 from diarbench.backends.base import Losses
 from diarbench.reports.records import UserError
@@ -30,7 +29,7 @@ SCRATCH = {
 class PyannoteNetwork(torch.nn.Module):
     """A segmentation model of pyannote.audio with a powerset head."""
 
-    def __init__(self, model: Model, settings: Mapping[str, Any]) -> None:
+    def __init__(self, model: PyanNet, settings: Mapping[str, Any]) -> None:
         super().__init__()
         self.model = model
         self.settings = dict(settings)
@@ -43,7 +42,7 @@ class PyannoteNetwork(torch.nn.Module):
     def from_pretrained(cls, path: Path) -> PyannoteNetwork:
         """Load pyannote's own checkpoint. Raises UserError where it is not one with a powerset head."""
         try:
-            model = Model.from_pretrained(path, map_location="cpu")
+            model: Any = Model.from_pretrained(path, map_location="cpu")
         except Exception as error:  # torch and pyannote raise many kinds for a file that is not theirs
             raise UserError(f"{path}: not a pyannote.audio checkpoint ({str(error).splitlines()[0]})") from error
         specifications = model.specifications
@@ -92,9 +91,10 @@ class PyannoteNetwork(torch.nn.Module):
         wanted = torch.argmax(self.powerset.to_powerset(permutated.float()), dim=-1)
         segmentation = nll_loss(prediction, wanted, weight=torch.ones_like(prediction[..., :1]))
         speech = 1 - prediction[..., 0].exp()
-        vad = F.binary_cross_entropy(speech.clamp(0, 1), targets.any(-1).float())
+        vad = torch.nn.functional.binary_cross_entropy(speech.clamp(0, 1), targets.any(-1).float())
         return Losses(segmentation, vad.detach(), segmentation)
 
     def activity(self, waveforms: torch.Tensor) -> torch.Tensor:
         """Each speaker's marginal over the powerset's classes."""
-        return self.model(waveforms[:, None]).exp() @ self.powerset.mapping
+        activity: torch.Tensor = self.powerset.to_multilabel(self.model(waveforms[:, None]), soft=True)
+        return activity

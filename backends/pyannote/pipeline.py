@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 import soundfile
@@ -21,7 +21,7 @@ from pyannote.core import Annotation, Segment, SlidingWindow, SlidingWindowFeatu
 class PyannoteDiarizer:
     """Segmentation and embeddings are inferred; clustering and reconstruction are decoded."""
 
-    defaults: ClassVar[dict[str, Any]] = {
+    defaults: Mapping[str, Any] = {
         "segmentation.min_duration_off": 0.0,
         "clustering.method": "centroid",
         "clustering.min_cluster_size": 12,
@@ -77,7 +77,8 @@ class PyannoteDiarizer:
             "training_cache/embeddings": {"embeddings": inference["embeddings"]},
         }
         self.pipeline.instantiate(_nested(hyperparameters))
-        return self.pipeline.apply(file).crop(Segment(0, recording.duration_s))
+        annotation: Any = self.pipeline.apply(file)
+        return annotation.crop(Segment(0, recording.duration_s))
 
 
 def _nested(hyperparameters: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
