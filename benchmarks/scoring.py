@@ -121,18 +121,15 @@ def sweep(
     hypothesis: Mapping[str, Sequence[Turn]],
     scored: Mapping[str, Sequence[Region]],
     protocols: Sequence[ScoringProtocol],
-    cuts_s: Sequence[float] = (),
 ) -> Sweep:
-    """Cut the scored regions wherever speakers, regions or collars change.
-
-    ``cuts_s`` asks for more cuts, at these distances on both sides of each reference boundary.
-    """
+    """Cut the scored regions wherever speakers, regions or collars change: touching regions stay two."""
     uris = tuple(scored)
     ref, hyp = _Turns.merged(reference, uris), _Turns.merged(hypothesis, uris)
     regions = _Turns.merged({uri: [Turn(*region, "") for region in scored[uri]] for uri in uris}, uris)
 
     # All recordings on one axis, far enough apart that no collar reaches from one into the next.
-    margin = max((_microseconds(s) for s in (*(p.collar_s for p in protocols), *cuts_s)), default=0) + 1
+    collars = {protocol.collar_s: _microseconds(protocol.collar_s) for protocol in protocols if protocol.collar_s}
+    margin = max(collars.values(), default=0) + 1
     everything = [part for turns in (ref, hyp, regions) for part in (turns.start, turns.end) if part.size]
     if not everything:
         nothing = np.zeros(0, np.int64)
@@ -143,8 +140,7 @@ def sweep(
     ref, hyp, regions = (turns.placed(origin, length) for turns in (ref, hyp, regions))
 
     edges = np.concatenate([ref.start, ref.end])
-    collars = {protocol.collar_s: _microseconds(protocol.collar_s) for protocol in protocols if protocol.collar_s}
-    around = [edges + sign * d for d in (*collars.values(), *map(_microseconds, cuts_s)) for sign in (-1, 1)]
+    around = [edges + sign * collar for collar in collars.values() for sign in (-1, 1)]
     cuts = np.sort(np.concatenate([edges, hyp.start, hyp.end, regions.start, regions.end, *around]))
     cuts = cuts[np.diff(cuts, prepend=-1) > 0]
 
