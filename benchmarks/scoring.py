@@ -124,8 +124,8 @@ def sweep(
 ) -> Sweep:
     """Cut the scored regions wherever speakers, regions or collars change: touching regions stay two."""
     uris = tuple(scored)
-    ref, hyp = _Turns.merged(reference, uris), _Turns.merged(hypothesis, uris)
-    regions = _Turns.merged({uri: [Turn(*region, "") for region in scored[uri]] for uri in uris}, uris)
+    ref, hyp = TurnArrays.merged(reference, uris), TurnArrays.merged(hypothesis, uris)
+    regions = TurnArrays.merged({uri: [Turn(*region, "") for region in scored[uri]] for uri in uris}, uris)
 
     # All recordings on one axis, far enough apart that no collar reaches from one into the next.
     collars = {protocol.collar_s: _microseconds(protocol.collar_s) for protocol in protocols if protocol.collar_s}
@@ -182,7 +182,7 @@ def sweep(
 
 
 @dataclass(frozen=True)
-class _Turns:
+class TurnArrays:
     """Turns as arrays, a speaker's overlapping ones merged, sorted by recording, speaker and time."""
 
     start: Ints
@@ -194,7 +194,7 @@ class _Turns:
     """Of a speaker."""
 
     @classmethod
-    def merged(cls, turns: Mapping[str, Sequence[Turn]], uris: Sequence[str]) -> _Turns:
+    def merged(cls, turns: Mapping[str, Sequence[Turn]], uris: Sequence[str]) -> TurnArrays:
         starts: list[float] = []
         ends: list[float] = []
         speakers: list[int] = []
@@ -221,10 +221,10 @@ class _Turns:
             start, end, speaker = start[first], np.maximum.reduceat(end, first), speaker[first]
         return cls(start, end, speaker, names, np.array(recording_of, np.int64))
 
-    def placed(self, origin: int, length: int) -> _Turns:
+    def placed(self, origin: int, length: int) -> TurnArrays:
         """On the axis of all recordings, each ``length`` long."""
         shift = self.recording_of[self.speaker] * length - origin
-        return _Turns(self.start + shift, self.end + shift, self.speaker, self.names, self.recording_of)
+        return TurnArrays(self.start + shift, self.end + shift, self.speaker, self.names, self.recording_of)
 
 
 def _microseconds(seconds: float) -> int:
@@ -238,7 +238,7 @@ def _integers(seconds: list[float]) -> Ints:
     return np.rint(times * MICROSECONDS).astype(np.int64)
 
 
-def _intersections(ref: _Turns, hyp: _Turns) -> tuple[Ints, Ints]:
+def _intersections(ref: TurnArrays, hyp: TurnArrays) -> tuple[Ints, Ints]:
     """Indices of every reference and hypothesis turn that share time, each pair once."""
 
     def starting_within(points: Ints, after: Ints, before: Ints, side: str) -> tuple[Ints, Ints]:
@@ -253,7 +253,7 @@ def _intersections(ref: _Turns, hyp: _Turns) -> tuple[Ints, Ints]:
     return np.concatenate([ref_first, ref_later]), np.concatenate([hyp_later, hyp_first])
 
 
-def _map_speakers(ref: _Turns, hyp: _Turns, ref_speaker: Ints, hyp_speaker: Ints, shared: Ints) -> Ints:
+def _map_speakers(ref: TurnArrays, hyp: TurnArrays, ref_speaker: Ints, hyp_speaker: Ints, shared: Ints) -> Ints:
     """For each reference speaker the hypothesis speaker that is its match, or -1."""
     mate = np.full(len(ref.names), -1, np.int64)
     pair, inverse = np.unique(ref_speaker * max(len(hyp.names), 1) + hyp_speaker, return_inverse=True)
@@ -309,7 +309,7 @@ def best_mapping(overlap: Ints) -> tuple[Ints, Ints]:
 
 def merge_overlapping(turns: Mapping[str, Sequence[Turn]], uris: Sequence[str]) -> dict[str, list[Turn]]:
     """What is scored of some turns: whole microseconds, each speaker's overlapping turns merged, touching ones not."""
-    found = _Turns.merged(turns, uris)
+    found = TurnArrays.merged(turns, uris)
     merged: dict[str, list[Turn]] = {uri: [] for uri in uris}
     for start, end, speaker in zip(found.start.tolist(), found.end.tolist(), found.speaker.tolist(), strict=True):
         uri = uris[found.recording_of[speaker]]

@@ -1,0 +1,228 @@
+"""Where a system fails: the error's seconds by what was going on, the worst regions, and speaker counts.
+
+Each slicing divides all scored time into parts, so that its parts' seconds add up to the whole, and the parts' share of
+a difference between two systems adds up to the difference.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+from numpy.typing import NDArray
+
+from diarbench.benchmarks.scoring import MICROSECONDS, Ints, ScoringProtocol, Sweep, TurnArrays, sweep
+from diarbench.benchmarks.significance import split
+from diarbench.datasets.rttm import Region, Turn
+from diarbench.reports.records import ErrorSeconds, Record
+
+LENGTHS_S = (0.5, 1.0, 2.0, 5.0)
+TIMES_S = (0.25, 0.5, 1.0, 2.0, 5.0)
+DISTANCES_S = (0.25, 0.5, 1.0, 2.0)
+SHARES = (0.05, 0.2, 0.5)
+NO_SPEECH = "no speech"
+AN_HOUR_US = 3600 * MICROSECONDS
+"""Between recordings on their common axis, so that what is before the first turn or after the last is far from any."""
+
+Slices = dict[str, dict[str, ErrorSeconds]]
+
+
+class WorstRegion(Record):
+    """A window of a recording with much error; times in seconds."""
+
+    uri: str
+    start_s: float
+    end_s: float
+    errors: ErrorSeconds
+
+
+class SpeakerCounts(Record):
+    """How many speakers the reference and the hypothesis have, by how often that pair of numbers came up."""
+
+    in_recording: dict[int, dict[int, int]]
+    """Recordings, by speakers in the reference and in the hypothesis."""
+    at_a_time: dict[int, dict[int, float]]
+    """Seconds, by speakers who speak at once in the reference and in the hypothesis."""
+
+    @property
+    def accuracy(self) -> float:
+        """Share of recordings with the right number of speakers."""
+        pairs = [(ref, hyp, n) for ref, row in self.in_recording.items() for hyp, n in row.items()]
+        return sum(n for ref, hyp, n in pairs if ref == hyp) / max(sum(n for *_, n in pairs), 1)
+
+    @property
+    def mean_error(self) -> float:
+        """Mean absolute difference between the two numbers."""
+        pairs = [(ref, hyp, n) for ref, row in self.in_recording.items() for hyp, n in row.items()]
+        return sum(n * abs(ref - hyp) for ref, hyp, n in pairs) / max(sum(n for *_, n in pairs), 1)
+
+
+@dataclass(frozen=True)
+class _Speech:
+    """The reference of all recordings on one axis, and the stretches of a sweep on the same axis."""
+
+    turns: TurnArrays
+    at: Ints
+    """Start of each stretch."""
+    speakers: Ints
+    """Reference speakers of each recording."""
+
+    def covering(self, chosen: NDArray[np.bool_]) -> NDArray[np.bool_]:
+        """Whether any of some turns covers each stretch."""
+        begun = np.searchsorted(np.sort(self.turns.start[chosen]), self.at, side="right")
+        return begun > np.searchsorted(np.sort(self.turns.end[chosen]), self.at, side="right")
+
+    def smallest(self, value: NDArray[np.float64], limits: Sequence[float]) -> Ints:
+        """Class, by the limits, of the least ``value`` among the turns that cover each stretch."""
+        classes = np.digitize(value, limits)
+        found = np.full(self.at.size, len(limits), np.int64)
+        for one in range(len(limits) - 1, -1, -1):
+            found[self.covering(classes == one)] = one
+        return found
+
+    def since(self, times: Ints) -> NDArray[np.float64]:
+        """Seconds from the last of some times to each stretch; infinite before the first."""
+        ordered = np.concatenate([[np.iinfo(np.int64).min // 2], np.sort(times)])
+        return (self.at - ordered[np.searchsorted(ordered, self.at, side="right") - 1]) / MICROSECONDS
+
+    def until(self, times: Ints) -> NDArray[np.float64]:
+        """Seconds from each stretch's start to the next of some times; infinite after the last."""
+        ordered = np.concatenate([np.sort(times), [np.iinfo(np.int64).max // 2]])
+        return (ordered[np.searchsorted(ordered, self.at, side="right")] - self.at) / MICROSECONDS
+
+
+def slices(
+    reference: Mapping[str, Sequence[Turn]],
+    hypothesis: Mapping[str, Sequence[Turn]],
+    scored: Mapping[str, Sequence[Region]],
+    protocol: ScoringProtocol,
+) -> Slices:
+    """Seconds by slicing and part: ``{"speech": {"no speech": ..., "one speaker": ..., ...}, ...}``."""
+    edges = {uri: np.array([time for turn in reference.get(uri, ()) for time in turn[:2]]) for uri in scored}
+    reach = np.array([0.0, *TIMES_S, *(-distance for distance in DISTANCES_S)])
+    cut = {uri: split(regions, np.add.outer(edges[uri], reach).ravel()) for uri, regions in scored.items()}
+    found = sweep(reference, hypothesis, cut, [protocol])
+    speech = _speech(reference, found)
+    silent = found.n_ref == 0
+    length = (speech.turns.end - speech.turns.start) / MICROSECONDS
+    own = np.bincount(speech.turns.speaker, weights=length, minlength=len(speech.turns.names))
+    everyone = np.bincount(speech.turns.recording_of, weights=own, minlength=len(found.uris))
+    share = (own / everyone[speech.turns.recording_of])[speech.turns.speaker]
+    starts, ends = speech.turns.start, speech.turns.end
+    boundaries = np.concatenate([starts, ends])
+    duration = (found.end_us - found.start_us) / MICROSECONDS
+    distance = np.minimum(speech.since(boundaries), speech.until(boundaries) - duration)
+    gap = speech.since(ends) + speech.until(starts)
+
+    named: dict[str, tuple[list[str], Ints]] = {
+        "speakers in the recording": (
+            [*map(str, range(5)), "5 and more"],
+            np.minimum(speech.speakers, 5)[found.recording],
+        ),
+        "speech": ([NO_SPEECH, "one speaker", "two speakers", "three and more"], np.minimum(found.n_ref, 3)),
+        "shortest turn": _except(silent, NO_SPEECH, _ranges(LENGTHS_S, "s"), speech.smallest(length, LENGTHS_S)),
+        "since a turn began": (_ranges(TIMES_S, "s"), np.digitize(speech.since(starts), TIMES_S)),
+        "to the nearest boundary": (_ranges(DISTANCES_S, "s"), np.digitize(distance, DISTANCES_S)),
+        "gap between turns": _except(~silent, "speech", _ranges(LENGTHS_S, "s"), np.digitize(gap, LENGTHS_S)),
+        "least share of the speech": _except(
+            silent, NO_SPEECH, _ranges([100 * s for s in SHARES], "%"), speech.smallest(share, SHARES)
+        ),
+        "recording": (list(found.uris), found.recording),
+    }
+    return {
+        slicing: {
+            label: errors
+            for label, errors in zip(labels, found.errors(protocol.name, group, len(labels)), strict=True)
+            if errors != ErrorSeconds()
+        }
+        for slicing, (labels, group) in named.items()
+    }
+
+
+def contributions(a: Slices, b: Slices) -> dict[str, dict[str, float]]:
+    """Which part of the difference in DER, B's minus A's, each part of each slicing explains; as fractions."""
+    found = {}
+    for slicing in a:
+        labels = [*a[slicing], *(label for label in b[slicing] if label not in a[slicing])]
+        total = sum(errors.total for errors in a[slicing].values())
+        found[slicing] = {
+            label: (_wrong(b[slicing].get(label)) - _wrong(a[slicing].get(label))) / total for label in labels if total
+        }
+    return found
+
+
+def worst_regions(
+    reference: Mapping[str, Sequence[Turn]],
+    hypothesis: Mapping[str, Sequence[Turn]],
+    scored: Mapping[str, Sequence[Region]],
+    protocol: ScoringProtocol,
+    count: int = 10,
+    window_s: float = 10.0,
+) -> list[WorstRegion]:
+    """The windows with the most error, worst first; windows are laid end to end, and none is without error."""
+    longest = max((region.end_s for regions in scored.values() for region in regions), default=0.0)
+    windows = int(longest // window_s) + 1
+    cut = {uri: split(regions, [k * window_s for k in range(1, windows)]) for uri, regions in scored.items()}
+    found = sweep(reference, hypothesis, cut, [protocol])
+    group = found.recording * windows + found.start_us // round(window_s * MICROSECONDS)
+    errors = found.errors(protocol.name, group, len(found.uris) * windows)
+    order = sorted((i for i, e in enumerate(errors) if _wrong(e) > 0), key=lambda i: (-_wrong(errors[i]), i))[:count]
+    return [
+        WorstRegion(
+            uri=found.uris[i // windows],
+            start_s=i % windows * window_s,
+            end_s=(i % windows + 1) * window_s,
+            errors=errors[i],
+        )
+        for i in order
+    ]
+
+
+def speaker_counts(
+    reference: Mapping[str, Sequence[Turn]],
+    hypothesis: Mapping[str, Sequence[Turn]],
+    scored: Mapping[str, Sequence[Region]],
+    protocol: ScoringProtocol,
+) -> SpeakerCounts:
+    """Numbers of speakers in the scored regions, right and wrong."""
+    found = sweep(reference, hypothesis, scored, [protocol])
+    counts = zip(_speech(reference, found).speakers.tolist(), _speech(hypothesis, found).speakers.tolist(), strict=True)
+    in_recording: dict[int, dict[int, int]] = {}
+    for (ref, hyp), n in sorted(Counter(counts).items()):
+        in_recording.setdefault(ref, {})[hyp] = n
+    counted = found.scored[protocol.name]
+    pairs, inverse = np.unique(np.stack([found.n_ref[counted], found.n_hyp[counted]]), axis=1, return_inverse=True)
+    duration = np.bincount(inverse.ravel(), weights=(found.end_us - found.start_us)[counted]) / MICROSECONDS
+    at_a_time: dict[int, dict[int, float]] = {}
+    for ref, hyp, seconds in zip(*pairs.tolist(), duration.tolist(), strict=True):
+        at_a_time.setdefault(ref, {})[hyp] = seconds
+    return SpeakerCounts(in_recording=in_recording, at_a_time=at_a_time)
+
+
+def _speech(turns: Mapping[str, Sequence[Turn]], found: Sweep) -> _Speech:
+    merged = TurnArrays.merged(turns, found.uris)
+    edges = [part for part in (merged.start, merged.end, found.start_us, found.end_us) if part.size]
+    origin = min((int(part.min()) for part in edges), default=0)
+    length = max((int(part.max()) for part in edges), default=0) - origin + AN_HOUR_US
+    placed = merged.placed(origin, length)
+    at = found.recording * length + found.start_us - origin
+    heard = np.searchsorted(at, placed.end) > np.searchsorted(at, placed.start)
+    speakers = placed.recording_of[np.unique(placed.speaker[heard])]
+    return _Speech(placed, at, np.bincount(speakers, minlength=len(found.uris)))
+
+
+def _wrong(errors: ErrorSeconds | None) -> float:
+    return errors.miss + errors.false_alarm + errors.confusion if errors else 0.0
+
+
+def _ranges(limits: Sequence[float], unit: str) -> list[str]:
+    inner = [f"{low:g} to {high:g} {unit}" for low, high in pairwise(limits)]
+    return [f"under {limits[0]:g} {unit}", *inner, f"{limits[-1]:g} {unit} and more"]
+
+
+def _except(where: NDArray[np.bool_], label: str, labels: list[str], group: Ints) -> tuple[list[str], Ints]:
+    """Another part for some stretches, whatever their group."""
+    return [*labels, label], np.where(where, len(labels), group)
