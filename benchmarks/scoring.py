@@ -9,9 +9,10 @@ good mappings the first by name is taken; a recording with an empty reference ke
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +21,9 @@ from scipy.optimize import linear_sum_assignment
 
 from diarbench.datasets.rttm import Region, Turn
 from diarbench.reports.records import ErrorSeconds, Record
+
+if TYPE_CHECKING:
+    from pyannote.core import Annotation, Timeline
 
 Ints = NDArray[np.int64]
 Bools = NDArray[np.bool_]
@@ -327,24 +331,13 @@ def cross_check(
     """Score again with pyannote.metrics, without a collar, and hold it against our ``errors`` of the same input.
 
     Returns the largest difference in any part of any recording, in seconds; raises RuntimeError above the tolerance.
-    pyannote.core drops stretches under its precision of a microsecond, so it is handed microseconds as its unit.
     """
-    from pyannote.core import Annotation, Segment, Timeline
     from pyannote.metrics.diarization import DiarizationErrorRate
 
-    def annotation(turns: Sequence[Turn]) -> Annotation:
-        return Annotation.from_records(
-            (Segment(_microseconds(turn.start_s), _microseconds(turn.end_s)), track, turn.speaker)
-            for track, turn in enumerate(turns)
-        )
-
-    uris = list(scored)
-    ref, hyp = merge_overlapping(reference, uris), merge_overlapping(hypothesis, uris)
     metric = DiarizationErrorRate(collar=0.0, skip_overlap=False)
     largest = 0.0
-    for uri in uris:
-        regions = Timeline([Segment(_microseconds(r.start_s), _microseconds(r.end_s)) for r in scored[uri]])
-        theirs = metric(annotation(ref[uri]), annotation(hyp[uri]), uem=regions, detailed=True)
+    for uri, ref, hyp, uem in for_pyannote(reference, hypothesis, scored):
+        theirs = metric(ref, hyp, uem=uem, detailed=True)
         ours = errors[uri]
         for name, value in (
             ("total", ours.total),
@@ -360,3 +353,27 @@ def cross_check(
                     "one of the two scorers is wrong, so neither figure can be trusted: please report this recording"
                 )
     return largest
+
+
+def for_pyannote(
+    reference: Mapping[str, Sequence[Turn]],
+    hypothesis: Mapping[str, Sequence[Turn]],
+    scored: Mapping[str, Sequence[Region]],
+) -> Iterator[tuple[str, Annotation, Annotation, Timeline]]:
+    """Each recording's uri, reference, hypothesis and scored regions as pyannote.core has them, overlaps merged.
+
+    Times are in microseconds, not seconds: pyannote.core drops what is shorter than a millionth of its unit.
+    """
+    from pyannote.core import Annotation, Segment, Timeline
+
+    def annotation(turns: Sequence[Turn]) -> Annotation:
+        return Annotation.from_records(
+            (Segment(_microseconds(turn.start_s), _microseconds(turn.end_s)), track, turn.speaker)
+            for track, turn in enumerate(turns)
+        )
+
+    uris = list(scored)
+    ref, hyp = merge_overlapping(reference, uris), merge_overlapping(hypothesis, uris)
+    for uri in uris:
+        uem = Timeline([Segment(_microseconds(r.start_s), _microseconds(r.end_s)) for r in scored[uri]])
+        yield uri, annotation(ref[uri]), annotation(hyp[uri]), uem

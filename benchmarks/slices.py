@@ -47,18 +47,6 @@ class SpeakerCounts(Record):
     at_a_time: dict[int, dict[int, float]]
     """Seconds, by speakers who speak at once in the reference and in the hypothesis."""
 
-    @property
-    def accuracy(self) -> float:
-        """Share of recordings with the right number of speakers."""
-        pairs = [(ref, hyp, n) for ref, row in self.in_recording.items() for hyp, n in row.items()]
-        return sum(n for ref, hyp, n in pairs if ref == hyp) / max(sum(n for *_, n in pairs), 1)
-
-    @property
-    def mean_error(self) -> float:
-        """Mean absolute difference between the two numbers."""
-        pairs = [(ref, hyp, n) for ref, row in self.in_recording.items() for hyp, n in row.items()]
-        return sum(n * abs(ref - hyp) for ref, hyp, n in pairs) / max(sum(n for *_, n in pairs), 1)
-
 
 @dataclass(frozen=True)
 class _Speech:

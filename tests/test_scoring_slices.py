@@ -88,7 +88,6 @@ def test_speaker_counts_by_hand():
     hypothesis = {**HYPOTHESIS, "s": [Turn(0, 2, "x")]}
     found = speaker_counts(reference, hypothesis, {**SCORED, "s": [Region(0, 10)]}, FULL)
     assert found.in_recording == {1: {1: 1}, 2: {1: 1}}  # in s only A speaks where it is scored
-    assert (found.accuracy, found.mean_error) == (0.5, 0.5)
     assert found.at_a_time == {
         0: {0: pytest.approx(20 - 8 - 0.4 - 2 + 8), 1: pytest.approx(2 + 1)},
         1: {0: pytest.approx(0.4), 1: pytest.approx(7 + 1)},
