@@ -1,4 +1,4 @@
-"""``bench report``: a comparison's tables and ``report.md`` again, from ``results.json`` alone."""
+"""``bench report``: a comparison's tables, ``report.md`` and ``report.html`` again, from ``results.json``."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ import typer
 def report(
     out: Annotated[Path, typer.Argument(help="A comparison's folder, as 'bench run --out' left it.")],
 ) -> None:
-    """Draw the tables again and write report.md, from OUT/results.json alone."""
+    """Draw the tables again and write report.md and report.html, from OUT/results.json and what it rests on."""
     from rich.console import Console
 
-    from diarbench.reports.markdown import render
+    from diarbench.reports import markdown, page
     from diarbench.reports.records import Comparison, UserError, read_record, write_whole
     from diarbench.reports.tables import print_comparison
 
@@ -23,4 +23,5 @@ def report(
         raise UserError(f"{out}: no results.json there; give the folder of a finished 'bench run'")
     comparison = read_record(results, Comparison)
     print_comparison(comparison, Console())
-    write_whole(out / "report.md", render(comparison))
+    write_whole(out / "report.md", markdown.render(comparison))
+    write_whole(out / "report.html", page.render(comparison, out))

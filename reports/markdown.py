@@ -5,30 +5,24 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 
-from diarbench.reports.records import EPOCH_COLUMNS, Comparison, Run
+from diarbench.reports.records import Comparison, Run
 from diarbench.reports.summary import (
-    NONE,
-    Cell,
-    Column,
+    COST_LEGEND,
     Section,
     Summary,
     Table,
     constants,
     cost_table,
+    epoch_table,
     identity_table,
-    machine,
-    minutes,
-    number,
     over_seeds,
+    protocol,
+    runs_table,
     score_table,
     summarize,
     verdict,
+    versions,
     visible,
-)
-
-COST_LEGEND = (
-    "Train s is seconds of training, RTF seconds of diarizing a second of audio, "
-    "memory the largest resident set of the run's process."
 )
 
 
@@ -80,12 +74,9 @@ def _lines(summary: Summary) -> Iterator[str]:
         for run in comparison.runs:
             yield from _epochs(run)
     yield from ("", "## What was run on what", "")
-    yield table(_runs(comparison.runs))
-    yield from _list("Versions", _versions(comparison.runs))
-    yield from _list(
-        "Protocol",
-        [f"{c.name}: {c.text}" for c in comparison.conditions] + [f"Scored by {comparison.scorer}"],
-    )
+    yield table(runs_table(comparison.runs))
+    yield from _list("Versions", versions(comparison.runs))
+    yield from _list("Protocol", protocol(comparison))
     yield from ("", f"Repeat it with diarbench {escape(comparison.diarbench)}:", "", code(comparison.command))
 
 
@@ -93,7 +84,7 @@ def _section(section: Section) -> Iterator[str]:
     same = constants(section)
     yield from ("", f"### {escape(section.dataset)}, {section.subset}: {escape(section.condition.name)}", "")
     yield escape(f"{section.condition.text}{f'; {same}' if same else ''}. Parts are in % of reference speech.")
-    yield from ("", table(score_table(section)))
+    yield from ("", table(identity_table(section) + score_table(section)))
     seeds = over_seeds(section)
     if seeds:
         yield from ("", "Over the seeds:", "", table(seeds))
@@ -111,51 +102,6 @@ def _epochs(run: Run) -> Iterator[str]:
     if not run.epochs:
         yield "No epoch was finished."
         return
-    rows = tuple(
-        tuple(Cell(number(value, "{}" if name == "epoch" else "{:.3f}")) for name, value in epoch)
-        for epoch in run.epochs
-    )
-    yield table(Table(tuple(Column(name, True) for name in EPOCH_COLUMNS.values()), rows))
+    yield table(epoch_table(run))
     best = "" if run.best_epoch is None else f" The best epoch was {run.best_epoch}."
     yield from ("", f"Rates are fractions over dev windows at the best threshold; epoch 0 is before training.{best}")
-
-
-def _runs(runs: Iterable[Run]) -> Table:
-    names = ("Run", "State", "Dataset", "Fingerprint", "Recipe", "Seed", "Weights from", "Trained on", "Machine", "Git")
-    rows = []
-    for run in runs:
-        environment = run.environment
-        values = (
-            run.name,
-            run.state,
-            run.dataset,
-            run.fingerprint[:12],
-            run.recipe,
-            run.seed,
-            _weights(run),
-            NONE if run.trained_audio_s is None else minutes(run.trained_audio_s),
-            machine(run) or NONE,
-            (environment and environment.git) or NONE,
-        )
-        rows.append(tuple(Cell(str(value)) for value in values))
-    return Table(tuple(Column(name) for name in names), tuple(rows))
-
-
-def _weights(run: Run) -> str:
-    if run.weights is None:
-        return f"{NONE} (init {run.init})"
-    seen = f"; had seen {', '.join(run.weights.trained_on)}" if run.weights.trained_on else ""
-    digest = f"; sha256 {run.weights.sha256[:12]}" if run.weights.sha256 else ""
-    licence = f"; {run.weights.licence}" if run.weights.licence else ""
-    return f"{run.weights.origin}{licence}{seen}{digest}"
-
-
-def _versions(runs: Iterable[Run]) -> list[str]:
-    """Alike environments once."""
-    by_versions: dict[str, list[str]] = {}
-    for run in runs:
-        if run.environment:
-            e = run.environment
-            packages = ", ".join(f"{name} {version}" for name, version in sorted(e.versions.items()))
-            by_versions.setdefault(f"Python {e.python} on {e.platform}; {packages}", []).append(run.name)
-    return [f"{', '.join(names)}: {versions}" for versions, names in by_versions.items()]

@@ -12,7 +12,7 @@ from statistics import mean
 from string import ascii_lowercase
 from typing import Any
 
-from diarbench.reports.records import Comparison, Condition, Row, Run, Subset
+from diarbench.reports.records import EPOCH_COLUMNS, Comparison, Condition, ErrorSeconds, Row, Run, Subset
 
 STAGES = ("pretrained", "finetuned", "tuned")
 """Of a run, in order; any other stage is a reference system."""
@@ -120,6 +120,15 @@ class Table:
         return Table(self.columns + other.columns, tuple(a + b for a, b in zip(self.rows, other.rows, strict=True)))
 
 
+COST_LEGEND = (
+    "Train s is seconds of training, RTF seconds of diarizing a second of audio, "
+    "memory the largest resident set of the run's process."
+)
+
+IDENTITY_COLUMNS = (Column("Backend"), Column("Recipe"), Column("Seed", True), Column("Stage"))
+RATE_COLUMNS = tuple(Column(name, True) for name in ("DER %", "Miss %", "FA %", "Conf. %"))
+
+
 @dataclass
 class Footnotes:
     """Reasons by mark, lettered in the order in which they come up."""
@@ -168,7 +177,13 @@ class Summary:
 
     def footnotes_of(self, dataset: str) -> dict[str, str]:
         """The marks that a dataset's lines carry."""
-        used = {mark for section in self.of(dataset) for line in section.lines for mark in line.marks}
+        used = {
+            mark
+            for section in self.sections
+            if section.dataset == dataset
+            for line in section.lines
+            for mark in line.marks
+        }
         return {letter: reason for letter, reason in self.footnotes.items() if letter in used}
 
     def of(self, dataset: str, subset: Subset = "test") -> tuple[Section, ...]:
@@ -285,13 +300,11 @@ def machine(run: Run) -> str | None:
 
 def score_table(section: Section) -> Table:
     """The error rate and its parts in per cent of reference speech; then the marks."""
-    columns = _identity_columns(section)
-    names = ("DER %", "Miss %", "FA %", "Conf. %")
     rows = []
     for line in section.lines:
-        cells = [Cell(percent(rate), rate) for rate in _rates(line.row)]
-        rows.append((*_identity(line, columns), *cells, Cell(" ".join(line.marks))))
-    return Table((*columns, *(Column(name, True) for name in names), Column("")), tuple(rows))
+        cells = (Cell(percent(rate), rate) for rate in rates_of(line.row))
+        rows.append((*cells, Cell(" ".join(line.marks))))
+    return Table((*RATE_COLUMNS, Column("Marks")), tuple(rows))
 
 
 def cost_table(section: Section) -> Table:
@@ -313,9 +326,29 @@ def cost_table(section: Section) -> Table:
     return Table((Column("Weights"), *(Column(name, True) for name in names)), tuple(rows))
 
 
-def identity_table(section: Section) -> Table:
-    columns = _identity_columns(section)
+def identity_table(section: Section, every: bool = False) -> Table:
+    """Backend and stage; recipe and seed where the runs differ in them, or always."""
+    columns = IDENTITY_COLUMNS if every else _identity_columns(section)
     return Table(columns, tuple(_identity(line, columns) for line in section.lines))
+
+
+def recordings_table(sections: Iterable[Section]) -> Table:
+    """A row a recording and line: reference speech, then the error rate and its parts."""
+    rows = []
+    for section in sections:
+        for line in section.lines:
+            for part in line.row.files if line.row else ():
+                rows.append(
+                    (
+                        Cell(visible(part.uri), part.uri),
+                        Cell(section.subset),
+                        *_identity(line, IDENTITY_COLUMNS),
+                        Cell(f"{part.total:.1f}", part.total),
+                        *(Cell(percent(rate), rate) for rate in rates_of(part)),
+                    )
+                )
+    columns = (Column("Recording"), Column("Subset"), *IDENTITY_COLUMNS, Column("Speech s", True), *RATE_COLUMNS)
+    return Table(columns, tuple(rows))
 
 
 def constants(section: Section) -> str:
@@ -349,6 +382,61 @@ def over_seeds(section: Section) -> Table | None:
             )
     names = ("Backend", "Recipe", "Stage", "Seeds", "Mean DER %", "Range DER %")
     return Table(tuple(Column(name, n > 2) for n, name in enumerate(names)), tuple(rows)) if rows else None
+
+
+def epoch_table(run: Run) -> Table:
+    """The fine-tuning guide's columns, a row an epoch."""
+    rows = (
+        tuple(Cell(number(value, "{}" if name == "epoch" else "{:.3f}"), value) for name, value in epoch)
+        for epoch in run.epochs
+    )
+    return Table(tuple(Column(name, True) for name in EPOCH_COLUMNS.values()), tuple(rows))
+
+
+def runs_table(runs: Iterable[Run]) -> Table:
+    names = ("Run", "State", "Dataset", "Fingerprint", "Recipe", "Seed", "Weights from", "Trained on", "Machine", "Git")
+    rows = []
+    for run in runs:
+        environment = run.environment
+        values = (
+            run.name,
+            run.state,
+            run.dataset,
+            run.fingerprint[:12],
+            run.recipe,
+            run.seed,
+            _weights(run),
+            NONE if run.trained_audio_s is None else minutes(run.trained_audio_s),
+            machine(run) or NONE,
+            (environment and environment.git) or NONE,
+        )
+        rows.append(tuple(Cell(str(value)) for value in values))
+    return Table(tuple(Column(name) for name in names), tuple(rows))
+
+
+def _weights(run: Run) -> str:
+    if run.weights is None:
+        return f"{NONE} (init {run.init})"
+    seen = f"; had seen {', '.join(run.weights.trained_on)}" if run.weights.trained_on else ""
+    digest = f"; sha256 {run.weights.sha256[:12]}" if run.weights.sha256 else ""
+    licence = f"; {run.weights.licence}" if run.weights.licence else ""
+    return f"{run.weights.origin}{licence}{seen}{digest}"
+
+
+def versions(runs: Iterable[Run]) -> list[str]:
+    """Alike environments once."""
+    by_versions: dict[str, list[str]] = {}
+    for run in runs:
+        if run.environment:
+            e = run.environment
+            packages = ", ".join(f"{name} {version}" for name, version in sorted(e.versions.items()))
+            by_versions.setdefault(f"Python {e.python} on {e.platform}; {packages}", []).append(run.name)
+    return [f"{', '.join(names)}: {versions}" for versions, names in by_versions.items()]
+
+
+def protocol(comparison: Comparison) -> list[str]:
+    """What the figures are by, a line a condition, and the scorer."""
+    return [f"{c.name}: {c.text}" for c in comparison.conditions] + [f"scored by {comparison.scorer}"]
 
 
 def verdict(summary: Summary, dataset: str) -> str:
@@ -434,14 +522,12 @@ def _by_contender(lines: Iterable[Line]) -> dict[tuple[str, str | None, str], li
 
 
 def _identity_columns(section: Section) -> tuple[Column, ...]:
-    """Backend and stage; recipe and seed only where the runs differ in them."""
     runs = [line for line in section.lines if line.run]
-    columns = [Column("Backend")]
-    if len({line.recipe for line in runs}) > 1:
-        columns.append(Column("Recipe"))
-    if len({line.seed for line in runs}) > 1:
-        columns.append(Column("Seed", True))
-    return (*columns, Column("Stage"))
+    varying = {
+        "Recipe": len({line.recipe for line in runs}) > 1,
+        "Seed": len({line.seed for line in runs}) > 1,
+    }
+    return tuple(column for column in IDENTITY_COLUMNS if varying.get(column.name, True))
 
 
 def _identity(line: Line, columns: tuple[Column, ...]) -> tuple[Cell, ...]:
@@ -458,7 +544,7 @@ def _identity(line: Line, columns: tuple[Column, ...]) -> tuple[Cell, ...]:
     return tuple(cells)
 
 
-def _rates(row: Row | None) -> tuple[float | None, ...]:
+def rates_of(row: ErrorSeconds | None) -> tuple[float | None, ...]:
     """DER, miss, false alarm and confusion as fractions of reference speech."""
     if row is None or row.total <= 0:
         return (None,) * 4

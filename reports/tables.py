@@ -31,7 +31,7 @@ def print_comparison(comparison: Comparison, console: Console) -> None:
     for dataset in summary.datasets:
         sections = summary.of(dataset)
         for number, section in enumerate(sections):
-            table = score_table(section)
+            table = identity_table(section) + score_table(section)
             first = number == 0
             if first and console.width >= WIDE:
                 table += cost_table(section)

@@ -1,0 +1,164 @@
+"""What the page's error explorer draws: reference, hypotheses and errors of every recording, and its audio."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import os
+import zlib
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from diarbench.reports.errors import KINDS, Turn, find_errors, map_speakers, moments, read_regions, read_turns
+from diarbench.reports.records import Comparison, Run
+from diarbench.reports.summary import STAGES, Section, Summary, visible
+
+EMBED_AT_MOST_BYTES = 16_000_000
+"""Audio of all recordings together up to which it goes into the page; above, the page links to it."""
+
+WORST = 100
+"""Errors of a system that 'next worst error' walks through."""
+
+
+def explore(summary: Summary, root: Path) -> dict[str, Any]:
+    """A JSON-like value; times in whole milliseconds, turns and errors as flat lists.
+
+    Files under ``root`` count only where they are the ones that the records rest on, by hash. A recording's
+    timeline is JSON, deflated, in base64, so that a page of hundreds of recordings opens at once.
+    """
+    comparison = summary.comparison
+    systems = list(_systems(comparison))
+    shown = [
+        (section, uri)
+        for section in summary.sections
+        if section.condition == comparison.conditions[0]
+        for uri in section.recordings
+    ]
+    audio = {path for section, uri in shown if (path := _audio(comparison, section, uri))}
+    embedded = sum(path.stat().st_size for path in audio) <= EMBED_AT_MOST_BYTES
+    recordings: list[dict[str, Any]] = []
+    worst: list[list[int]] = []
+    for section, uri in shown:
+        timeline = _timeline(comparison, root, section, uri, systems)
+        path = _audio(comparison, section, uri)
+        for layer in timeline["systems"]:
+            found = layer["errors"]
+            worst += ([len(recordings), layer["system"], *found[at : at + 4]] for at in range(0, len(found), 4))
+        recordings.append(
+            {
+                "name": visible(uri),
+                "where": visible(f"{section.dataset}, {section.subset}"),
+                "packed": base64.b64encode(zlib.compress(json.dumps(timeline).encode(), 9)).decode(),
+                "audio": path and {"wav": base64.b64encode(path.read_bytes()).decode()}
+                if embedded
+                else path and {"href": quote(os.path.relpath(path, root.resolve()))},
+            }
+        )
+    return {
+        "kinds": KINDS,
+        "systems": [
+            {"name": visible(f"{run.name}, {stage}"), "final": folder == "rttm"} for run, stage, folder in systems
+        ],
+        "recordings": recordings,
+        "worst": list(_worst(worst, len(systems))),
+    }
+
+
+def _systems(comparison: Comparison) -> Iterator[tuple[Run, str, str]]:
+    """Each run and stage that has rows, with the folder of its RTTM in the run's."""
+    for run in comparison.runs:
+        scored = {row.stage for row in comparison.rows if row.run == run.name}
+        stages = [stage for stage in STAGES if stage in scored]
+        for stage in stages:
+            yield run, stage, "rttm" if stage == stages[-1] else f"rttm-{stage}"
+
+
+def _timeline(
+    comparison: Comparison, root: Path, section: Section, uri: str, systems: list[tuple[Run, str, str]]
+) -> dict[str, Any]:
+    reference_file = f"reference/{section.dataset}/{section.subset}/{uri}"
+    uem = _text(comparison, root, f"{reference_file}.uem")
+    rttm = _text(comparison, root, f"{reference_file}.rttm")
+    missing: list[str] = []
+    layers: list[dict[str, Any]] = []
+    if uem is None or rttm is None:
+        missing.append("the reference")
+        uem, rttm, systems = "", "", []
+    regions, reference = read_regions(uem), read_turns(rttm)
+    speakers = sorted({turn.speaker for turn in reference})
+    end_s = max([end for _, end in regions] + [turn.end_s for turn in reference], default=0.0)
+    for number, (run, stage, folder) in enumerate(systems):
+        if run.dataset != section.dataset:
+            continue
+        text = _text(comparison, root, f"{run.name}/{folder}/{section.subset}/{uri}.rttm")
+        if text is None:
+            missing.append(f"{run.name}, {stage}")
+            continue
+        hypothesis = read_turns(text)
+        end_s = max([end_s, *(turn.end_s for turn in hypothesis)])
+        cut = moments(reference, hypothesis, regions)
+        mapping = map_speakers(cut)
+        theirs = sorted({turn.speaker for turn in hypothesis}, key=lambda s: (mapping.get(s, "\U0010ffff"), s))
+        layers.append(
+            {
+                "system": number,
+                "speakers": [visible(speaker) for speaker in theirs],
+                "mapping": [speakers.index(mapping[speaker]) if speaker in mapping else -1 for speaker in theirs],
+                "turns": _flat(hypothesis, theirs),
+                "errors": [
+                    value
+                    for e in find_errors(cut, mapping)
+                    for value in (_ms(e.start_s), _ms(e.end_s), KINDS.index(e.kind), e.speakers)
+                ],
+            }
+        )
+    return {
+        "end": _ms(end_s),
+        "regions": [[_ms(start), _ms(end)] for start, end in regions],
+        "speakers": [visible(speaker) for speaker in speakers],
+        "turns": _flat(reference, speakers),
+        "systems": layers,
+        "missing": [visible(name) for name in missing],
+    }
+
+
+def _text(comparison: Comparison, root: Path, relative: str) -> str | None:
+    """A file that the records rest on; None where it is gone, or is no longer the one that was scored."""
+    path = root / relative
+    if relative not in comparison.rests_on or not path.is_file():
+        return None
+    data = path.read_bytes()
+    if hashlib.sha256(data).hexdigest() != comparison.rests_on[relative]:
+        return None
+    return data.decode("utf-8")
+
+
+def _audio(comparison: Comparison, section: Section, uri: str) -> Path | None:
+    """A recording's WAV file in the dataset that the runs read, if it is still there."""
+    for run in comparison.runs:
+        root = Path(run.dataset_root).resolve()
+        path = (root / section.subset / "wav" / f"{uri}.wav").resolve()
+        if run.dataset == section.dataset and path.is_relative_to(root) and path.is_file():
+            return path
+    return None
+
+
+def _worst(found: list[list[int]], systems: int) -> Iterator[list[int]]:
+    """The longest errors of each system in speaker time, all systems' together in that order."""
+    found.sort(key=lambda error: (error[2] - error[3]) * error[5])
+    left = [WORST] * systems
+    for error in found:
+        if left[error[1]]:
+            left[error[1]] -= 1
+            yield error
+
+
+def _flat(turns: Iterable[Turn], speakers: list[str]) -> list[int]:
+    return [value for t in turns for value in (_ms(t.start_s), _ms(t.end_s), speakers.index(t.speaker))]
+
+
+def _ms(seconds: float) -> int:
+    return round(1000 * seconds)

@@ -1,0 +1,92 @@
+"""A comparison as one HTML page, ``report.html``: opens from disk, asks no server and no network for anything."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from pathlib import Path
+from typing import Any
+
+from diarbench.reports.explorer import explore
+from diarbench.reports.records import Comparison
+from diarbench.reports.summary import (
+    COST_LEGEND,
+    Cell,
+    Column,
+    Section,
+    Summary,
+    Table,
+    cost_table,
+    epoch_table,
+    identity_table,
+    over_seeds,
+    protocol,
+    recordings_table,
+    runs_table,
+    score_table,
+    summarize,
+    verdict,
+    versions,
+    visible,
+)
+
+
+def render(comparison: Comparison, root: Path) -> str:
+    """The page of a comparison whose files lie under ``root``; what is missing there is shown as missing."""
+    from jinja2 import Environment, StrictUndefined
+    from markupsafe import Markup
+
+    templates = Path(__file__).parent / "templates"
+    page, style, script = (
+        (templates / name).read_text(encoding="utf-8") for name in ("report.html.j2", "report.css", "report.js")
+    )
+    summary = summarize(comparison)
+    environment = Environment(
+        autoescape=True, finalize=_shown, trim_blocks=True, lstrip_blocks=True, undefined=StrictUndefined
+    )
+    return environment.from_string(page).render(
+        datasets=[_dataset(summary, dataset) for dataset in summary.datasets],
+        failures=summary.failures,
+        notes=summary.notes,
+        explorer=explore(summary, root),
+        epochs=[(visible(run.name), epoch_table(run)) for run in comparison.runs],
+        runs=runs_table(comparison.runs),
+        versions=versions(comparison.runs),
+        protocol=protocol(comparison),
+        diarbench=comparison.diarbench,
+        command=comparison.command.splitlines(),
+        cost_legend=COST_LEGEND,
+        style=Markup(style),
+        script=Markup(script),
+        # The one script that the page's policy lets run: a name that got through as markup could still do nothing.
+        script_sha256=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
+    )
+
+
+def _shown(value: Any) -> Any:
+    """What the template prints: plain text made visible; markup of our own as it is."""
+    return visible(value) if type(value) is str else value
+
+
+def _dataset(summary: Summary, dataset: str) -> dict[str, Any]:
+    sections = [section for section in summary.sections if section.dataset == dataset]
+    first = sections[0].condition
+    return {
+        "name": visible(dataset),
+        "verdict": verdict(summary, dataset),
+        "figures": _figures(sections),
+        "recordings": recordings_table(section for section in sections if section.condition == first),
+        "condition": visible(first.name),
+        "seeds": over_seeds(sections[0]),
+        "footnotes": summary.footnotes_of(dataset),
+    }
+
+
+def _figures(sections: list[Section]) -> Table:
+    """Every subset and condition in one table, to be filtered."""
+    tables = []
+    for section in sections:
+        where = (Cell(section.subset), Cell(visible(section.condition.name)))
+        place = Table((Column("Subset"), Column("Condition")), tuple(where for _ in section.lines))
+        tables.append(place + identity_table(section, every=True) + score_table(section) + cost_table(section))
+    return Table(tables[0].columns, tuple(row for table in tables for row in table.rows))

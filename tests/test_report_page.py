@@ -1,0 +1,257 @@
+"""report.html in a real browser: Debian's chromium, driven by playwright. Skipped where either is absent."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from report_files import Folder, small
+from report_records import make_comparison, make_rows, make_run, two_backends
+
+from diarbench.reports import explorer, page
+from diarbench.reports.records import Comparison
+
+CHROMIUM = shutil.which("chromium")
+FLAGS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--mute-audio",
+]
+
+Show = Callable[..., Any]
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    if CHROMIUM is None:
+        pytest.skip("no chromium")
+    playwright = pytest.importorskip("playwright.sync_api")
+    with playwright.sync_playwright() as driver:
+        launched = driver.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        yield launched
+        launched.close()
+
+
+@pytest.fixture
+def show(browser: Any, tmp_path: Path) -> Iterator[Show]:
+    """Opens a comparison's page from disk; in the end the page must have logged nothing and asked for nothing."""
+    troubles: list[str] = []
+    tabs = []
+
+    def shown(comparison: Comparison, width: int = 1280) -> Any:
+        (tmp_path / "report.html").write_text(page.render(comparison, tmp_path), encoding="utf-8")
+        tab = browser.new_page(viewport={"width": width, "height": 900})
+        tabs.append(tab)
+        own = (tmp_path.resolve().as_uri(), "blob:", "data:")
+        tab.on("console", lambda message: troubles.append(f"{message.type}: {message.text}"))
+        tab.on("pageerror", lambda error: troubles.append(str(error)))
+        tab.on("dialog", lambda dialog: troubles.append(f"dialog: {dialog.message}"))
+        tab.on("request", lambda request: None if request.url.startswith(own) else troubles.append(request.url))
+        tab.goto((tmp_path / "report.html").as_uri())
+        return tab
+
+    yield shown
+    for tab in tabs:
+        tab.close()
+    assert troubles == []
+
+
+def column(tab: Any, table: str, number: int) -> list[str]:
+    """The texts of a column's visible cells."""
+    return tab.locator(f"{table} tbody tr:visible td:nth-child({number})").all_inner_texts()
+
+
+def eventually(tab: Any, condition: str) -> None:
+    """Wait for a JavaScript condition; by asking, since the page's policy lets nothing be evaluated inside it."""
+    for _ in range(100):
+        if tab.evaluate(condition):
+            return
+        tab.wait_for_timeout(50)
+    raise AssertionError(f"never came true: {condition}")
+
+
+def in_view(tab: Any) -> tuple[int, int]:
+    """The stretch on the timeline, in milliseconds."""
+    tab.wait_for_selector("#timeline[data-to]")
+    data = tab.locator("#timeline").evaluate("canvas => ({ ...canvas.dataset })")
+    return int(data["from"]), int(data["to"])
+
+
+def test_figures_are_filtered_and_sorted(show: Show) -> None:
+    tab = show(two_backends())
+    assert column(tab, "#figures", 7) == ["50.0", "40.0", "80.0", "100.0"]
+    header = tab.get_by_role("button", name="DER %").first
+    header.click()
+    assert column(tab, "#figures", 7) == ["40.0", "50.0", "80.0", "100.0"]
+    header.click()
+    assert column(tab, "#figures", 7) == ["100.0", "80.0", "50.0", "40.0"]
+    tab.locator("#figures").get_by_label("Rows with").fill("NEMO")
+    assert column(tab, "#figures", 7) == ["80.0"]
+    tab.locator("#figures").get_by_label("Condition").select_option("")
+    assert len(column(tab, "#figures", 7)) == 3
+
+
+def test_cells_without_a_figure_sort_last_either_way(show: Show) -> None:
+    tab = show(two_backends())
+    seconds = tab.get_by_role("button", name="Train s").first
+    for _ in range(2):
+        seconds.click()
+        assert column(tab, "#figures", 14)[-2:] == ["-", "-"]
+
+
+def test_the_timeline_zooms_and_moves(show: Show, tmp_path: Path) -> None:
+    tab = show(small(tmp_path))
+    assert in_view(tab) == (0, 12000)
+    tab.get_by_role("button", name="Zoom in").click()
+    assert in_view(tab) == (3000, 9000)
+    tab.locator("#timeline").press("ArrowRight")
+    assert in_view(tab) == (3600, 9600)
+    tab.locator("#position").fill("1000")
+    assert in_view(tab) == (6000, 12000)
+    tab.get_by_role("button", name="Whole recording").click()
+    assert in_view(tab) == (0, 12000)
+
+
+def test_dragging_moves_and_does_not_play(show: Show, tmp_path: Path) -> None:
+    tab = show(small(tmp_path))
+    tab.get_by_role("button", name="Zoom in").click()
+    box = tab.locator("#timeline").bounding_box()
+    tab.mouse.move(box["x"] + 800, box["y"] + 60)
+    tab.mouse.down()
+    tab.mouse.move(box["x"] + 600, box["y"] + 60, steps=4)
+    tab.mouse.up()
+    assert in_view(tab)[0] > 3000
+    assert tab.locator("#audio").evaluate("audio => audio.paused && audio.currentTime") == 0
+
+
+@pytest.mark.parametrize("embed", [True, False])
+def test_next_worst_error_is_shown_and_heard(
+    show: Show, tmp_path: Path, embed: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if not embed:
+        monkeypatch.setattr(explorer, "EMBED_AT_MOST_BYTES", 0)
+    tab = show(small(tmp_path))
+    in_view(tab)
+    tab.get_by_role("button", name="Next worst error").click()
+    eventually(tab, "document.getElementById('audio').currentTime >= 10")
+    assert tab.locator("#audio").evaluate("audio => audio.currentTime") < 14
+    assert (
+        tab.locator("#status")
+        .inner_text()
+        .startswith("1 of the 8 worst: miss of mini-nemo-base-seed1, finetuned in two, 10.00 to 18.00 s")
+    )
+    tab.locator("#kind").select_option(label="false alarm")
+    tab.get_by_role("button", name="Next worst error").click()
+    # nemo takes Ann for speaking on from 6 s to 8 s: 2 s, the longest false alarm
+    eventually(tab, "document.getElementById('status').textContent.includes('6.00 to 8.00 s')")
+
+
+def test_a_click_plays_that_moment(show: Show, tmp_path: Path) -> None:
+    tab = show(small(tmp_path))
+    in_view(tab)
+    tab.locator("#timeline").scroll_into_view_if_needed()
+    box = tab.locator("#timeline").bounding_box()
+    # the gutter of names is 150 wide, the rest is 12 s
+    tab.mouse.click(box["x"] + 150 + (box["width"] - 150) / 2, box["y"] + 60)
+    eventually(tab, "!document.getElementById('audio').paused")
+    assert 5.9 < tab.locator("#audio").evaluate("audio => audio.currentTime") < 8
+    tab.locator("#errors button").first.click()
+    first = float(tab.locator("#errors tr:first-child td:nth-child(4)").inner_text())
+    eventually(tab, f"Math.abs(document.getElementById('audio').currentTime - {first}) < 1")
+
+
+def test_a_recording_is_opened_from_its_row_and_systems_are_chosen(show: Show, tmp_path: Path) -> None:
+    tab = show(small(tmp_path))
+    in_view(tab)
+    tab.locator(".open", has_text="two").first.click()
+    eventually(tab, "document.getElementById('timeline').dataset.to === '20000'")
+    systems = {"mini-pyannote-base-seed1, finetuned", "mini-nemo-base-seed1, finetuned"}
+    assert set(column(tab, "#explorer", 2)) == systems
+    tab.get_by_label("mini-nemo-base-seed1, finetuned").uncheck()
+    assert set(column(tab, "#explorer", 2)) == {"mini-pyannote-base-seed1, finetuned"}
+
+
+def test_what_is_gone_is_told(show: Show, tmp_path: Path) -> None:
+    comparison = small(tmp_path)
+    (tmp_path / "data/test/wav/one.wav").unlink()
+    (tmp_path / "mini-nemo-base-seed1/rttm/test/one.rttm").write_text("changed")
+    (tmp_path / "reference/mini/test/two.rttm").unlink()
+    tab = show(comparison)
+    in_view(tab)
+    assert "audio of this recording is missing" in tab.locator("#status").inner_text()
+    assert "mini-nemo-base-seed1, finetuned" in tab.locator("#missing").inner_text()
+    tab.locator("#recording").select_option("1")
+    eventually(tab, "document.getElementById('missing').textContent.includes('the reference')")
+
+
+HOSTILE = "</script><img src=x onerror=alert(1)>\"'`{{7*7}}|\n\u202e" + "x" * 200
+
+
+def test_hostile_names_stay_text(show: Show, tmp_path: Path) -> None:
+    run = make_run(HOSTILE, name=HOSTILE, recipe=HOSTILE, dataset=HOSTILE, state="failed", failure=HOSTILE)
+    rows = make_rows(run, "finetuned", (HOSTILE, 10, 1, 1, 1))
+    tab = show(make_comparison((run,), rows, command=HOSTILE))
+    assert tab.locator("img").count() == 0
+    assert "<img src=x onerror=alert(1)>\"'`{{7*7}}|\\n\\u202e" in tab.locator("h2").first.inner_text()
+    assert "\u202e" not in tab.content()
+
+
+@pytest.mark.parametrize("width", [1280, 390])
+def test_nothing_is_wider_than_the_window_but_what_scrolls(show: Show, tmp_path: Path, width: int) -> None:
+    tab = show(small(tmp_path), width)
+    in_view(tab)
+    assert tab.evaluate("document.documentElement.scrollWidth") == width
+
+
+def test_wcag_aa_by_axe(show: Show, tmp_path: Path) -> None:
+    axe = pytest.importorskip("axe_playwright_python.sync_playwright")
+    tab = show(small(tmp_path))
+    in_view(tab)
+    found = axe.Axe().run(tab, options={"runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"]})
+    assert found.response["passes"]
+    assert [(each["id"], each["nodes"][0]["html"]) for each in found.response["violations"]] == []
+
+
+@pytest.mark.parametrize("change", [{"epochs": ()}, {"state": "failed", "failure": "no memory"}, {"phases": ()}])
+def test_a_run_that_lacks_something_is_shown(show: Show, change: dict[str, Any]) -> None:
+    run = make_run("nemo", **change)
+    rows = [] if "state" in change else make_rows(run, "finetuned", ("one", 10, 1, 1, 1))
+    tab = show(make_comparison((run,), rows))
+    expected = {"epochs": "no epoch was finished", "state": "no memory", "phases": "30.0"}[next(iter(change))]
+    assert expected in tab.inner_text("main")
+
+
+def many(root: Path, recordings: int) -> Comparison:
+    """Recordings of ten minutes with 200 turns each, and four systems."""
+    folder = Folder(root)
+    speech = [(3.0 * n, 3.0 * n + 2.9, "ABCD"[n % 4]) for n in range(200)]
+    references = {f"recording-{n:03}": (600.0, speech) for n in range(recordings)}
+    folder.reference("mini", references)
+    runs = tuple(make_run("pyannote", seed=seed) for seed in range(4))
+    for run in runs:
+        heard = {
+            uri: [
+                (start + (n * 7 + index) % 5 / 10, end + 0.2, f"s{n // 2 % 3}")
+                for n, (start, end, _) in enumerate(speech)
+            ]
+            for index, uri in enumerate(references)
+        }
+        folder.hypothesis(run, "finetuned", "rttm", references, heard)
+    return make_comparison(runs, folder.rows, rests_on=folder.rests_on)
+
+
+@pytest.mark.slow
+def test_250_recordings_and_four_systems_are_under_25_megabytes(show: Show, tmp_path: Path) -> None:
+    tab = show(many(tmp_path, 250))
+    assert in_view(tab) == (0, 600100)
+    assert (tmp_path / "report.html").stat().st_size < 25e6
+    timing = json.loads(tab.evaluate("JSON.stringify(performance.getEntriesByType('navigation')[0])"))
+    assert timing["domInteractive"] > 0
