@@ -10,8 +10,10 @@ import typer
 from diarbench.reports.records import UserError
 
 if TYPE_CHECKING:
+    from rich.console import Console
     from rich.table import Table
 
+    from diarbench.datasets.check import Finding
     from diarbench.datasets.layout import DatasetInfo
 
 app = typer.Typer(help="Fetch, convert, look at and check datasets.", no_args_is_help=True)
@@ -113,6 +115,68 @@ def convert(
 
 
 @app.command()
+def check(
+    dataset: DatasetArgument,
+    json: Annotated[bool, typer.Option("--json", help="Every finding as JSON on stdout.")] = False,
+    fix: Annotated[bool, typer.Option("--fix", help="Mend what needs no guess, and say what was done.")] = False,
+) -> None:
+    """What is wrong with a dataset, by file and line; exit status 1 where there are errors."""
+    import json as json_
+    import os
+
+    from rich.console import Console
+
+    from diarbench.datasets import check as checks
+    from diarbench.datasets.catalog import fetch as fetch_
+
+    root = Path(dataset) if Path(dataset).is_dir() else fetch_(dataset).root
+    workers = os.cpu_count() or 1
+    checked = checks.check(root, workers)
+    done = checks.fix(checked) if fix else []
+    if done:
+        checked = checks.check(root, workers)
+    warnings = len(checked.findings) - checked.errors
+    if json:
+        findings = [finding.model_dump() for finding in checked.findings]
+        told = {
+            "dataset": str(root),
+            "errors": checked.errors,
+            "warnings": warnings,
+            "fixed": done,
+            "findings": findings,
+        }
+        typer.echo(json_.dumps(told, ensure_ascii=False, indent=1))
+    else:
+        console = Console(soft_wrap=True, highlight=False)
+        for line in done:
+            console.print(f"mended: {line}", markup=False)
+        _print_findings(console, checked.findings)
+        console.print(f"{root}: {checked.errors} errors, {warnings} warnings")
+    if checked.errors:
+        raise typer.Exit(1)
+
+
+@app.command()
+def export(
+    dataset: DatasetArgument,
+    target: Annotated[Path, typer.Argument(help="A YAML file for pyannote, a folder for NeMo.")],
+    to: Annotated[Literal["pyannote", "nemo"], typer.Option(help="The toolkit.")],
+    window_s: Annotated[float | None, typer.Option(help="Cut NeMo's rows to windows of so many seconds.")] = None,
+) -> None:
+    """Write a dataset as pyannote.database YAML or as NeMo manifests, derived and by absolute paths."""
+    from diarbench.datasets.catalog import open_dataset
+    from diarbench.datasets.exports import write_database_yml, write_nemo_manifests
+
+    opened = open_dataset(dataset)
+    if to == "nemo":
+        write_nemo_manifests(opened, target, window_s)
+    elif window_s is not None:
+        raise UserError("--window-s is for --to nemo: a pyannote protocol names whole recordings")
+    else:
+        write_database_yml(opened, target)
+
+
+@app.command()
 def show(dataset: DatasetArgument) -> None:
     """Hours, speakers and overlap by subset."""
     from rich.console import Console
@@ -120,6 +184,21 @@ def show(dataset: DatasetArgument) -> None:
     from diarbench.datasets.catalog import open_dataset
 
     Console().print(_summary(open_dataset(dataset).info))
+
+
+def _print_findings(console: Console, findings: list[Finding]) -> None:
+    """Kinds by number, errors first, each with its first few places."""
+    shown = 5
+    by_kind: dict[tuple[str, str], list[Finding]] = {}
+    for finding in findings:
+        by_kind.setdefault((finding.level, finding.kind), []).append(finding)
+    for (level, kind), alike in sorted(by_kind.items()):
+        mendable = ", --fix mends it" if alike[0].fixable else ""
+        console.print(f"[{'red' if level == 'error' else 'yellow'}]{level}[/] {kind}: {len(alike)}{mendable}")
+        for finding in alike[:shown]:
+            console.print(f"  {finding.where}: {finding.text}", markup=False)
+        if len(alike) > shown:
+            console.print(f"  and {len(alike) - shown} more; --json lists them all")
 
 
 def _shares(given: str) -> tuple[float, float, float]:

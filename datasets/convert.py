@@ -26,12 +26,11 @@ from typing import Literal, TypeVar
 from pydantic import Field
 
 from diarbench.datasets.audio import Clip, write_audio
-from diarbench.datasets.layout import SAMPLE_RATE, Dataset, DatasetInfo, SubsetInfo
+from diarbench.datasets.layout import SAMPLE_RATE, Dataset, DatasetInfo
 from diarbench.datasets.rttm import Region, Turn, rttm_text, uem_text
-from diarbench.datasets.stats import seconds_by_speakers
+from diarbench.datasets.stats import Held, measure, summarise
 from diarbench.reports.records import (
     SUBSETS,
-    Record,
     Subset,
     UserError,
     digest,
@@ -89,20 +88,13 @@ class Split:
         return f"drawn by {self.by}, {shares} of the hours to train/dev/test, seed {self.seed}"
 
 
-class Done(Record):
-    """A converted recording: what it was made from, its files' hashes, and what it holds (times in seconds)."""
+class Done(Held):
+    """A converted recording: what it was made from, its files' hashes, and what it holds."""
 
     uri: str
     made_from: str
     subset: Subset | None
     sha256: dict[str, str]
-    audio_s: float
-    scored_s: float
-    speech_s: float
-    voiced_s: float
-    overlap_s: float
-    turns: int
-    speakers: list[str]
     changes: dict[str, int] = Field(default_factory=dict)
 
 
@@ -160,7 +152,7 @@ def _lay_out(partial: Path, corpus: Corpus, done: list[Done], split: Split | Non
         licence=corpus.licence,
         split_rule=str(split) if split else corpus.split_rule,
         fingerprint=fingerprint({r.uri: (subsets[r.uri], r.sha256) for r in done}),
-        subsets={s: _sum([r for r in done if subsets[r.uri] == s]) for s in SUBSETS},
+        subsets={s: summarise([r for r in done if subsets[r.uri] == s]) for s in SUBSETS},
         changes={kind: count for kind, count in sorted(changes.items()) if count},
     )
     write_record(partial / "dataset.json", info)
@@ -180,19 +172,6 @@ def _own_subset(recording: Done) -> Subset:
     if recording.subset is None:
         raise UserError(f"{recording.uri}: in no subset, where others are; give it one, or draw all with --split")
     return recording.subset
-
-
-def _sum(recordings: list[Done]) -> SubsetInfo:
-    return SubsetInfo(
-        recordings=len(recordings),
-        audio_s=round(sum(r.audio_s for r in recordings), 6),
-        scored_s=round(sum(r.scored_s for r in recordings), 6),
-        speech_s=round(sum(r.speech_s for r in recordings), 6),
-        voiced_s=round(sum(r.voiced_s for r in recordings), 6),
-        overlap_s=round(sum(r.overlap_s for r in recordings), 6),
-        speakers=len({speaker for r in recordings for speaker in r.speakers}),
-        turns=sum(r.turns for r in recordings),
-    )
 
 
 def draw(recordings: Sequence[Done], split: Split) -> dict[str, Subset]:
@@ -334,19 +313,12 @@ class _Convert:
             raise UserError(f"{found.uri}: its UEM holds nothing inside the audio; mend it or leave the recording out")
         self._path("rttm", found.uri).write_text(rttm_text(found.uri, turns), encoding="utf-8")
         self._path("uem", found.uri).write_text(uem_text({found.uri: regions}), encoding="utf-8")
-        speaking_s = seconds_by_speakers(turns, regions)
         done = Done(
+            **measure(turns, regions, duration_s).model_dump(),
             uri=found.uri,
             made_from=made_from,
             subset=found.subset,
             sha256=self._hashes(found.uri),
-            audio_s=duration_s,
-            scored_s=sum(r.end_s - r.start_s for r in regions),
-            speech_s=sum(count * s for count, s in speaking_s.items()),
-            voiced_s=sum(s for count, s in speaking_s.items() if count),
-            overlap_s=sum(s for count, s in speaking_s.items() if count > 1),
-            turns=len(turns),
-            speakers=sorted({turn.speaker for turn in turns}),
             changes=dict(changes),
         )
         write_record(note, done)
@@ -381,8 +353,8 @@ def tidy_turns(turns: Iterable[Turn], duration_s: float, changes: Counter[str]) 
     for start_s, end_s, name in sorted(turns):
         speaker = tidy_name(name)
         changes["speaker names mended (spaces, Unicode form), turns"] += speaker != name
-        start_s, cut_s = max(0.0, start_s), min(end_s, duration_s)
-        if cut_s - start_s < 1e-6:
+        start_s, cut_s = round(max(0.0, start_s), 6), round(min(end_s, duration_s), 6)
+        if cut_s <= start_s:
             kind = "turns dropped: outside the audio" if start_s >= duration_s else "turns dropped: no length"
             changes[kind] += 1
             continue
@@ -404,8 +376,8 @@ def tidy_regions(regions: Iterable[Region] | None, duration_s: float, changes: C
         return [Region(0.0, duration_s)]
     tidy: list[Region] = []
     for start_s, end_s in sorted(regions):
-        cut_s = min(end_s, duration_s)
-        if cut_s - start_s < 1e-6:
+        start_s, cut_s = round(max(0.0, start_s), 6), round(min(end_s, duration_s), 6)
+        if cut_s <= start_s:
             changes["UEM regions dropped: outside the audio"] += 1
             continue
         changes["UEM regions cut at the end of the audio"] += 1 / SAMPLE_RATE < end_s - cut_s < math.inf

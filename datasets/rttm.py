@@ -7,7 +7,7 @@ that touch on paper touch in memory.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -47,9 +47,23 @@ def read_rttm(path: Path, problems: list[Problem] | None = None) -> dict[str, li
     UserError with ``file:line``.
     """
     turns: dict[str, list[Turn]] = {}
+    for _, uri, turn in scan_rttm(path, problems):
+        turns.setdefault(uri, []).append(turn)
+    return turns
+
+
+def scan_rttm(
+    path: Path, problems: list[Problem] | None = None, passed_over: list[Problem] | None = None
+) -> Iterator[tuple[str, str, Turn]]:
+    """``file:line``, uri and turn of each line, as `read_rttm`; lines passed over are added to ``passed_over``."""
     for where, line in read_lines(path):
         fields = line.split()
-        if not fields or fields[0].startswith(";;") or fields[0] != "SPEAKER":
+        if not fields:
+            continue
+        if fields[0] != "SPEAKER":
+            if passed_over is not None:
+                kind = "comment" if fields[0].startswith(";;") else f"{fields[0][:20]} line"
+                passed_over.append(Problem(kind, where, f"a {kind}, where some readers take every line for a turn"))
             continue
         if len(fields) not in (9, 10):
             text = f"{len(fields)} fields where RTTM has 10 (a space in a name?)"
@@ -57,8 +71,7 @@ def read_rttm(path: Path, problems: list[Problem] | None = None) -> dict[str, li
             continue
         span = _span(fields[3], fields[4], where, problems, is_duration=True)
         if span:
-            turns.setdefault(fields[1], []).append(Turn(*span, fields[7]))
-    return turns
+            yield where, fields[1], Turn(*span, fields[7])
 
 
 def rttm_text(uri: str, turns: Iterable[Turn]) -> str:
@@ -136,7 +149,8 @@ def _span(
     try:
         start, end = seconds(start_field, where), seconds(other_field, where)
     except UserError as error:
-        _tell(Problem("not a time", where, str(error).removeprefix(f"{where}: ")), problems)
+        kind = "comma decimal" if "," in start_field + other_field else "not a time"
+        _tell(Problem(kind, where, str(error).removeprefix(f"{where}: ")), problems)
         return None
     end = round(start + end, 6) if is_duration else end
     if start >= 0 and end > start:

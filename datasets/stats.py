@@ -2,9 +2,51 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
+from diarbench.datasets.layout import SubsetInfo
 from diarbench.datasets.rttm import Region, Turn
+from diarbench.reports.records import Record
+
+
+class Held(Record):
+    """What a recording holds; the times, in seconds, as in `SubsetInfo`."""
+
+    audio_s: float
+    scored_s: float
+    speech_s: float
+    voiced_s: float
+    overlap_s: float
+    turns: int
+    speakers: list[str]
+
+
+def measure(turns: Sequence[Turn], regions: Sequence[Region], audio_s: float) -> Held:
+    """What a recording's tidy turns and regions hold."""
+    seconds = seconds_by_speakers(turns, regions)
+    return Held(
+        audio_s=audio_s,
+        scored_s=sum(region.end_s - region.start_s for region in regions),
+        speech_s=sum(count * s for count, s in seconds.items()),
+        voiced_s=sum(s for count, s in seconds.items() if count),
+        overlap_s=sum(s for count, s in seconds.items() if count > 1),
+        turns=len(turns),
+        speakers=sorted({turn.speaker for turn in turns}),
+    )
+
+
+def summarise(recordings: Sequence[Held]) -> SubsetInfo:
+    """The sum of what recordings hold; a speaker counts once."""
+    return SubsetInfo(
+        recordings=len(recordings),
+        audio_s=round(sum(r.audio_s for r in recordings), 6),
+        scored_s=round(sum(r.scored_s for r in recordings), 6),
+        speech_s=round(sum(r.speech_s for r in recordings), 6),
+        voiced_s=round(sum(r.voiced_s for r in recordings), 6),
+        overlap_s=round(sum(r.overlap_s for r in recordings), 6),
+        speakers=len({speaker for r in recordings for speaker in r.speakers}),
+        turns=sum(r.turns for r in recordings),
+    )
 
 
 def seconds_by_speakers(turns: Iterable[Turn], regions: Iterable[Region]) -> dict[int, float]:

@@ -52,7 +52,7 @@ def _turns(path: Path, changes: Counter[str]) -> list[Turn]:
         case {"Conversation": [*utterances]} if all(isinstance(u, dict) for u in utterances):
             turns: list[Turn] = []
             for number, said in enumerate(utterances, start=1):
-                match content.get(said.get("SpeakerNo")):
+                match content.get(str(said.get("SpeakerNo"))):
                     case {"ID": str(person)} if person.strip():
                         speaker = person
                     case _:

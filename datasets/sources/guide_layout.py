@@ -37,10 +37,11 @@ def find(path: Path) -> Corpus:
 
 def _find(root: Path, changes: Counter[str]) -> Iterator[Found]:
     for subset in SUBSETS:
-        if not (root / f"{subset}.txt").is_file():
+        names = read_uris(root / f"{subset}.txt") if (root / f"{subset}.txt").is_file() else []
+        if not names:
             continue
         audio = AudioIndex(root / subset, changes)
-        for name in read_uris(root / f"{subset}.txt"):
+        for name in names:
             uri = nfc(name)
             reference = root / subset / "rttm" / f"{name}.rttm"
             if not reference.is_file():

@@ -18,7 +18,7 @@ from typing import Any
 from diarbench.datasets.audio import Clip, need
 from diarbench.datasets.convert import Corpus, Found
 from diarbench.datasets.rttm import Turn
-from diarbench.datasets.sources.pairing import files, nfc, subsets_named, turn
+from diarbench.datasets.sources.pairing import files, nfc, subsets_named, turn, why
 from diarbench.reports.records import UserError
 
 COLUMNS = ("audio", "timestamps_start", "timestamps_end", "speakers")
@@ -50,8 +50,7 @@ def hub(name: str, config: str | None = None) -> Corpus:
         splits = datasets.load_dataset(name, config, streaming=True)
         undecoded = {k: rows.cast_column("audio", datasets.Audio(decode=False)) for k, rows in splits.items()}
     except Exception as error:  # whatever the hub or the network says
-        why = " ".join(f"{type(error).__name__}: {error}".split())
-        raise UserError(f"hf:{name}: cannot be loaded ({why})") from error
+        raise UserError(f"hf:{name}: cannot be loaded ({why(error)})") from error
     subsets = subsets_named(undecoded)
     found = (one for split, rows in undecoded.items() for one in _find(rows, split, subsets[split], changes))
     return Corpus(name.replace("/", "_"), found, source=f"hf:{name}", licence="the dataset card's", changes=changes)
@@ -71,7 +70,7 @@ def _rows(path: Path) -> Iterator[dict[str, Any]]:
             for batch in file.iter_batches(batch_size=1, columns=list(COLUMNS)):
                 yield from batch.to_pylist()
     except (OSError, ValueError) as error:
-        raise UserError(f"{path}: not a parquet file that can be read ({error})") from error
+        raise UserError(f"{path}: not a parquet file that can be read ({why(error)})") from error
 
 
 def _find(rows: Iterable[dict[str, Any]], name: str, subset: Any, changes: Counter[str]) -> Iterator[Found]:

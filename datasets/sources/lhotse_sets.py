@@ -19,7 +19,7 @@ from typing import Any
 from diarbench.datasets.audio import Clip, need
 from diarbench.datasets.convert import Corpus, Found
 from diarbench.datasets.rttm import Turn
-from diarbench.datasets.sources.pairing import NO_AUDIO, NO_REFERENCE, files, log, nfc, subsets_named, turn
+from diarbench.datasets.sources.pairing import NO_AUDIO, NO_REFERENCE, files, log, nfc, subsets_named, turn, why
 from diarbench.reports.records import UserError, closest
 
 Parts = dict[str, tuple[Iterable[Any], Iterable[Any]]]
@@ -73,8 +73,7 @@ def prepare(corpus: str, path: Path, **options: str) -> Corpus:
     try:
         manifests = recipe(path, **{**defaults, **options})
     except Exception as error:  # a recipe raises whatever it stumbles on
-        why = " ".join(f"{type(error).__name__}: {error}".split())
-        raise UserError(f"{path}: lhotse cannot prepare {corpus} from it ({why})") from error
+        raise UserError(f"{path}: lhotse cannot prepare {corpus} from it ({why(error)})") from error
     finally:
         logging.getLogger().removeHandler(told)
     if "recordings" in manifests:
@@ -106,8 +105,7 @@ def _load(kind: Any, path: Path) -> Any:
     try:
         return kind.from_jsonl(path)
     except Exception as error:  # lhotse raises whatever its parsing stumbles on
-        why = " ".join(f"{type(error).__name__}: {error}".split())
-        raise UserError(f"{path}: not a lhotse manifest that can be read ({why})") from error
+        raise UserError(f"{path}: not a lhotse manifest that can be read ({why(error)})") from error
 
 
 def _find(parts: Parts, changes: Counter[str]) -> Iterator[Found]:

@@ -28,6 +28,11 @@ _WORDS: dict[str, Subset] = {
 }
 
 
+def why(error: Exception) -> str:
+    """What an exception of somebody else's says, in one line."""
+    return " ".join(f"{type(error).__name__}: {error}".split())
+
+
 def nfc(text: str) -> str:
     """Unicode's composed form, in which names are compared."""
     return unicodedata.normalize("NFC", text)

@@ -20,7 +20,7 @@ from typing import Any
 from diarbench.datasets.audio import Clip
 from diarbench.datasets.convert import Corpus, Found
 from diarbench.datasets.rttm import read_uris
-from diarbench.datasets.sources.pairing import NO_REFERENCE, log, nfc, rttm, uem
+from diarbench.datasets.sources.pairing import NO_REFERENCE, log, nfc, rttm, uem, why
 from diarbench.reports.records import Subset, UserError, closest
 
 SUBSETS: dict[str, Subset] = {"train": "train", "development": "dev", "test": "test"}
@@ -43,7 +43,7 @@ def find(path: Path, protocol: str = "") -> Corpus:
             for name, entries in (tasks.get("SpeakerDiarization") or {}).items()
         }
     except (yaml.YAMLError, UnicodeDecodeError, TypeError, KeyError, AttributeError) as error:
-        raise UserError(f"{path}: not a pyannote.database YAML ({' '.join(str(error).split())})") from error
+        raise UserError(f"{path}: not a pyannote.database YAML ({why(error)})") from error
     if not protocol and len(named) == 1:
         protocol = next(iter(named))
     if protocol not in named:
@@ -75,7 +75,7 @@ def _find(
         audio = [entry["audio"]] if "audio" in entry else places
         read = _Reader(path.parent, database, name, changes)
         for uri in read_uris(read.place(uris, "")):
-            turns = read.rttm(annotation, uri).get(nfc(uri))
+            turns = read.rttm(annotation, uri).get(nfc(uri), [] if "{uri}" in annotation else None)
             if turns is None:
                 log.warning("%s: no turns of %s in %s", path, uri, annotation)
                 changes[NO_REFERENCE] += 1

@@ -47,9 +47,8 @@ def _find(root: Path, changes: Counter[str]) -> Iterator[Found]:
             name = nfc(path.stem) if by_file else uri
             clip = audio.take(name, path)
             if clip:
-                annotated = regions.pop(uri, None) or regions.pop(name, None)
-                yield Found(
-                    name, (Clip(clip),), listed, annotated, subsets[str(path.relative_to(root).with_suffix(""))]
-                )
+                key = uri if uri in regions else name
+                scored = regions.pop(key) if key in regions else None
+                yield Found(name, (Clip(clip),), listed, scored, subsets[str(path.relative_to(root).with_suffix(""))])
     changes["UEM regions left out: no such recording"] += sum(map(len, regions.values()))
     audio.tell_unused()

@@ -17,7 +17,7 @@ from pathlib import Path
 from diarbench.datasets.audio import Clip, need
 from diarbench.datasets.convert import Corpus, Found
 from diarbench.datasets.rttm import Turn
-from diarbench.datasets.sources.pairing import AudioIndex, files, nfc, subsets_named, turn
+from diarbench.datasets.sources.pairing import AudioIndex, files, nfc, subsets_named, turn, why
 from diarbench.reports.records import UserError
 
 
@@ -53,7 +53,7 @@ def read_textgrid(path: Path, changes: Counter[str]) -> list[Turn]:
             (tier.name, entry) for tier in grid.tiers for entry in tier.entries if tier.tierType == "IntervalTier"
         ]
     except Exception as error:  # praatio raises whatever its parsing stumbles on
-        raise UserError(f"{path}: not a TextGrid that can be read ({type(error).__name__}: {error})") from error
+        raise UserError(f"{path}: not a TextGrid that can be read ({why(error)})") from error
     turns = []
     for name, entry in entries:
         if entry.label.strip():
