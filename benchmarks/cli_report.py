@@ -14,14 +14,15 @@ def report(
     """Draw the tables again and write report.md and report.html, from OUT/results.json and what it rests on."""
     from rich.console import Console
 
-    from diarbench.reports import markdown, page
-    from diarbench.reports.records import Comparison, UserError, read_record, write_whole
+    from diarbench.reports.folder import write_reports
+    from diarbench.reports.records import Comparison, UserError, read_record
     from diarbench.reports.tables import print_comparison
 
     results = out / "results.json"
     if not results.is_file():
         raise UserError(f"{out}: no results.json there; give the folder of a finished 'bench run'")
     comparison = read_record(results, Comparison)
-    print_comparison(comparison, Console())
-    write_whole(out / "report.md", markdown.render(comparison))
-    write_whole(out / "report.html", page.render(comparison, out))
+    console = Console()
+    print_comparison(comparison, console)
+    for written in write_reports(comparison, out):
+        console.print(str(written), highlight=False, markup=False, soft_wrap=True)

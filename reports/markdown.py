@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
+from diarbench.reports.plots import Plot
 from diarbench.reports.records import Comparison, Run
 from diarbench.reports.summary import (
     COST_LEGEND,
@@ -26,10 +27,13 @@ from diarbench.reports.summary import (
 )
 
 
-def render(comparison: Comparison) -> str:
-    """The verdict, a table a condition, cost, what the marks mean, learning curves, what was run, how to repeat it."""
+def render(comparison: Comparison, plots: Sequence[Plot] = ()) -> str:
+    """The verdict, a table a condition, cost, marks, epochs, what was run on what, and how to repeat it.
+
+    Plots are linked as ``plots/NAME.png``.
+    """
     summary = summarize(comparison)
-    return "\n".join(_lines(summary)) + "\n"
+    return "\n".join(_lines(summary, plots)) + "\n"
 
 
 def escape(name: object) -> str:
@@ -55,7 +59,7 @@ def table(content: Table) -> str:
     return "\n".join(f"| {' | '.join(row)} |" for row in rows)
 
 
-def _lines(summary: Summary) -> Iterator[str]:
+def _lines(summary: Summary, plots: Sequence[Plot]) -> Iterator[str]:
     comparison = summary.comparison
     yield "# Comparison of speaker diarization systems"
     for dataset in summary.datasets:
@@ -67,6 +71,8 @@ def _lines(summary: Summary) -> Iterator[str]:
                 yield table(identity_table(section) + cost_table(section))
                 yield from ("", COST_LEGEND)
         yield from _list("Not like for like", (f"({k}) {v}" for k, v in summary.footnotes_of(dataset).items()))
+    for plot in plots:
+        yield from ("", f"![{escape(plot.text)}](plots/{plot.name}.png)", "", escape(plot.text))
     yield from _list("Failed or unfinished", summary.failures)
     yield from _list("Dropped, clipped or cut", summary.notes)
     if any(run.epochs for run in comparison.runs):

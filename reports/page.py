@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import base64
 import hashlib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from diarbench.reports.explorer import explore
+from diarbench.reports.plots import Plot
 from diarbench.reports.records import Comparison
 from diarbench.reports.summary import (
     COST_LEGEND,
@@ -31,7 +33,7 @@ from diarbench.reports.summary import (
 )
 
 
-def render(comparison: Comparison, root: Path) -> str:
+def render(comparison: Comparison, root: Path, plots: Sequence[Plot] = ()) -> str:
     """The page of a comparison whose files lie under ``root``; what is missing there is shown as missing."""
     from jinja2 import Environment, StrictUndefined
     from markupsafe import Markup
@@ -48,6 +50,7 @@ def render(comparison: Comparison, root: Path) -> str:
         datasets=[_dataset(summary, dataset) for dataset in summary.datasets],
         failures=summary.failures,
         notes=summary.notes,
+        plots=[(plot.text, base64.b64encode(plot.image("svg")).decode()) for plot in plots],
         explorer=explore(summary, root),
         epochs=[(visible(run.name), epoch_table(run)) for run in comparison.runs],
         runs=runs_table(comparison.runs),

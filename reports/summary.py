@@ -12,7 +12,7 @@ from statistics import mean
 from string import ascii_lowercase
 from typing import Any
 
-from diarbench.reports.records import EPOCH_COLUMNS, Comparison, Condition, ErrorSeconds, Row, Run, Subset
+from diarbench.reports.records import EPOCH_COLUMNS, Comparison, Condition, ErrorSeconds, Phase, Row, Run, Subset
 
 STAGES = ("pretrained", "finetuned", "tuned")
 """Of a run, in order; any other stage is a reference system."""
@@ -69,17 +69,20 @@ class Line:
 
     @property
     def real_time_factor(self) -> float | None:
-        """Seconds of diarizing a second of audio."""
-        phases = [p for p in self.run.phases if p.name == "diarizing" and p.audio_s] if self.run else []
+        """Seconds of diarizing a second of audio, on test."""
+        phases = [phase for phase in self._diarizing if phase.audio_s]
         return sum(p.seconds for p in phases) / sum(p.audio_s or 0 for p in phases) if phases else None
 
     @property
     def peak_memory_mb(self) -> float | None:
         """Largest of the phases behind this stage: only diarizing where the weights were not trained."""
-        phases = self.run.phases if self.run else ()
-        if self.stage == "pretrained":
-            phases = tuple(phase for phase in phases if phase.name == "diarizing")
+        phases = self._diarizing if self.stage == "pretrained" or not self.run else self.run.phases
         return max((phase.peak_memory_mb for phase in phases), default=None)
+
+    @property
+    def _diarizing(self) -> list[Phase]:
+        name = "diarizing pretrained test" if self.stage == "pretrained" else "diarizing"
+        return [phase for phase in self.run.phases if phase.name == name] if self.run else []
 
 
 @dataclass(frozen=True)

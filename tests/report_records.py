@@ -62,6 +62,7 @@ def make_run(backend: str, **changes: Any) -> Run:
         "trained_audio_s": 600.0,
         "phases": (
             Phase(name="training", seconds=120, peak_memory_mb=1500),
+            Phase(name="diarizing pretrained test", seconds=4, peak_memory_mb=900, audio_s=100),
             Phase(name="diarizing", seconds=5, peak_memory_mb=900, audio_s=100),
         ),
         "epochs": (epoch(0, 0.8), epoch(1, 0.4)),
