@@ -40,3 +40,7 @@ def main() -> None:
     except KeyboardInterrupt:
         sys.stderr.write("bench: interrupted; run the same command again to go on\n")
         sys.exit(130)
+
+
+if __name__ == "__main__":
+    main()

@@ -49,7 +49,9 @@ class Stopwatch:
         self.keep(Phase(name=name, seconds=seconds, peak_memory_mb=max(peak[0], _resident_mb()), audio_s=audio_s))
 
     def keep(self, phase: Phase) -> None:
-        """Keep a phase's figures in place of earlier ones of that name."""
+        """Keep a phase's figures in place of earlier ones of that name, but for a higher peak of memory."""
+        before = max((kept.peak_memory_mb for kept in self.phases if kept.name == phase.name), default=0.0)
+        phase = phase.model_copy(update={"peak_memory_mb": max(before, phase.peak_memory_mb)})
         self.phases = [kept for kept in self.phases if kept.name != phase.name] + [phase]
         write_record(self.path, Speed(phases=tuple(self.phases)))
 

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from diarbench.backends import registry
-from diarbench.backends.base import Backend, Diarizer, load_checkpoint
+from diarbench.backends.base import Backend, Diarizer, Start, load_checkpoint
 from diarbench.backends.recipes import Recipe
 from diarbench.benchmarks.environment import environment
 from diarbench.benchmarks.scoring import CONDITIONS, cross_check, pooled, score
@@ -52,21 +52,21 @@ class Worker:
 
     def run(self) -> None:
         """Train, diarize, score. Raises UserError for what the user can mend."""
-        import torch
-
-        torch.set_num_threads(self.job.threads)
-        device = self.job.device
-        if device == "auto":
-            device = "cuda" if torch.cuda.is_available() else "cpu"
         dataset = Dataset.open(Path(self.job.dataset_root))
         if dataset.info.fingerprint != self.job.fingerprint:
             raise UserError(f"{dataset.root}: changed since this run was asked for; choose another --out")
         backend = registry.load(self.job.backend)
-        self._note(corpus=dataset.info.corpus, environment=environment(device))
-        self._train(backend, dataset, device)
+        start = backend.locate(self.job.init)
+        if start.weights.sha256 != self.job.init_sha256:
+            raise UserError(
+                f"--init {self.job.init}: its weights changed since they were asked for; choose another --out"
+            )
+        device = _device(self.job)
+        self._note(corpus=dataset.info.corpus, environment=environment(device), weights=start.weights)
+        self._train(backend, start, dataset, device)
         self._enter("diarizing")
         stages = {"finetuned": "best"}
-        if self.record.weights is not None and self.record.weights.pretrained:
+        if start.weights.pretrained:
             stages = {"pretrained": "first", **stages}
         for stage, checkpoint in stages.items():
             self._diarize(backend, dataset, device, stage, checkpoint)
@@ -81,20 +81,15 @@ class Worker:
         self._note(phases=tuple(self.speed.phases))
         self._enter("done")
 
-    def _train(self, backend: Backend, dataset: Dataset, device: str) -> None:
+    def _train(self, backend: Backend, start: Start, dataset: Dataset, device: str) -> None:
         from lightning.fabric import Fabric
 
         from diarbench.backends.training import Trainer, seed_all
 
         self._enter("training")
-        start = backend.locate(self.job.init)
-        if start.weights.sha256 != self.job.init_sha256:
-            raise UserError(
-                f"--init {self.job.init}: its weights changed since they were asked for; choose another --out"
-            )
         seed_all(self.job.seed, 0)
         network: Any = backend.network(start)
-        self._note(weights=start.weights, parameters=sum(p.numel() for p in network.parameters()))
+        self._note(parameters=sum(p.numel() for p in network.parameters()))
         fabric = Fabric(accelerator=device, devices=1)
         with self.speed.phase("training"):
             trained = Trainer(
@@ -180,6 +175,16 @@ def rows_of(
         for condition, by_uri in errors.items()
     ]
     return rows, difference
+
+
+def _device(job: Job) -> str:
+    """The device that ``auto`` comes to, with torch held to the job's threads."""
+    import torch
+
+    torch.set_num_threads(job.threads)
+    if job.device == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    return job.device
 
 
 def rttm_folder(stage: str) -> str:

@@ -56,7 +56,7 @@ def load(name_or_path: str) -> Recipe:
     try:
         return Recipe(name=path.stem if is_file else name_or_path, **settings)
     except ValidationError as error:
-        first = error.errors()[0]
+        first = min(error.errors(), key=lambda each: each["type"] != "extra_forbidden")
         key = ".".join(str(part) for part in first["loc"])
         hint = closest(key, Recipe.model_fields) if first["type"] == "extra_forbidden" else ""
         raise UserError(f"{name_or_path}: {key}: {first['msg']}{hint}") from error

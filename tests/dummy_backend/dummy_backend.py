@@ -1,0 +1,98 @@
+"""A backend of somebody else's: loudness is speech. Its ``--init`` can also ask it to fail, in each way there is."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+
+from diarbench.backends.base import Start
+from diarbench.datasets.layout import to_annotation
+from diarbench.datasets.rttm import Turn
+from diarbench.reports.records import UserError, Weights
+
+FRAME_S = 0.1
+HOP = 1600
+
+
+class DummyBackend:
+    name = "dummy"
+
+    def locate(self, init):
+        if init == "complain":
+            raise UserError("the dummy has no such weights")
+        if init == "crash":
+            raise ZeroDivisionError("the dummy divided by zero")
+        if init == "kill":
+            os.kill(os.getpid(), signal.SIGKILL)
+        if init == "hang":
+            time.sleep(600)
+        return Start(Weights(origin=init, pretrained=init == "pretrained"), None)
+
+    def network(self, start):
+        return make_network()
+
+    def restore(self, checkpoint):
+        network = make_network()
+        network.load_state_dict(checkpoint["weights"])
+        return network
+
+    def diarizer(self, network, device):
+        return DummyDiarizer(network)
+
+
+def make_network():
+    import torch
+
+    from diarbench.backends.base import Losses
+
+    class DummyNetwork(torch.nn.Module):
+        frame_s = FRAME_S
+        first_frame_s = FRAME_S / 2
+        max_speakers = 2
+
+        def __init__(self):
+            super().__init__()
+            self.layer = torch.nn.Linear(1, 2)
+
+        def num_frames(self, samples):
+            return samples // HOP
+
+        def activity(self, waveforms):
+            frames = waveforms[:, : waveforms.shape[1] // HOP * HOP].unflatten(1, (-1, HOP))
+            return torch.sigmoid(self.layer(torch.log10(frames.square().mean(-1, keepdim=True) + 1e-8)))
+
+        def loss(self, waveforms, targets):
+            loss = torch.nn.functional.binary_cross_entropy(self.activity(waveforms), targets)
+            return Losses(loss, loss.detach(), loss)
+
+        def architecture(self):
+            return {}
+
+    return DummyNetwork()
+
+
+class DummyDiarizer:
+    defaults = {"threshold": 0.5}
+
+    def __init__(self, network):
+        self.network = network
+
+    def infer(self, recording):
+        import soundfile
+        import torch
+
+        audio, _ = soundfile.read(recording.audio, dtype="float32")
+        with torch.no_grad():
+            return {"activity": self.network.activity(torch.from_numpy(audio)[None])[0].numpy()}
+
+    def decode(self, recording, inference, hyperparameters):
+        return to_annotation(
+            recording.uri,
+            [
+                Turn(frame * FRAME_S, (frame + 1) * FRAME_S, f"s{speaker}")
+                for frame, row in enumerate(inference["activity"])
+                for speaker, probability in enumerate(row)
+                if probability > hyperparameters["threshold"]
+            ],
+        )
