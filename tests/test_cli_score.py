@@ -1,0 +1,241 @@
+"""``bench score`` and ``bench compare`` through the door, on files as people have them."""
+
+from __future__ import annotations
+
+import json
+import sys
+import unicodedata
+
+import pytest
+
+from diarbench.benchmarks.cli import main
+
+REFERENCE = [("r", 0, 5, "A"), ("r", 5, 10, "B"), ("s", 0, 4, "A")]
+HYPOTHESIS = [("r", 0, 6, "x"), ("r", 6, 10, "y"), ("s", 0, 3, "x"), ("s", 4, 5, "x")]
+
+
+def line(uri, start, end, speaker):
+    return f"SPEAKER {uri} 1 {start} {end - start} <NA> <NA> {speaker} <NA> <NA>\n"
+
+
+def write(path, turns):
+    path.write_text("".join(line(*turn) for turn in turns), encoding="utf-8")
+    return path
+
+
+@pytest.fixture
+def files(tmp_path):
+    uem = tmp_path / "all.uem"
+    uem.write_text("r 1 0 10\ns 1 0 5\n")
+    return write(tmp_path / "ref.rttm", REFERENCE), write(tmp_path / "hyp.rttm", HYPOTHESIS), uem
+
+
+@pytest.fixture
+def bench(monkeypatch, capsys):
+    """Run the command; returns exit code, stdout and stderr."""
+
+    def run(*words):
+        monkeypatch.setattr(sys, "argv", ["bench", *map(str, words)])
+        with pytest.raises(SystemExit) as stopped:
+            main()
+            sys.exit(0)
+        captured = capsys.readouterr()
+        return stopped.value.code or 0, captured.out, captured.err
+
+    return run
+
+
+def as_json(bench, *words):
+    code, out, _ = bench(*words, "--json")
+    assert code == 0
+    return json.loads(out)
+
+
+def test_score_as_json(bench, files):
+    reference, hypothesis, uem = files
+    found = as_json(bench, "score", reference, hypothesis, "--uem", uem, "--per-file")
+    assert list(found["conditions"]) == ["full", "fair", "forgiving"]
+    full = found["conditions"]["full"]
+    # one second of B is x's, A's match; in s one is missed and one is false
+    assert {key: full[key] for key in ("total", "miss", "false_alarm", "confusion")} == {
+        "total": 14.0, "miss": 1.0, "false_alarm": 1.0, "confusion": 1.0,
+    }  # fmt: skip
+    assert full["der"] == 3 / 14
+    assert full["fractions"] == {"miss": 1 / 14, "false_alarm": 1 / 14, "confusion": 1 / 14}
+    assert full["files"]["s"]["miss"] == 1.0 and full["files"]["r"]["confusion"] == 1.0
+    assert full["interval"]["unit"] == "blocks of 10 s"
+    assert full["protocol"] == {"name": "full", "collar_s": 0.0, "score_overlap": True}
+    assert found["conditions"]["fair"]["total"] == 14 - 6 * 0.25  # of each turn, both edges
+    assert found["largest_difference_s"] <= 1e-6 and found["agrees_with"].startswith("pyannote.metrics")
+    assert found["notes"] == []
+
+
+def test_score_as_tables(bench, files):
+    reference, hypothesis, uem = files
+    code, out, err = bench("score", reference, hypothesis, "--uem", uem, "--per-file", "--slices", "--metrics")
+    assert (code, err) == (0, "")
+    assert "21.43" in out  # 3 / 14
+    for expected in ("full (no collar, overlap scored)", "forgiving (collar ±0.25 s, overlap left out)", "worst regions",
+                     "jaccard error rate", "blocks of 10 s", "speak of these recordings, not of others"):  # fmt: skip
+        assert expected in out
+
+
+def test_folders_are_files_and_an_empty_file_is_a_recording_without_speech(bench, tmp_path, files):
+    reference, hypothesis, uem = files
+    for name, turns in (("ref", REFERENCE), ("hyp", HYPOTHESIS)):
+        (tmp_path / name).mkdir()
+        for uri in "rs":
+            write(tmp_path / name / f"{uri}.rttm", [turn for turn in turns if turn[0] == uri])
+    one = as_json(bench, "score", reference, hypothesis, "--uem", uem)
+    folders = as_json(bench, "score", tmp_path / "ref", tmp_path / "hyp", "--uem", uem)
+    assert folders == one
+    (tmp_path / "ref" / "s.rttm").write_text("")
+    found = as_json(bench, "score", tmp_path / "ref", tmp_path / "hyp", "--uem", uem, "--per-file")
+    assert found["conditions"]["full"]["files"]["s"]["false_alarm"] == 4.0
+
+
+@pytest.mark.parametrize(
+    ("text", "collar_s", "score_overlap"), [("0.1+overlap", 0.1, True), ("0.5-overlap", 0.5, False)]
+)
+def test_a_condition_of_ones_own(bench, files, text, collar_s, score_overlap):
+    reference, hypothesis, _ = files
+    found = as_json(bench, "score", reference, hypothesis, "--condition", text)["conditions"]
+    assert found[text]["protocol"] == {"name": text, "collar_s": collar_s, "score_overlap": score_overlap}
+
+
+@pytest.mark.parametrize("text", ["fulll", "0.1", "-1+overlap", "nan+overlap", "0.1+overlaps"])
+def test_an_unknown_condition_is_refused(bench, files, text):
+    code, out, err = bench("score", *files[:2], "--condition", text)
+    assert code == 1 and out == "" and f"--condition {text}" in err
+
+
+def test_what_is_missing_is_told(bench, tmp_path):
+    reference = write(tmp_path / "ref.rttm", [("a", 0, 5, "A"), ("b", 0, 5, "A")])
+    hypothesis = write(tmp_path / "hyp.rttm", [("b", 0, 5, "x"), ("c", 0, 5, "x"), ("d", 0, 5, "x")])
+    uem = tmp_path / "all.uem"
+    uem.write_text("a 1 0 5\nc 1 0 3\ne 1 0 9\n")
+    found = as_json(bench, "score", reference, hypothesis, "--uem", uem, "--per-file")
+    assert {uri: (f["miss"], f["false_alarm"]) for uri, f in found["conditions"]["full"]["files"].items()} == {
+        "a": (5, 0), "b": (0, 0), "c": (0, 3),
+    }  # fmt: skip
+    assert [note.replace(str(tmp_path), "") for note in found["notes"]] == [
+        "/all.uem lacks 1 recording (b): scored whole, from 0 to the last end of a turn on either side",
+        "1 recording of the UEM without reference, all false alarm: c",
+        "/hyp.rttm: 1 recording missing, scored as all missed: a",
+        "/hyp.rttm: 1 recording without reference, left out: d",
+        "/all.uem: 1 recording in neither reference nor hypothesis: e",
+        "/hyp.rttm: 2.000 s of speech outside the scored regions, left out",
+    ]
+
+
+def test_what_is_merged_passed_over_or_taken_whole_is_told(bench, tmp_path):
+    reference = write(tmp_path / "ref.rttm", [("a", 0, 5, "A"), ("a", 4, 6, "A"), ("a", 6, 7, "A"), ("a", 8, 8, "B")])
+    reference.write_text(";; made by hand\nSPKR-INFO a 1 <NA> <NA> <NA> unknown A <NA>\n" + reference.read_text())
+    found = as_json(bench, "score", reference, reference, "--condition", "full")
+    assert found["conditions"]["full"]["total"] == 7
+    assert {note.replace(str(tmp_path), "") for note in found["notes"]} == {
+        "no --uem: scored whole, from 0 to the last end of a turn on either side",
+        "/ref.rttm: 1 turn of no length passed over, the first at /ref.rttm:6",
+        "/ref.rttm: 1 SPKR-INFO line passed over",
+        "/ref.rttm: 1 turn merged into others of the same speaker that they overlap",
+    }
+
+
+def test_names_of_every_kind_are_read_right(bench, tmp_path):
+    names = ["a.b.c", "réunion_Ü", "会議01"]
+    reference = write(tmp_path / "ref.rttm", [(name, 0, 5, speaker) for name in names for speaker in ("1", "Zoë")])
+    hypothesis = write(
+        tmp_path / "hyp.rttm",
+        [(unicodedata.normalize("NFD", name), 0, 5, speaker) for name in names for speaker in ("2", "1")],
+    )
+    uem = tmp_path / "all.uem"
+    uem.write_text("".join(f"{name} 1 0 3\n" for name in names), encoding="utf-8")
+    found = as_json(bench, "score", reference, hypothesis, "--uem", uem)["conditions"]["full"]
+    assert (found["total"], found["der"]) == (3 * 3 * 2, 0)
+
+
+GOOD = line("r", 0, 5, "A")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (GOOD + "SPEAKER r 1 0 5 <NA> <NA> A\n", "bad.rttm:2: 8 fields"),
+        (GOOD + "SPEAKER r 1 0 5 <NA> <NA> two words <NA> <NA>\n", "bad.rttm:2: 11 fields"),
+        ("SPEAKER r 1 nan 5 <NA> <NA> A <NA> <NA>\n", "bad.rttm:1: 'nan' is not a time"),
+        ("SPEAKER r 1 0 inf <NA> <NA> A <NA> <NA>\n", "bad.rttm:1: 'inf' is not a time"),
+        ("SPEAKER r 1 0,5 1 <NA> <NA> A <NA> <NA>\n", "bad.rttm:1: '0,5' is not a time"),
+        ("SPEAKER r 1 -1 5 <NA> <NA> A <NA> <NA>\n", "bad.rttm:1: onset -1"),
+        ("SPEAKER r 1 5 -1 <NA> <NA> A <NA> <NA>\n", "bad.rttm:1: onset 5, duration -1"),
+        (";; nothing but a comment\n", "no SPEAKER lines"),
+        ("\xff", "not UTF-8"),
+        (None, "cannot be read"),
+    ],
+)
+@pytest.mark.parametrize("side", ["reference", "hypothesis"])
+def test_bad_rttm_is_refused_by_file_and_line(bench, files, tmp_path, text, message, side):
+    bad = tmp_path / "bad.rttm"
+    if text is not None:
+        bad.write_bytes(text.encode("latin-1" if text == "\xff" else "utf-8"))
+    words = [bad, files[1]] if side == "reference" else [files[0], bad]
+    code, out, err = bench("score", *words)
+    if text and text.startswith(";;") and side == "hypothesis":
+        assert code == 0 and "2 recordings missing, scored as all missed: r, s" in out
+    else:
+        assert code == 1 and out == "" and message in err and err.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("r 1 0\n", "bad.uem:1: 3 fields"),
+        ("r 1 0 5\nr 1 5 5\n", "bad.uem:2: region 5 to 5"),
+        ("r 1 -1 5\n", "bad.uem:1: region -1 to 5"),
+        ("r 1 0 nan\n", "bad.uem:1: 'nan' is not a time"),
+    ],
+)
+def test_bad_uem_is_refused_by_file_and_line(bench, files, tmp_path, text, message):
+    (tmp_path / "bad.uem").write_text(text)
+    code, out, err = bench("score", *files[:2], "--uem", tmp_path / "bad.uem")
+    assert code == 1 and out == "" and message in err
+
+
+def test_a_recording_in_two_files_is_refused(bench, files, tmp_path):
+    (tmp_path / "twice").mkdir()
+    for name in ("one", "two"):
+        write(tmp_path / "twice" / f"{name}.rttm", [("r", 0, 5, "A")])
+    code, _, err = bench("score", tmp_path / "twice", files[1])
+    assert code == 1 and "two.rttm:1: r is in" in err
+
+
+def test_an_empty_folder_is_refused(bench, files, tmp_path):
+    (tmp_path / "none").mkdir()
+    code, _, err = bench("score", files[0], tmp_path / "none")
+    assert code == 1 and "no .rttm files" in err
+
+
+def test_compare(bench, tmp_path):
+    uris = [f"r{i}" for i in range(12)]
+    reference = write(tmp_path / "ref.rttm", [(uri, 0, 10, "A") for uri in uris])
+    worse = write(tmp_path / "worse.rttm", [(uri, 0, 6 + i % 3, "x") for i, uri in enumerate(uris)])
+    better = write(tmp_path / "better.rttm", [(uri, 0, 9, "x") for uri in uris])
+    words = ("compare", reference, worse, better, "--condition", "full", "--slices", "--per-file")
+    found = as_json(bench, *words)["conditions"]["full"]
+    systems = found["systems"]
+    assert list(systems) == ["silence", "one speaker", "worse", "better", "DOVER-Lap of the two"]
+    assert [system["der"] for system in systems.values()] == [1, 0, 0.3, 0.1, pytest.approx(0.2, abs=0.1)]
+    assert found["difference"]["der"] == pytest.approx(-0.2)
+    assert found["difference"]["p"] == 2 / 2**12
+    assert found["difference"]["interval"]["units"] == 12
+    assert found["difference"]["verdict"].startswith("better is better than worse by 20.00 points of DER")
+    assert sum(found["explains"]["speech"].values()) == pytest.approx(-0.2)
+    assert found["files"]["r0"]["worse"]["miss"] == 4.0
+    code, out, err = bench(*words)
+    assert (code, err) == (0, "")
+    assert "better minus worse: -20.00 points of DER" in out and "points explained" in out
+
+
+def test_compare_where_nothing_is_scored(bench, files, tmp_path):
+    reference = write(tmp_path / "short.rttm", [("r", 0, 0.4, "A")])
+    code, _, err = bench("compare", reference, files[1], files[1], "--condition", "fair")
+    assert code == 1 and "no reference speech is scored" in err
