@@ -79,9 +79,7 @@ def _systems(comparison: Comparison) -> Iterator[tuple[Run, str, str]]:
 def _timeline(
     comparison: Comparison, root: Path, section: Section, uri: str, systems: list[tuple[Run, str, str]]
 ) -> dict[str, Any]:
-    reference_file = f"reference/{section.dataset}/{section.subset}/{uri}"
-    uem = _text(comparison, root, f"{reference_file}.uem")
-    rttm = _text(comparison, root, f"{reference_file}.rttm")
+    uem, rttm = (_reference(comparison, root, section, f"{uri}.{kind}") for kind in ("uem", "rttm"))
     missing: list[str] = []
     layers: list[dict[str, Any]] = []
     if uem is None or rttm is None:
@@ -123,6 +121,16 @@ def _timeline(
         "systems": layers,
         "missing": [visible(name) for name in missing],
     }
+
+
+def _reference(comparison: Comparison, root: Path, section: Section, name: str) -> str | None:
+    """From beside a run's folder: a merged comparison has several such places, which hold the same."""
+    beside = dict.fromkeys(line.run.name.rpartition("/")[:2] for line in section.lines if line.run)
+    found = (
+        _text(comparison, root, f"{''.join(place)}reference/{section.dataset}/{section.subset}/{name}")
+        for place in beside
+    )
+    return next((text for text in found if text is not None), None)
 
 
 def _text(comparison: Comparison, root: Path, relative: str) -> str | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from diarbench.reports import markdown, page, plots
@@ -9,14 +10,19 @@ from diarbench.reports.records import Comparison, write_whole
 from diarbench.reports.summary import summarize
 
 
-def write_reports(comparison: Comparison, out: Path) -> list[Path]:
+def write_reports(comparisons: Sequence[Comparison], out: Path) -> list[Path]:
     """Write ``report.md`` with its ``plots/``, and ``report.html``; pictures only where matplotlib is installed.
 
-    ``out`` is where the files that the comparison rests on are. Returns the two reports' paths.
+    ``out`` is where the files that the comparisons rest on are. Several comparisons, which may not be ranked against
+    each other, get ``report-1.md`` and so on. Returns the reports' paths.
     """
-    drawn = plots.draw(summarize(comparison))
-    for plot in drawn:
-        write_whole(out / "plots" / f"{plot.name}.png", plot.image("png"))
-    write_whole(out / "report.md", markdown.render(comparison, drawn))
-    write_whole(out / "report.html", page.render(comparison, out, drawn))
-    return [out / "report.md", out / "report.html"]
+    written = []
+    for number, comparison in enumerate(comparisons, start=1):
+        name = "report" if len(comparisons) == 1 else f"report-{number}"
+        drawn = plots.draw(summarize(comparison), start=number)
+        for plot in drawn:
+            write_whole(out / "plots" / f"{plot.name}.png", plot.image("png"))
+        write_whole(out / f"{name}.md", markdown.render(comparison, drawn))
+        write_whole(out / f"{name}.html", page.render(comparison, out, drawn))
+        written += [out / f"{name}.md", out / f"{name}.html"]
+    return written

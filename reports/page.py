@@ -78,7 +78,7 @@ def _dataset(summary: Summary, dataset: str) -> dict[str, Any]:
         "name": visible(dataset),
         "verdict": verdict(summary, dataset),
         "figures": _figures(sections),
-        "recordings": recordings_table(section for section in sections if section.condition == first),
+        "recordings": recordings_table([section for section in sections if section.condition == first]),
         "condition": visible(first.name),
         "seeds": over_seeds(sections[0]),
         "footnotes": summary.footnotes_of(dataset),

@@ -39,17 +39,17 @@ class Plot(NamedTuple):
         return out.getvalue()
 
 
-def draw(summary: Summary) -> list[Plot]:
+def draw(summary: Summary, start: int = 1) -> list[Plot]:
     """What there are figures for: error by part, error against cost, learning curves; of each dataset.
 
-    None at all where matplotlib is not installed.
+    Datasets are numbered from ``start`` in the names. None at all where matplotlib is not installed.
     """
     try:
         import matplotlib  # noqa: F401
     except ImportError:
         return []
     plots = []
-    for number, dataset in enumerate(summary.datasets, start=1):
+    for number, dataset in enumerate(summary.datasets, start):
         for section in summary.of(dataset)[:1]:
             plots += [plot for make in (_parts, _costs, _learning) for plot in make(section, number)]
     return plots

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import unicodedata
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from statistics import mean
 from string import ascii_lowercase
 from typing import Any
@@ -43,6 +43,12 @@ class Line:
     @property
     def backend(self) -> str:
         return self.row.backend if self.row else self.run.backend if self.run else ""
+
+    @property
+    def origin(self) -> str:
+        """The comparison that a merged line is from: the folder of its run's."""
+        parent = self.run.name.rpartition("/")[0] if self.run else ""
+        return parent or NONE
 
     @property
     def recipe(self) -> str | None:
@@ -94,6 +100,9 @@ class Section:
     condition: Condition
     lines: tuple[Line, ...]
 
+    def sorted(self, key: Callable[[Line], float]) -> Section:
+        return replace(self, lines=tuple(sorted(self.lines, key=key)))
+
     @property
     def recordings(self) -> tuple[str, ...]:
         return tuple(sorted({part.uri for line in self.lines if line.row for part in line.row.files}))
@@ -128,7 +137,7 @@ COST_LEGEND = (
     "memory the largest resident set of the run's process."
 )
 
-IDENTITY_COLUMNS = (Column("Backend"), Column("Recipe"), Column("Seed", True), Column("Stage"))
+IDENTITY_COLUMNS = (Column("From"), Column("Backend"), Column("Recipe"), Column("Seed", True), Column("Stage"))
 RATE_COLUMNS = tuple(Column(name, True) for name in ("DER %", "Miss %", "FA %", "Conf. %"))
 
 
@@ -331,12 +340,13 @@ def cost_table(section: Section) -> Table:
 
 def identity_table(section: Section, every: bool = False) -> Table:
     """Backend and stage; recipe and seed where the runs differ in them, or always."""
-    columns = IDENTITY_COLUMNS if every else _identity_columns(section)
+    columns = _identity_columns(section, every)
     return Table(columns, tuple(_identity(line, columns) for line in section.lines))
 
 
-def recordings_table(sections: Iterable[Section]) -> Table:
+def recordings_table(sections: Sequence[Section]) -> Table:
     """A row a recording and line: reference speech, then the error rate and its parts."""
+    identity = _identity_columns(sections[0], every=True)
     rows = []
     for section in sections:
         for line in section.lines:
@@ -345,12 +355,12 @@ def recordings_table(sections: Iterable[Section]) -> Table:
                     (
                         Cell(visible(part.uri), part.uri),
                         Cell(section.subset),
-                        *_identity(line, IDENTITY_COLUMNS),
+                        *_identity(line, identity),
                         Cell(f"{part.total:.1f}", part.total),
                         *(Cell(percent(rate), rate) for rate in rates_of(part)),
                     )
                 )
-    columns = (Column("Recording"), Column("Subset"), *IDENTITY_COLUMNS, Column("Speech s", True), *RATE_COLUMNS)
+    columns = (Column("Recording"), Column("Subset"), *identity, Column("Speech s", True), *RATE_COLUMNS)
     return Table(columns, tuple(rows))
 
 
@@ -363,7 +373,7 @@ def constants(section: Section) -> str:
     parts = [
         visible(f"{name.lower()} {value}")
         for name, value in (("Recipe", first.recipe), ("Seed", first.seed))
-        if name not in shown
+        if name not in shown and value is not None
     ]
     return ", ".join(parts)
 
@@ -371,7 +381,7 @@ def constants(section: Section) -> str:
 def over_seeds(section: Section) -> Table | None:
     """Mean and range of DER over the seeds of a backend, recipe and stage; None where nothing has two seeds."""
     rows = []
-    for (backend, recipe, stage), rates in _by_contender(section.lines).items():
+    for (_, backend, recipe, stage), rates in _by_contender(section.lines).items():
         if len(rates) > 1:
             rows.append(
                 (
@@ -448,18 +458,19 @@ def verdict(summary: Summary, dataset: str) -> str:
     if not sections:
         return f"{visible(dataset)}: nothing was scored on its test set."
     section = sections[0]
-    finals: dict[tuple[str, str | None], tuple[str, float, int]] = {}
-    for (backend, recipe, stage), rates in _by_contender(section.lines).items():
-        finals[backend, recipe] = (stage, mean(rates), len(rates))
+    finals: dict[tuple[str, str, str | None], tuple[str, float, int]] = {}
+    for (origin, backend, recipe, stage), rates in _by_contender(section.lines).items():
+        finals[origin, backend, recipe] = (stage, mean(rates), len(rates))
     condition = visible(section.condition.name)
     where = f"On {visible(dataset)}, test set of {_plural(len(section.recordings), 'recording')}"
     if not finals:
         return f"{where}: no run came to a score."
-    several = len({recipe for _, recipe in finals}) > 1
+    origins, _, recipes = (set(values) for values in zip(*finals, strict=True))
     told = [
-        f"{visible(backend)}{f' by {visible(recipe)}' if several else ''} ({visible(stage)}) {percent(rate)} %"
+        f"{visible(backend)}{f' by {visible(recipe)}' if len(recipes) > 1 else ''}"
+        f"{f' in {visible(origin)}' if len(origins) > 1 else ''} ({visible(stage)}) {percent(rate)} %"
         + (f" (mean of {seeds} seeds)" if seeds > 1 else "")
-        for (backend, recipe), (stage, rate, seeds) in sorted(finals.items(), key=lambda item: item[1][1])
+        for (origin, backend, recipe), (stage, rate, seeds) in sorted(finals.items(), key=lambda item: item[1][1])
     ]
     if len(told) == 1:
         return f"{where}, condition {condition}: DER of {told[0]}. There is nothing to hold it against."
@@ -515,26 +526,29 @@ def _reading_order(line: Line, runs: list[str]) -> tuple[int, int, int]:
     return (line.is_reference, runs.index(line.run.name) if line.run else -1, stage)
 
 
-def _by_contender(lines: Iterable[Line]) -> dict[tuple[str, str | None, str], list[float]]:
-    """DER of each seed by backend, recipe and stage, references left out."""
-    rates: dict[tuple[str, str | None, str], list[float]] = {}
+def _by_contender(lines: Iterable[Line]) -> dict[tuple[str, str, str | None, str], list[float]]:
+    """DER of each seed by origin, backend, recipe and stage, stages in order; references left out."""
+    rates: dict[tuple[str, str, str | None, str], list[float]] = {}
     for line in lines:
         if not line.is_reference and line.row is not None and line.row.der is not None:
-            rates.setdefault((line.backend, line.recipe, line.stage), []).append(line.row.der)
-    return dict(sorted(rates.items(), key=lambda item: STAGES.index(item[0][2]) if item[0][2] in STAGES else -1))
+            rates.setdefault((line.origin, line.backend, line.recipe, line.stage), []).append(line.row.der)
+    return dict(sorted(rates.items(), key=lambda item: STAGES.index(item[0][3]) if item[0][3] in STAGES else -1))
 
 
-def _identity_columns(section: Section) -> tuple[Column, ...]:
+def _identity_columns(section: Section, every: bool = False) -> tuple[Column, ...]:
+    """Recipe and seed only where the runs differ in them, unless ``every``; origin only where the runs differ."""
     runs = [line for line in section.lines if line.run]
-    varying = {
-        "Recipe": len({line.recipe for line in runs}) > 1,
-        "Seed": len({line.seed for line in runs}) > 1,
+    shown = {
+        "From": len({line.origin for line in runs}) > 1,
+        "Recipe": every or len({line.recipe for line in runs}) > 1,
+        "Seed": every or len({line.seed for line in runs}) > 1,
     }
-    return tuple(column for column in IDENTITY_COLUMNS if varying.get(column.name, True))
+    return tuple(column for column in IDENTITY_COLUMNS if shown.get(column.name, True))
 
 
 def _identity(line: Line, columns: tuple[Column, ...]) -> tuple[Cell, ...]:
     values = {
+        "From": line.origin,
         "Backend": NONE if line.is_reference else line.backend,
         "Recipe": line.recipe,
         "Seed": line.seed,

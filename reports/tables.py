@@ -7,6 +7,7 @@ from rich.console import Console
 from rich.table import Table as RichTable
 from rich.text import Text
 
+from diarbench.reports.leaderboard import Leaderboard
 from diarbench.reports.records import Comparison
 from diarbench.reports.summary import (
     Section,
@@ -43,13 +44,26 @@ def print_comparison(comparison: Comparison, console: Console) -> None:
             seeds = over_seeds(section)
             if seeds:
                 _print_table(console, "Over the seeds", seeds)
-        for letter, reason in summary.footnotes_of(dataset).items():
-            console.print(Text.assemble((f"{letter}  ", "bold"), reason))
+        _print_footnotes(console, summary.footnotes_of(dataset))
         console.print(Text(verdict(summary, dataset)), "")
     for failure in summary.failures:
         console.print(Text(failure, style="red"))
     for note in summary.notes:
         console.print(Text(note, style="dim"))
+
+
+def print_leaderboard(leaderboard: Leaderboard, console: Console) -> None:
+    """A table a board, then what the marks mean, and what is apart or left out."""
+    for board in leaderboard.boards:
+        _print_table(console, board.title, board.table)
+        _print_footnotes(console, board.footnotes)
+    for note in leaderboard.notes:
+        console.print(Text(note, style="dim"))
+
+
+def _print_footnotes(console: Console, footnotes: dict[str, str]) -> None:
+    for letter, reason in footnotes.items():
+        console.print(Text.assemble((f"{letter}  ", "bold"), reason))
 
 
 def _title(section: Section) -> str:

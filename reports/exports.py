@@ -1,0 +1,112 @@
+"""A comparison's rows for other programs: CSV, JSON and LaTeX."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import re
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from diarbench.reports.records import Comparison
+from diarbench.reports.summary import Table, identity_table, score_table, summarize, visible
+
+
+def as_json(comparisons: Sequence[Comparison]) -> str:
+    """A list of flat objects, one a row; times in seconds, ``der`` a fraction."""
+    return json.dumps(list(_flat(comparisons)), indent=1, ensure_ascii=False) + "\n"
+
+
+def as_csv(comparisons: Sequence[Comparison]) -> str:
+    """The same with a header line. Text that a spreadsheet would take for a formula has an apostrophe before it."""
+    out = io.StringIO()
+    rows = list(_flat(comparisons))
+    writer = csv.DictWriter(out, rows[0].keys() if rows else [], lineterminator="\n")
+    writer.writeheader()
+    for row in rows:
+        writer.writerow({key: _no_formula(value) for key, value in row.items()})
+    return out.getvalue()
+
+
+def as_latex(comparisons: Sequence[Comparison]) -> str:
+    """A booktabs table for each dataset's test set and condition, with what its marks mean below."""
+    return "\n".join(line for comparison in comparisons for line in _latex(comparison)) + "\n"
+
+
+FORMATS = {"csv": as_csv, "json": as_json, "latex": as_latex}
+
+
+def _flat(comparisons: Sequence[Comparison]) -> Iterator[dict[str, Any]]:
+    for comparison in comparisons:
+        summary = summarize(comparison)
+        for section in summary.sections:
+            for line in section.lines:
+                row, run = line.row, line.run
+                weights = run.weights if run else None
+                yield {
+                    "dataset": section.dataset,
+                    "subset": section.subset,
+                    "condition": section.condition.name,
+                    "run": run.name if run else None,
+                    "backend": line.backend,
+                    "recipe": line.recipe,
+                    "seed": line.seed,
+                    "stage": line.stage,
+                    "total": row and row.total,
+                    "miss": row and row.miss,
+                    "false_alarm": row and row.false_alarm,
+                    "confusion": row and row.confusion,
+                    "der": row and row.der,
+                    "weights": weights and weights.origin,
+                    "parameters": run and run.parameters,
+                    "training_s": line.training_s,
+                    "real_time_factor": line.real_time_factor,
+                    "peak_memory_mb": line.peak_memory_mb,
+                    "failure": run and run.failure,
+                    "not_like_for_like": "; ".join(summary.footnotes[mark] for mark in line.marks),
+                    "protocol": section.condition.text,
+                    "fingerprint": run and run.fingerprint,
+                }
+
+
+def _no_formula(value: Any) -> Any:
+    return f"'{value}" if isinstance(value, str) and value.startswith(("=", "+", "-", "@", "\t", "\r")) else value
+
+
+def _latex(comparison: Comparison) -> Iterator[str]:
+    summary = summarize(comparison)
+    yield "% needs \\usepackage{booktabs}"
+    for dataset in summary.datasets:
+        for section in summary.of(dataset):
+            table: Table = identity_table(section) + score_table(section)
+            yield "\\begin{table}"
+            yield f"\\caption{{{_tex(f'{dataset}, {section.subset}, {section.condition.text}')}}}"
+            yield f"\\begin{{tabular}}{{{''.join('r' if column.numeric else 'l' for column in table.columns)}}}"
+            yield "\\toprule"
+            yield f"{' & '.join(_tex(column.name) for column in table.columns)} \\\\"
+            yield "\\midrule"
+            for row in table.rows:
+                yield f"{' & '.join(_tex(cell.text) for cell in row)} \\\\"
+            yield "\\bottomrule"
+            yield "\\end{tabular}"
+            for mark, reason in summary.footnotes_of(dataset).items():
+                yield f"\\par {mark}: {_tex(reason)}"
+            yield "\\end{table}"
+
+
+_TEX = {
+    "\\": "\\textbackslash{}",
+    "~": "\\textasciitilde{}",
+    "^": "\\textasciicircum{}",
+    "<": "\\textless{}",
+    ">": "\\textgreater{}",
+    "|": "\\textbar{}",
+    '"': "\\textquotedbl{}",
+    "[": "{[}",
+    **{char: f"\\{char}" for char in "&%$#_{}"},
+}
+
+
+def _tex(text: str) -> str:
+    return re.sub(r'[\\~^<>|"\[&%$#_{}]', lambda found: _TEX[found[0]], visible(text))

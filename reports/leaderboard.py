@@ -1,0 +1,69 @@
+"""All runs of all comparisons in a folder, lowest error first; a board for each dataset and protocol."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+from diarbench.reports import markdown
+from diarbench.reports.merge import merge, read_comparison
+from diarbench.reports.records import UserError
+from diarbench.reports.summary import Line, Table, cost_table, identity_table, score_table, summarize, visible
+
+
+class Board(NamedTuple):
+    """What is ranked together, and what its marks mean."""
+
+    title: str
+    table: Table
+    footnotes: dict[str, str]
+
+
+class Leaderboard(NamedTuple):
+    boards: list[Board]
+    notes: list[str]
+    """What is shown apart or left out, and why."""
+
+
+def find(folder: Path) -> Leaderboard:
+    """Every ``results.json`` in a folder, at any depth; one that cannot be read is noted and left out.
+
+    Raises UserError where there is none.
+    """
+    comparisons, notes = {}, []
+    for path in sorted(folder.rglob("results.json")):
+        try:
+            comparisons[path.parent] = read_comparison(path.parent)
+        except UserError as error:
+            notes.append(visible(f"left out: {error}"))
+    if not comparisons:
+        raise UserError(f"{folder}: no readable results.json in it; give the folder that holds your comparisons")
+    groups, apart = merge(comparisons, folder)
+    boards = []
+    for group in groups:
+        summary = summarize(group)
+        for dataset in summary.datasets:
+            section = summary.of(dataset)[0].sorted(_by_error)
+            title = visible(f"{dataset}, {section.subset}, {section.condition.name}: {section.condition.text}")
+            table = identity_table(section) + score_table(section) + cost_table(section)
+            boards.append(Board(title, table, summary.footnotes_of(dataset)))
+    return Leaderboard(boards, [*apart, *notes])
+
+
+def render(leaderboard: Leaderboard) -> str:
+    """``leaderboard.md``."""
+    return "\n".join(_lines(leaderboard)) + "\n"
+
+
+def _lines(leaderboard: Leaderboard) -> Iterator[str]:
+    yield "# Leaderboard"
+    for board in leaderboard.boards:
+        yield from ("", f"## {markdown.escape(board.title)}", "", markdown.table(board.table), "")
+        yield from (f"- ({mark}) {markdown.escape(reason)}" for mark, reason in board.footnotes.items())
+    yield from ("", *(f"- {markdown.escape(note)}" for note in leaderboard.notes))
+
+
+def _by_error(line: Line) -> float:
+    return math.inf if line.row is None or line.row.der is None else line.row.der
