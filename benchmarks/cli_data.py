@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal, Self
 
 import typer
 
-from diarbench.reports.records import UserError
+from diarbench.reports.records import SUBSETS, UserError
 
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
 
     from diarbench.datasets.check import Finding
-    from diarbench.datasets.layout import DatasetInfo
+    from diarbench.datasets.layout import Dataset
 
 app = typer.Typer(help="Fetch, convert, look at and check datasets.", no_args_is_help=True)
 
@@ -85,7 +85,6 @@ def convert(
     import os
 
     from rich.console import Console
-    from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
     from diarbench.datasets.catalog import find_corpus
     from diarbench.datasets.convert import Split
@@ -96,20 +95,18 @@ def convert(
         raise UserError("bench data convert takes SOURCE DEST, or lhotse:CORPUS CORPUS_DIR DEST")
     _log_to_terminal()
     corpus = find_corpus(":".join(source), format_name, **_key_values(options or []))
-    columns = (SpinnerColumn(), TextColumn("{task.completed} recordings converted"), TimeElapsedColumn())
-    with Progress(*columns, console=Console(stderr=True)) as progress:
-        task = progress.add_task("converting", total=None)
+    with _Progress("converted") as progress:
         converted = convert_(
             corpus,
             Path(target),
-            split=Split(split or "recording", _shares(shares), seed),
+            split=Split(split or "recording", _numbers("--shares", shares, 3, 0, float("inf")), seed),  # type: ignore[arg-type]
             redraw=split is not None,
             channel=channel,
             workers=workers or os.cpu_count() or 1,
-            progress=lambda done: progress.update(task, completed=done),
+            progress=progress,
         )
     console = Console()
-    console.print(_summary(converted.info))
+    console.print(_summary([converted]))
     for kind, count in converted.info.changes.items():
         console.print(f"{count:>8} {kind}", highlight=False)
 
@@ -177,13 +174,144 @@ def export(
 
 
 @app.command()
-def show(dataset: DatasetArgument) -> None:
-    """Hours, speakers and overlap by subset."""
+def simulate(
+    source: Annotated[str, typer.Argument(help="A dataset, or a folder with a folder of utterances for each speaker.")],
+    target: Annotated[Path, typer.Argument(metavar="DEST", help="The new dataset.")],
+    recordings: Annotated[int, typer.Option(min=1, help="How many conversations, over all subsets.")] = 100,
+    duration_s: Annotated[float, typer.Option(min=1.0, help="How long each, about.")] = 60.0,
+    like: Annotated[str | None, typer.Option(help="A dataset to take turns like; SOURCE where it is one.")] = None,
+    overlapped: Annotated[
+        float | None, typer.Option(min=0.0, max=1.0, help="Instead: this share of turns overlaps.")
+    ] = None,
+    overlap_share: Annotated[str, typer.Option(help="... by so much of its own length.")] = "0.3,0.4",
+    pause_s: Annotated[float, typer.Option(min=0.0, help="... others come after a pause of this mean.")] = 0.5,
+    speakers: Annotated[str, typer.Option(help="... and this many speak, drawn from a list.")] = "2,3,4",
+    shares: Annotated[str, typer.Option(help="Of the conversations, to train, dev and test.")] = "0.8,0.1,0.1",
+    rooms: Annotated[Path | None, typer.Option(help="Room impulse responses to draw from.", exists=True)] = None,
+    make_rooms: Annotated[bool, typer.Option("--make-rooms", help="Make rooms up instead.")] = False,
+    noise: Annotated[Path | None, typer.Option(help="Noises to draw from.", exists=True)] = None,
+    snr_db: Annotated[str, typer.Option(help="Speech over noise, drawn between the two.")] = "5,20",
+    seed: Annotated[int, typer.Option(help="The same seed makes the same conversations.", min=0)] = 0,
+    workers: Annotated[
+        int | None, typer.Option(min=1, help="Processes; as many as there are cores where not given.")
+    ] = None,
+) -> None:
+    """Build conversations from speech of single speakers; no speaker is in two subsets."""
+    import os
+
+    from rich.console import Console
+
+    from diarbench.datasets import simulate as simulations
+    from diarbench.datasets.audio import AUDIO_SUFFIXES
+    from diarbench.datasets.catalog import KNOWN, open_dataset
+    from diarbench.datasets.convert import convert as convert_
+    from diarbench.datasets.sources.pairing import files
+
+    _log_to_terminal()
+    is_dataset = source in KNOWN or (Path(source) / "dataset.json").is_file()
+    origin = open_dataset(source) if is_dataset else Path(source)
+    by_subset = simulations.material(origin)
+    wanted = _numbers("--shares", shares, 3, 0, float("inf"))
+    pool = {k: v for k, v in by_subset.items() if k} or simulations.divide(by_subset[None], wanted, seed)
+    if like or (is_dataset and overlapped is None):
+        style = simulations.fit(open_dataset(like or source))
+    else:
+        style = simulations.asked(
+            [piece for speaker in pool.values() for pieces in speaker.values() for piece in pieces],
+            overlapped=0.3 if overlapped is None else overlapped,
+            overlap_share=_numbers("--overlap-share", overlap_share, 2, 0, 1),  # type: ignore[arg-type]
+            pause_s=pause_s,
+            speakers=tuple(round(count) for count in _numbers("--speakers", speakers, None, 2, 99)),
+            seed=seed,
+        )
+    effects = simulations.Effects(
+        tuple(files(rooms, AUDIO_SUFFIXES)) if rooms else (),
+        make_rooms,
+        tuple(files(noise, AUDIO_SUFFIXES)) if noise else (),
+        _numbers("--snr-db", snr_db, 2, -50, 100),  # type: ignore[arg-type]
+    )
+    for option, folder, found in (("--rooms", rooms, effects.rooms), ("--noise", noise, effects.noises)):
+        if folder and not found:
+            raise UserError(f"{option} {folder}: no audio files here")
+    counts = {
+        s: max(1, round(recordings * share / sum(wanted))) for s, share in zip(SUBSETS, wanted, strict=True) if share
+    }
+    work = target.with_name(f".{target.name}.simulating")
+    processes = workers or os.cpu_count() or 1
+    try:
+        corpus = simulations.simulate(
+            pool,
+            style,
+            work,
+            recordings=counts,
+            duration_s=duration_s,
+            effects=effects,
+            seed=seed,
+            workers=processes,
+            name=target.name,
+            source=source,
+        )
+        with _Progress("simulated") as progress:
+            made = convert_(corpus, target, progress=progress)
+    finally:
+        simulations.clear(work)
+    Console().print(_summary([made] if not like else [open_dataset(like), made]))
+
+
+@app.command()
+def show(
+    datasets: Annotated[list[str], typer.Argument(help="Converted datasets' folders, or names of 'bench data list'.")],
+    plot: Annotated[
+        Path | None, typer.Option(help="Draw the same, and the turns' lengths, into this PNG, SVG or PDF.")
+    ] = None,
+) -> None:
+    """Hours, speakers, turns and overlap by subset; of several datasets side by side."""
     from rich.console import Console
 
     from diarbench.datasets.catalog import open_dataset
 
-    Console().print(_summary(open_dataset(dataset).info))
+    opened = [open_dataset(dataset) for dataset in datasets]
+    console = Console()
+    console.print(_summary(opened))
+    if plot:
+        from diarbench.datasets.stats import draw
+
+        draw(opened, plot)
+        console.print(f"{plot}: drawn", highlight=False)
+
+
+def _summary(opened: list[Dataset]) -> Table:
+    """A row for each dataset's subset (``each``: speakers of a recording; ``turn s``: the median), and what each is."""
+    from rich import box
+    from rich.table import Table
+
+    from diarbench.datasets.stats import describe
+
+    told = (f"{d.info.name}: {d.info.source}; {d.info.licence}; split: {d.info.split_rule}" for d in opened)
+    table = Table(
+        box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 0, 0, 1), caption="\n".join(told), caption_justify="left"
+    )
+    table.add_column("", no_wrap=True)
+    for heading in ("recs", "hours", "silence", "overlap", "speakers", "each", "turns", "turn s"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    for dataset in opened:
+        for subset, recordings in dataset.recordings.items():
+            if not recordings:
+                continue
+            held, numbers = dataset.info.subsets[subset], describe(recordings)
+            table.add_row(
+                f"{dataset.info.name} {subset}",
+                str(held.recordings),
+                f"{held.audio_s / 3600:.3f}",
+                f"{1 - held.voiced_s / (held.scored_s or 1):.1%}",
+                f"{held.overlap_s / (held.voiced_s or 1):.1%}",
+                str(held.speakers),
+                f"{numbers.speakers_per_recording:.1f}",
+                str(held.turns),
+                f"{numbers.median_turn_s:.2f}",
+            )
+        table.add_section()
+    return table
 
 
 def _print_findings(console: Console, findings: list[Finding]) -> None:
@@ -201,14 +329,17 @@ def _print_findings(console: Console, findings: list[Finding]) -> None:
             console.print(f"  and {len(alike) - shown} more; --json lists them all")
 
 
-def _shares(given: str) -> tuple[float, float, float]:
+def _numbers(option: str, given: str, count: int | None, low: float, high: float) -> tuple[float, ...]:
+    """Numbers from low to high, separated by commas; their sum must not be 0."""
     try:
-        train, dev, test = (float(share) for share in given.split(","))
+        numbers = tuple(float(number) for number in given.split(","))
     except ValueError:
-        train = dev = test = -1.0
-    if not (min(train, dev, test) >= 0 and 0 < train + dev + test < float("inf")):
-        raise UserError(f"--shares {given}: three numbers >= 0, for train, dev and test, e.g. 0.8,0.1,0.1")
-    return train, dev, test
+        numbers = ()
+    if not numbers or len(numbers) != (count or len(numbers)) or not all(low <= n <= high for n in numbers):
+        raise UserError(f"{option} {given}: {count or 'some'} numbers, {low:g} to {high:g}, separated by commas")
+    if not 0 < sum(map(abs, numbers)) < float("inf"):
+        raise UserError(f"{option} {given}: not all of them may be 0, nor any infinite")
+    return numbers
 
 
 def _key_values(options: list[str]) -> dict[str, str]:
@@ -217,6 +348,28 @@ def _key_values(options: list[str]) -> dict[str, str]:
         if not key or not equals:
             raise UserError(f"--set {key}: write it as KEY=VALUE")
     return {key: value for key, _, value in pairs}
+
+
+class _Progress:
+    """Counts recordings on the terminal as they are done."""
+
+    def __init__(self, done: str) -> None:
+        from rich.console import Console
+        from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+        text = TextColumn(f"{{task.completed}} recordings {done}")
+        self.bar = Progress(SpinnerColumn(), text, TimeElapsedColumn(), console=Console(stderr=True))
+        self.task = self.bar.add_task(done, total=None)
+
+    def __enter__(self) -> Self:
+        self.bar.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.bar.stop()
+
+    def __call__(self, done: int) -> None:
+        self.bar.update(self.task, completed=done)
 
 
 def _log_to_terminal() -> None:
@@ -228,25 +381,3 @@ def _log_to_terminal() -> None:
 
     handler = RichHandler(console=Console(stderr=True), show_time=False, show_path=False)
     logging.basicConfig(level=logging.WARNING, format="%(message)s", handlers=[handler])
-
-
-def _summary(info: DatasetInfo) -> Table:
-    from rich.table import Table
-
-    table = Table(
-        "subset",
-        title=f"{info.name} ({info.fingerprint[:12]})",
-        caption=f"{info.source}\n{info.licence}\nsplit: {info.split_rule}",
-    )
-    for heading in ("recordings", "hours", "scored h", "speech h", "overlap", "speakers", "turns"):
-        table.add_column(heading, justify="right")
-    for subset, held in info.subsets.items():
-        table.add_row(
-            subset,
-            str(held.recordings),
-            *(f"{seconds / 3600:.3f}" for seconds in (held.audio_s, held.scored_s, held.speech_s)),
-            f"{held.overlap_s / (held.voiced_s or 1):.1%}",
-            str(held.speakers),
-            str(held.turns),
-        )
-    return table

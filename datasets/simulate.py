@@ -1,0 +1,456 @@
+"""Conversations made of single-speaker speech, taking turns as a real dataset does, or as asked.
+
+Landini et al., "From simulated mixtures to simulated conversations as training data for end-to-end neural diarization"
+(Interspeech 2022) draw pauses and overlaps between turns one by one from those of real conversations. Here they are
+drawn an island at a time, a silence and the unbroken speech after it, so that an interjection stays in the long turn
+that it came in, and speech, silence and overlap come out as they were fitted.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+import shutil
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from diarbench.datasets.audio import Clip, need, write_audio
+from diarbench.datasets.convert import Corpus, Found, in_parallel
+from diarbench.datasets.layout import SAMPLE_RATE, Dataset
+from diarbench.datasets.rttm import Turn
+from diarbench.datasets.sources.pairing import AUDIO_SUFFIXES, files
+from diarbench.reports.records import SUBSETS, Subset, UserError
+
+if TYPE_CHECKING:
+    import numpy as np
+
+log = logging.getLogger(__name__)
+
+SHORTEST_S = 0.3
+"""Speech shorter than this is not used as material."""
+FADE_S = 0.005
+LOCAL_NAME = re.compile(r"(spk|speaker|s)?[_-]?\d{1,3}", re.IGNORECASE)
+"""Names that mean another person in every recording."""
+
+
+class Step(NamedTuple):
+    """A turn: how long, how far from the end of all speech before it (negative: it overlaps), and who takes it."""
+
+    length_s: float
+    distance_s: float
+    speaker: int
+    """By order of appearance in the island."""
+
+
+class Island(NamedTuple):
+    """A silence (the first step's distance) and the unbroken speech after it."""
+
+    steps: tuple[Step, ...]
+    resumes: bool
+    """Whoever spoke last before the silence goes on."""
+
+    @property
+    def speakers(self) -> int:
+        return 1 + max(step.speaker for step in self.steps)
+
+
+@dataclass(frozen=True)
+class Style:
+    """How conversations go: islands, and numbers of speakers, to draw from."""
+
+    islands: tuple[Island, ...]
+    speakers: tuple[int, ...]
+
+
+class Piece(NamedTuple):
+    """A stretch of one speaker's speech in a file; in seconds."""
+
+    path: Path
+    start_s: float
+    length_s: float
+
+
+@dataclass(frozen=True)
+class Effects:
+    """What rooms and noise do to the speech: files to draw from, or rooms made up, and the ratio to the noise."""
+
+    rooms: tuple[Path, ...] = ()
+    """Room impulse responses."""
+    made_rooms: bool = False
+    """Rooms made up by the image-source method (pyroomacoustics)."""
+    noises: tuple[Path, ...] = ()
+    snr_db: tuple[float, float] = (5.0, 20.0)
+
+
+def fit(dataset: Dataset) -> Style:
+    """The turn-taking of a dataset's references, over all of its subsets. Raises UserError where nobody speaks."""
+    recordings = [recording for listed in dataset.recordings.values() for recording in listed]
+    style = style_of((recording.turns, recording.duration_s) for recording in recordings)
+    if not style.islands:
+        raise UserError(f"{dataset.root}: nobody speaks in it, so there is nothing to fit")
+    return style
+
+
+def style_of(recordings: Iterable[tuple[Sequence[Turn], float]]) -> Style:
+    """The turn-taking of recordings, each with its turns and its length in seconds.
+
+    The silence at a recording's end goes with that at its beginning, for which speech comes round again.
+    """
+    islands: list[Island] = []
+    speakers: list[int] = []
+    for turns, duration_s in recordings:
+        ordered = sorted(turns)
+        end_s = min(0.0, max((turn.end_s for turn in turns), default=0.0) - duration_s)
+        last, before, steps, names = "", "", [], {}  # type: ignore[var-annotated]
+        for turn in ordered:
+            distance_s = turn.start_s - end_s
+            if steps and distance_s > 0:
+                islands.append(Island(tuple(steps), before == next(iter(names))))
+                before, steps, names = last, [], {}
+            steps.append(Step(turn.end_s - turn.start_s, distance_s, names.setdefault(turn.speaker, len(names))))
+            if turn.end_s > end_s:
+                end_s, last = turn.end_s, turn.speaker
+        if steps:
+            islands.append(Island(tuple(steps), before == next(iter(names))))
+            speakers.append(len({turn.speaker for turn in turns}))
+    return Style(tuple(islands), tuple(speakers))
+
+
+def asked(
+    pieces: Sequence[Piece],
+    *,
+    overlapped: float,
+    overlap_share: tuple[float, float],
+    pause_s: float,
+    speakers: tuple[int, ...],
+    seed: int,
+) -> Style:
+    """Turns as long as the material's pieces; this share of them overlaps the one before, by so much of its own length.
+
+    No overlap is longer than what the turn before has left to itself. The others come after a pause, exponential with a
+    mean of ``pause_s`` seconds.
+    """
+    import numpy as np
+
+    rng = np.random.default_rng(seed)
+    islands: list[list[Step]] = []
+    alone_s = 0.0
+    for piece in pieces:
+        if islands and rng.random() < overlapped:
+            overlap_s = min(rng.uniform(*overlap_share) * piece.length_s, alone_s)
+            islands[-1].append(Step(piece.length_s, -overlap_s, 1 - islands[-1][-1].speaker))
+            alone_s = piece.length_s - overlap_s
+        else:
+            islands.append([Step(piece.length_s, rng.exponential(pause_s), 0)])
+            alone_s = piece.length_s
+    return Style(tuple(Island(tuple(steps), resumes=False) for steps in islands), speakers)
+
+
+def material(source: Path | Dataset) -> dict[Subset | None, dict[str, list[Piece]]]:
+    """Pieces of speech by subset and speaker: a dataset's stretches where one speaks alone, or a folder a speaker.
+
+    Raises UserError where there is none.
+    """
+    pieces: dict[Subset | None, dict[str, list[Piece]]] = {}
+    if isinstance(source, Dataset):
+        for subset, recordings in source.recordings.items():
+            for recording in recordings:
+                for turn in alone(recording.turns):
+                    name = f"{recording.uri}-{turn.speaker}" if LOCAL_NAME.fullmatch(turn.speaker) else turn.speaker
+                    piece = Piece(recording.audio, turn.start_s, turn.end_s - turn.start_s)
+                    pieces.setdefault(subset, {}).setdefault(name, []).append(piece)
+    else:
+        import soundfile
+
+        for path in files(source, AUDIO_SUFFIXES):
+            try:
+                length_s = soundfile.info(str(path)).duration
+            except (OSError, RuntimeError) as error:
+                raise UserError(f"{path}: not readable audio ({error})") from error
+            if path.parent != source and length_s >= SHORTEST_S:
+                speaker = path.relative_to(source).parts[0]
+                pieces.setdefault(None, {}).setdefault(speaker, []).append(Piece(path, 0.0, length_s))
+    if not pieces:
+        where = source.root if isinstance(source, Dataset) else source
+        raise UserError(f"{where}: no speech to build from (a dataset, or a folder of audio files for each speaker)")
+    return pieces
+
+
+def alone(turns: Sequence[Turn]) -> list[Turn]:
+    """The stretches, of at least `SHORTEST_S`, in which a turn's speaker speaks alone."""
+    edges = sorted({time for turn in turns for time in (turn.start_s, turn.end_s)})
+    stretches: list[Turn] = []
+    active: set[Turn] = set()
+    starting, position = sorted(turns), 0
+    for start_s, end_s in pairwise(edges):
+        active = {turn for turn in active if turn.end_s > start_s}
+        while position < len(starting) and starting[position].start_s <= start_s:
+            active.add(starting[position])
+            position += 1
+        if len(active) == 1 and end_s - start_s >= SHORTEST_S:
+            stretches.append(Turn(start_s, end_s, next(iter(active)).speaker))
+    return stretches
+
+
+def divide(
+    speakers: dict[str, list[Piece]], shares: Sequence[float], seed: int
+) -> dict[Subset, dict[str, list[Piece]]]:
+    """Speakers drawn into subsets, none into two. Raises UserError where a subset would have fewer than two."""
+    import numpy as np
+
+    names = sorted(speakers)
+    np.random.default_rng(seed).shuffle(names)
+    wanted = [(subset, share / sum(shares)) for subset, share in zip(SUBSETS, shares, strict=True) if share > 0]
+    divided: dict[Subset, dict[str, list[Piece]]] = {}
+    for place, (subset, share) in enumerate(wanted):
+        left = len(wanted) - place - 1
+        count = len(names) if not left else max(2, round(share * len(speakers)))
+        count = min(count, len(names) - 2 * left)
+        if count < 2:
+            raise UserError(
+                f"{len(speakers)} speakers are too few for {len(wanted)} subsets; each needs two of its own"
+            )
+        divided[subset] = {name: speakers[name] for name in names[:count]}
+        names = names[count:]
+    return divided
+
+
+@dataclass(frozen=True)
+class _Job:
+    """One conversation to be made."""
+
+    uri: str
+    subset: Subset
+    speakers: dict[str, list[Piece]]
+    """Those that take part."""
+    turns: list[Turn]
+    effects: Effects
+    seed: tuple[int, ...]
+    target: Path
+
+
+def simulate(
+    speakers: dict[Subset, dict[str, list[Piece]]],
+    style: Style,
+    work: Path,
+    *,
+    recordings: dict[Subset, int],
+    duration_s: float,
+    effects: Effects | None = None,
+    seed: int = 0,
+    workers: int = 1,
+    name: str = "simulated",
+    source: str = "",
+) -> Corpus:
+    """Conversations of about ``duration_s`` seconds as a corpus to convert; their audio is written below ``work``.
+
+    The same seed gives the same recordings, whatever the workers. Raises UserError where a subset has fewer than two
+    speakers.
+    """
+    for subset, count in recordings.items():
+        there = len(speakers.get(subset, {}))
+        if count and there < 2:
+            raise UserError(f"{source}: conversations in {subset} need two speakers at least, and it has {there}")
+    work.mkdir(parents=True, exist_ok=True)
+    jobs = (
+        job
+        for subset, count in recordings.items()
+        if count
+        for job in _jobs(subset, count, speakers[subset], style, work, duration_s, effects or Effects(), seed)
+    )
+    return Corpus(name, _found(jobs, workers), "simulated", source, f"that of {source}", f"as simulated, seed {seed}")
+
+
+def _jobs(
+    subset: Subset,
+    count: int,
+    speakers: dict[str, list[Piece]],
+    style: Style,
+    work: Path,
+    duration_s: float,
+    effects: Effects,
+    seed: int,
+) -> Iterator[_Job]:
+    """A subset's conversations, laid out one after another, as they share the deck."""
+    import numpy as np
+
+    most = min(len(speakers), max(2, *style.speakers))
+    deck = Deck(style, most, np.random.default_rng([seed, SUBSETS.index(subset)]))
+    for number in range(count):
+        key = (seed, SUBSETS.index(subset), number)
+        rng = np.random.default_rng(key)
+        size = max(2, min(int(rng.choice(style.speakers)), most))
+        names = [str(name) for name in rng.choice(sorted(speakers), size=size, replace=False)]
+        turns = converse(deck, names, duration_s, rng)
+        uri = f"{subset}_{number:05d}"
+        taking_part = {name: speakers[name] for name in names}
+        yield _Job(uri, subset, taking_part, turns, effects, key, work / f"{uri}.wav")
+
+
+def _found(jobs: Iterator[_Job], workers: int) -> Iterator[Found]:
+    for made in in_parallel(_make, jobs, workers):
+        if isinstance(made, UserError):
+            raise made
+        yield made
+
+
+class Deck:
+    """The islands of a style, shuffled; each comes once before any comes again, in whichever conversation it fits.
+
+    So that many conversations together are like what was fitted. Islands of more than ``most`` speakers never come, and
+    a warning says how many.
+    """
+
+    def __init__(self, style: Style, most: int, rng: np.random.Generator) -> None:
+        self.islands = [island for island in style.islands if island.speakers <= most]
+        self.rng = rng
+        self.left: list[Island] = []
+        if not self.islands:
+            raise UserError(f"no stretch of the conversations to be like has as few as {most} speakers")
+        if len(self.islands) < len(style.islands):
+            lost = len(style.islands) - len(self.islands)
+            log.warning("%d of %d stretches have more than %d speakers: left out", lost, len(style.islands), most)
+
+    def draw(self, speakers: int) -> Island:
+        """The next island of at most so many speakers."""
+        while True:
+            for place, island in enumerate(self.left):
+                if island.speakers <= speakers:
+                    return self.left.pop(place)
+            self.left += [self.islands[place] for place in self.rng.permutation(len(self.islands))]
+
+
+def converse(deck: Deck, speakers: Sequence[str], duration_s: float, rng: np.random.Generator) -> list[Turn]:
+    """Who speaks when, until about ``duration_s``."""
+    turns: list[Turn] = []
+    end_s, last = 0.0, ""
+    while end_s < duration_s:
+        island = deck.draw(len(speakers))
+        cast = [str(name) for name in rng.permutation(list(speakers))]
+        if last and (cast[0] == last) != island.resumes:
+            other = cast.index(last) if island.resumes else 1
+            cast[0], cast[other] = cast[other], cast[0]
+        for step in island.steps:
+            start_s = end_s + step.distance_s
+            turns.append(Turn(round(start_s, 6), round(start_s + step.length_s, 6), cast[step.speaker]))
+            if turns[-1].end_s > end_s:
+                end_s, last = turns[-1].end_s, turns[-1].speaker
+    return turns
+
+
+def _make(job: _Job) -> Found:
+    """Lay one conversation's speech out into a file; the same speech whatever the rooms and the noise."""
+    import numpy as np
+    import soundfile
+
+    room_rng, speech_rng, noise_rng = (np.random.default_rng((*job.seed, use)) for use in range(3))
+    mixture = np.zeros(round(max(turn.end_s for turn in job.turns) * SAMPLE_RATE) + 1, dtype=np.float32)
+    rooms = _rooms(job.effects, len(job.speakers), room_rng)
+    for (name, pieces), room in zip(job.speakers.items(), rooms, strict=True):
+        track = np.zeros_like(mixture)
+        for turn in job.turns:
+            if turn.speaker == name:
+                at = round(turn.start_s * SAMPLE_RATE)
+                speech = _speech(pieces, round((turn.end_s - turn.start_s) * SAMPLE_RATE), speech_rng, job.target)
+                track[at : at + len(speech)] += speech[: len(track) - at]
+        mixture += track if room is None else _convolved(track, room)
+    if job.effects.noises:
+        mixture += _noise(job.effects, mixture, noise_rng, job.target)
+    peak = float(np.abs(mixture).max())
+    soundfile.write(str(job.target), mixture * min(1.0, 0.99 / (peak or 1.0)), SAMPLE_RATE, subtype="PCM_16")
+    return Found(job.uri, (Clip(job.target),), job.turns, None, job.subset)
+
+
+def _speech(pieces: list[Piece], frames: int, rng: np.random.Generator, scratch: Path) -> np.ndarray:
+    """So many samples of a speaker: pieces one after another until they suffice, the last one cut; ends faded."""
+    import numpy as np
+
+    parts: list[np.ndarray] = []
+    wanted = frames
+    while wanted > 0:
+        piece = pieces[rng.integers(len(pieces))]
+        spare_s = max(0.0, piece.length_s - wanted / SAMPLE_RATE)
+        start_s = piece.start_s + rng.uniform(0, spare_s)
+        part = _read(Piece(piece.path, start_s, min(piece.length_s, wanted / SAMPLE_RATE)), scratch)[:wanted]
+        if not len(part):
+            raise UserError(f"{piece.path}: ends before the speech that its reference tells of at {start_s:.3f} s")
+        fade = min(round(FADE_S * SAMPLE_RATE), len(part) // 2)
+        part[:fade] *= np.linspace(0, 1, fade, dtype=np.float32)
+        part[len(part) - fade :] *= np.linspace(1, 0, fade, dtype=np.float32)
+        parts.append(part)
+        wanted -= len(part)
+    return np.concatenate(parts)
+
+
+def _read(piece: Piece, scratch: Path) -> np.ndarray:
+    """A piece as float32 mono at 16 kHz, whatever it is in its file."""
+    import soundfile
+
+    with soundfile.SoundFile(str(piece.path)) as file:
+        if (file.samplerate, file.channels) == (SAMPLE_RATE, 1):
+            file.seek(min(round(piece.start_s * SAMPLE_RATE), file.frames))
+            return file.read(round(piece.length_s * SAMPLE_RATE) or 1, dtype="float32")
+    converted = scratch.with_suffix(".piece.wav")
+    write_audio((Clip(piece.path, start_s=piece.start_s, duration_s=piece.length_s),), converted)
+    samples: Any = soundfile.read(str(converted), dtype="float32")[0]
+    converted.unlink()
+    return samples
+
+
+def _rooms(effects: Effects, count: int, rng: np.random.Generator) -> list[np.ndarray | None]:
+    """An impulse response a speaker, of one room where rooms are made up; None: as it is."""
+    if effects.made_rooms:
+        return _made_room(count, rng)
+    if effects.rooms:
+        import soundfile
+
+        chosen = [effects.rooms[rng.integers(len(effects.rooms))] for _ in range(count)]
+        return [soundfile.read(str(path), dtype="float32", always_2d=True)[0][:, 0] for path in chosen]
+    return [None] * count
+
+
+def _made_room(count: int, rng: np.random.Generator) -> list[np.ndarray | None]:
+    """A shoebox of 3 to 8 m by 3 to 6 m by 2.5 to 3.5 m, reverberating for 0.2 to 0.6 s, a microphone amid speakers."""
+    import numpy as np
+
+    pra = need("pyroomacoustics", "making rooms up")
+    size = rng.uniform([3, 3, 2.5], [8, 6, 3.5])
+    absorption, order = pra.inverse_sabine(rng.uniform(0.2, 0.6), size)
+    room = pra.ShoeBox(size, fs=SAMPLE_RATE, materials=pra.Material(absorption), max_order=min(order, 12))
+    for _ in range(count):
+        room.add_source(rng.uniform([0.5, 0.5, 1.0], size - [0.5, 0.5, 0.6]))
+    room.add_microphone(np.append(size[:2] / 2 + rng.uniform(-0.3, 0.3, 2), 0.9))
+    room.compute_rir()
+    return [np.asarray(response, dtype=np.float32) for response in room.rir[0]]
+
+
+def _convolved(track: np.ndarray, room: np.ndarray) -> np.ndarray:
+    """Speech in a room, its direct sound where the speech was and as loud."""
+    import numpy as np
+    from scipy.signal import oaconvolve
+
+    direct = int(np.abs(room).argmax())
+    wet = oaconvolve(track, room / (np.abs(room[direct]) or 1.0))[direct : direct + len(track)]
+    return np.asarray(wet, dtype=np.float32)
+
+
+def _noise(effects: Effects, mixture: np.ndarray, rng: np.random.Generator, scratch: Path) -> np.ndarray:
+    """Noise as long as the mixture, repeated where it is shorter, at a signal-to-noise ratio drawn from the range."""
+    import numpy as np
+
+    path = effects.noises[rng.integers(len(effects.noises))]
+    noise = _read(Piece(path, 0.0, len(mixture) / SAMPLE_RATE), scratch)
+    noise = np.resize(noise, len(mixture))
+    spoken = mixture[mixture != 0]
+    if not len(spoken) or not noise.any():
+        return np.zeros_like(mixture)
+    gain = np.sqrt(np.mean(spoken**2) / np.mean(noise**2)) * 10 ** (-rng.uniform(*effects.snr_db) / 20)
+    return np.asarray(gain * noise, dtype=np.float32)
+
+
+def clear(work: Path) -> None:
+    """Remove what `simulate` wrote; converted recordings are links to it, or copies."""
+    shutil.rmtree(work, ignore_errors=True)

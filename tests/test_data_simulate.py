@@ -1,0 +1,215 @@
+"""Simulated conversations: as fitted or as asked, heard where the reference says, the same for the same seed."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+from corpora import write_wav
+
+from diarbench.datasets import simulate as simulations
+from diarbench.datasets.convert import convert, tidy_turns
+from diarbench.datasets.layout import Dataset
+from diarbench.datasets.rttm import Region, Turn, read_rttm, read_uem
+from diarbench.datasets.simulate import Deck, Effects, Island, Piece, Step, Style, asked, converse, fit, style_of
+from diarbench.datasets.stats import seconds_by_speakers
+from diarbench.reports.records import UserError
+
+Spoken = Sequence[tuple[Sequence[Turn], float]]
+
+
+def figures(recordings: Spoken) -> dict[str, float]:
+    """Share of silence, share of overlap in what is spoken, and the mean length of a turn."""
+    seconds: Counter[int] = Counter()
+    for turns, duration_s in recordings:
+        seconds.update(seconds_by_speakers(turns, [Region(0.0, duration_s)]))
+    total_s = sum(seconds.values())
+    lengths = [turn.end_s - turn.start_s for turns, _ in recordings for turn in turns]
+    overlap_s = sum(s for count, s in seconds.items() if count > 1)
+    return {
+        "silence": seconds[0] / total_s,
+        "overlap": overlap_s / (total_s - seconds[0]),
+        "turn": sum(lengths) / len(lengths),
+    }
+
+
+def conversations(style: Style, count: int, duration_s: float) -> Spoken:
+    deck = Deck(style, max(style.speakers), np.random.default_rng(0))
+    made = []
+    for number in range(count):
+        rng = np.random.default_rng([1, number])
+        size = max(2, int(rng.choice(style.speakers)))
+        turns = converse(deck, [f"s{k}" for k in range(size)], duration_s, rng)
+        made.append((turns, max(turn.end_s for turn in turns)))
+    return made
+
+
+def close(made: dict[str, float], meant: dict[str, float]) -> bool:
+    return all(made[name] == pytest.approx(meant[name], rel=0.1) for name in meant)
+
+
+def never_overlaps_itself(recordings: Iterable[tuple[Sequence[Turn], float]]) -> bool:
+    changes: Counter[str] = Counter()
+    for turns, duration_s in recordings:
+        tidy_turns(turns, duration_s, changes)
+    return not any(changes.values())
+
+
+def test_islands_by_hand() -> None:
+    """a 1-3, b 2-2.5 (an interjection), a pause, a 4-5 (resumes), c 5.5-6; 1 s at the end comes round again."""
+    turns = [Turn(1, 3, "a"), Turn(2, 2.5, "b"), Turn(4, 5, "a"), Turn(5.5, 6, "c")]
+    style = style_of([(turns, 7.0)])
+    assert style == Style(
+        (
+            Island((Step(2, 2, 0), Step(0.5, -1, 1)), resumes=False),
+            Island((Step(1, 1, 0),), resumes=True),
+            Island((Step(0.5, 0.5, 0),), resumes=False),
+        ),
+        (3,),
+    )
+
+
+def test_like_ami_mini(ami_mini: Dataset) -> None:
+    recordings = [recording for listed in ami_mini.recordings.values() for recording in listed]
+    made = conversations(fit(ami_mini), 30, 120)
+    assert close(figures(made), figures([(recording.turns, recording.duration_s) for recording in recordings]))
+    assert never_overlaps_itself(made)
+
+
+SCORING = Path(os.environ.get("DIARBENCH_SCORING_ORACLE") or Path(__file__).parents[2] / "shared" / "scoring")
+
+
+@pytest.mark.skipif(not SCORING.is_dir(), reason="the scoring oracle's data is not at hand")
+@pytest.mark.parametrize(("corpus", "count"), [("ami_test", 110), ("voxconverse_test", 520)])
+def test_like_whole_corpora(corpus: str, count: int) -> None:
+    """As many hours as were fitted, cut into conversations of five minutes."""
+    ends = {u: max(r.end_s for r in listed) for u, listed in read_uem(SCORING / corpus / "vbx.uem").items()}
+    real = []
+    for uri, turns in read_rttm(SCORING / corpus / "ref.rttm").items():
+        duration_s = max(ends.get(uri, 0.0), max(turn.end_s for turn in turns))
+        real.append((tidy_turns(turns, duration_s, Counter()), duration_s))
+    made = conversations(style_of(real), count, 300)
+    assert close(figures(made), figures(real))
+    assert never_overlaps_itself(made)
+
+
+def test_as_asked() -> None:
+    """30 % of the turns overlap, by 30 to 40 % of their length; pauses of half a second."""
+    rng = np.random.default_rng(0)
+    pieces = [Piece(Path("x"), 0.0, float(length)) for length in rng.uniform(2, 4, 500)]
+    style = asked(pieces, overlapped=0.3, overlap_share=(0.3, 0.4), pause_s=0.5, speakers=(2, 3), seed=0)
+    made = conversations(style, 40, 120)
+    assert never_overlaps_itself(made)
+    steps = []
+    for turns, _ in made:
+        end_s = 0.0
+        for turn in turns:
+            steps.append((turn.end_s - turn.start_s, turn.start_s - end_s))
+            end_s = max(end_s, turn.end_s)
+    shares = [-distance_s / length_s for length_s, distance_s in steps if distance_s < 0]
+    assert len(shares) / len(steps) == pytest.approx(0.3, rel=0.1)
+    assert sum(shares) / len(shares) == pytest.approx(0.35, rel=0.1)
+    assert 0.3 <= min(shares) <= max(shares) <= 0.4 + 1e-6
+    pauses = [distance_s for _, distance_s in steps if distance_s > 0]
+    assert sum(pauses) / len(pauses) == pytest.approx(0.5, rel=0.1)
+    assert figures(made)["turn"] == pytest.approx(3.0, rel=0.1)
+
+
+@pytest.fixture(scope="module")
+def utterances(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Eight speakers of six one- to two-second utterances: noise, at a rate that is not ours."""
+    root = tmp_path_factory.mktemp("utterances")
+    for speaker in range(8):
+        for k in range(6):
+            write_wav(root / f"voice-{speaker}" / f"{k}.wav", 1.0 + 0.2 * k, rate=22_050, seed=10 * speaker + k)
+    return root
+
+
+def made_of(source: Path, target: Path, effects: Effects | None = None, workers: int = 1) -> Dataset:
+    pool = simulations.divide(simulations.material(source)[None], (0.5, 0.25, 0.25), seed=0)
+    pieces = [piece for speakers in pool.values() for listed in speakers.values() for piece in listed]
+    style = asked(pieces, overlapped=0.3, overlap_share=(0.3, 0.4), pause_s=0.5, speakers=(2, 3), seed=0)
+    corpus = simulations.simulate(
+        pool,
+        style,
+        target.with_suffix(".work"),
+        recordings={"train": 2, "dev": 1, "test": 1},
+        duration_s=12,
+        effects=effects,
+        workers=workers,
+    )
+    return convert(corpus, target)
+
+
+def test_heard_where_the_reference_says(utterances: Path, tmp_path: Path) -> None:
+    dataset = made_of(utterances, tmp_path / "made")
+    spoken: dict[str, set[str]] = {}
+    for subset, recordings in dataset.recordings.items():
+        for recording in recordings:
+            samples, _ = soundfile.read(str(recording.audio))
+            inside = np.zeros(len(samples), dtype=bool)
+            for turn in recording.turns:
+                part = slice(round(turn.start_s * 16_000), round(turn.end_s * 16_000))
+                inside[part] = True
+                assert np.std(samples[part]) > 0.05
+                spoken.setdefault(turn.speaker, set()).add(subset)
+            assert 12 <= recording.duration_s < 20
+            assert not samples[~inside][: -16_000 // 100].any()
+    assert all(len(subsets) == 1 for subsets in spoken.values())
+    assert not {kind: count for kind, count in dataset.info.changes.items() if "turn" in kind}
+
+
+def test_same_seed_same_bytes(utterances: Path, tmp_path: Path) -> None:
+    effects = Effects(noises=(write_wav(tmp_path / "hiss.wav", 0.1),))
+    one = made_of(utterances, tmp_path / "one", effects)
+    two = made_of(utterances, tmp_path / "two", effects, workers=2)
+    assert one.info.fingerprint == two.info.fingerprint
+
+
+def test_noise_at_its_ratio(utterances: Path, tmp_path: Path) -> None:
+    """Noise at 10 dB under the speech; where nobody speaks it is heard alone."""
+    hiss = tmp_path / "noise" / "hiss.wav"
+    write_wav(hiss, 60.0, seed=99)
+    clean = made_of(utterances, tmp_path / "clean")
+    noisy = made_of(utterances, tmp_path / "noisy", Effects(noises=(hiss,), snr_db=(10.0, 10.0)))
+    for one, other in zip(clean.subset("train"), noisy.subset("train"), strict=True):
+        assert one.turns == other.turns
+        speech, both = (soundfile.read(str(r.audio))[0] for r in (one, other))
+        spoken = np.convolve(speech != 0, np.ones(9), "same") > 0
+        gain = both[spoken] @ speech[spoken] / (speech[spoken] @ speech[spoken])  # scaled down where it would clip
+        noise = both - gain * speech
+        ratio = np.mean((gain * speech[speech != 0]) ** 2) / np.mean(noise**2)
+        assert 10 * np.log10(ratio) == pytest.approx(10.0, abs=0.5)
+
+
+def test_a_room_keeps_speech_in_its_place(utterances: Path, tmp_path: Path) -> None:
+    clean = made_of(utterances, tmp_path / "clean").subset("train")[0]
+    wet = made_of(utterances, tmp_path / "wet", Effects(made_rooms=True)).subset("train")[0]
+    dry, heard = (soundfile.read(str(recording.audio))[0] for recording in (clean, wet))
+    lags = np.fft.irfft(np.fft.rfft(heard) * np.conj(np.fft.rfft(dry, len(heard))), len(heard))
+    assert int(np.abs(lags).argmax()) == 0
+    assert not np.allclose(dry / np.abs(dry).max(), heard / np.abs(heard).max(), atol=0.05)
+
+
+def test_alone_by_hand() -> None:
+    """a 0-3, b 2-4, a second a 3.9-4.1: alone are a 0-2 and b 3-3.9; 4-4.1 is too short."""
+    turns = [Turn(0, 3, "a"), Turn(2, 4, "b"), Turn(3.9, 4.1, "a")]
+    assert simulations.alone(turns) == [Turn(0, 2, "a"), Turn(3, 3.9, "b")]
+
+
+def test_what_cannot_be(utterances: Path, tmp_path: Path, ami_mini: Dataset) -> None:
+    with pytest.raises(UserError, match="no speech to build from"):
+        simulations.material(tmp_path)
+    with pytest.raises(UserError, match="5 speakers are too few for 3 subsets"):
+        simulations.divide(dict(list(simulations.material(utterances)[None].items())[:5]), (1, 1, 1), 0)
+    pool = {"train": simulations.material(ami_mini)["train"], "dev": {}}
+    with pytest.raises(UserError, match="conversations in dev need two speakers"):
+        simulations.simulate(pool, fit(ami_mini), tmp_path / "w", recordings={"dev": 1}, duration_s=5)  # type: ignore[arg-type]
+    crowd = Style((Island((Step(1, 0, 5),), resumes=False),), (6,))
+    with pytest.raises(UserError, match="has as few as 2 speakers"):
+        Deck(crowd, 2, np.random.default_rng(0))
