@@ -6,7 +6,7 @@ The scorer gives the figures; here the same error is laid out in time, with no c
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from itertools import pairwise
+from itertools import chain, pairwise
 from typing import NamedTuple
 
 KINDS = ("miss", "false_alarm", "confusion")
@@ -99,31 +99,28 @@ def map_speakers(cut: Sequence[Moment]) -> dict[str, str]:
     return {theirs[row]: ours[column] for row, column in pairs if shared_s[row, column] > 0}
 
 
-def find_errors(cut: Iterable[Moment], mapping: dict[str, str]) -> list[Error]:
+def find_errors(cut: Sequence[Moment], mapping: dict[str, str]) -> list[Error]:
     """Every stretch of miss, false alarm and confusion; stretches alike that touch are one."""
-    return sorted(error for kind in KINDS for error in _joined(cut, mapping, kind))
+    wrong = [_wrong(moment, mapping) for moment in cut]
+    found = (_joined(cut, kind, [parts[number] for parts in wrong]) for number, kind in enumerate(KINDS))
+    return sorted(chain.from_iterable(found))
 
 
-def _joined(cut: Iterable[Moment], mapping: dict[str, str], kind: str) -> Iterator[Error]:
+def _joined(cut: Iterable[Moment], kind: str, wrong: Iterable[int]) -> Iterator[Error]:
     pending: Error | None = None
-    for moment in cut:
-        wrong = _wrong(moment, mapping)[kind]
-        if pending and wrong == pending.speakers and moment.start_s == pending.end_s:
+    for moment, speakers in zip(cut, wrong, strict=True):
+        if pending and speakers == pending.speakers and moment.start_s == pending.end_s:
             pending = pending._replace(end_s=moment.end_s)
             continue
         if pending:
             yield pending
-        pending = Error(moment.start_s, moment.end_s, kind, wrong) if wrong else None
+        pending = Error(moment.start_s, moment.end_s, kind, speakers) if speakers else None
     if pending:
         yield pending
 
 
-def _wrong(moment: Moment, mapping: dict[str, str]) -> dict[str, int]:
+def _wrong(moment: Moment, mapping: dict[str, str]) -> tuple[int, int, int]:
     """How many speakers are missed, false and confused in a moment."""
     reference, hypothesis = len(moment.reference), len(moment.hypothesis)
     right = sum(mapping.get(speaker) in moment.reference for speaker in moment.hypothesis)
-    return {
-        "miss": max(0, reference - hypothesis),
-        "false_alarm": max(0, hypothesis - reference),
-        "confusion": min(reference, hypothesis) - right,
-    }
+    return max(0, reference - hypothesis), max(0, hypothesis - reference), min(reference, hypothesis) - right

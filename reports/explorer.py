@@ -14,7 +14,8 @@ from urllib.parse import quote
 
 from diarbench.reports.errors import KINDS, Turn, find_errors, map_speakers, moments, read_regions, read_turns
 from diarbench.reports.records import Comparison, Run
-from diarbench.reports.summary import STAGES, Section, Summary, visible
+from diarbench.reports.summary import STAGES, Section, Summary
+from diarbench.reports.text import visible
 
 EMBED_AT_MOST_BYTES = 16_000_000
 """Audio of all recordings together up to which it goes into the page; above, the page links to it."""

@@ -9,8 +9,10 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from diarbench.reports.cells import Table, identity_table, score_table
 from diarbench.reports.records import Comparison
-from diarbench.reports.summary import Table, identity_table, score_table, summarize, visible
+from diarbench.reports.summary import summarize
+from diarbench.reports.text import visible
 
 
 def as_json(comparisons: Sequence[Comparison]) -> str:

@@ -8,9 +8,11 @@ from pathlib import Path
 from typing import NamedTuple
 
 from diarbench.reports import markdown
+from diarbench.reports.cells import Table, cost_table, identity_table, score_table
 from diarbench.reports.merge import merge, read_comparison
 from diarbench.reports.records import UserError
-from diarbench.reports.summary import Line, Table, cost_table, identity_table, score_table, summarize, visible
+from diarbench.reports.summary import Line, summarize
+from diarbench.reports.text import visible
 
 
 class Board(NamedTuple):

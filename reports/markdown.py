@@ -5,12 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Sequence
 
-from diarbench.reports.plots import Plot
-from diarbench.reports.records import Comparison, Run
-from diarbench.reports.summary import (
+from diarbench.reports.cells import (
     COST_LEGEND,
-    Section,
-    Summary,
     Table,
     constants,
     cost_table,
@@ -20,11 +16,12 @@ from diarbench.reports.summary import (
     protocol,
     runs_table,
     score_table,
-    summarize,
-    verdict,
     versions,
-    visible,
 )
+from diarbench.reports.plots import Plot
+from diarbench.reports.records import Comparison, Run
+from diarbench.reports.summary import Section, Summary, summarize, verdict
+from diarbench.reports.text import visible
 
 
 def render(comparison: Comparison, plots: Sequence[Plot] = ()) -> str:

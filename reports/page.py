@@ -8,15 +8,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from diarbench.reports.explorer import explore
-from diarbench.reports.plots import Plot
-from diarbench.reports.records import Comparison
-from diarbench.reports.summary import (
+from diarbench.reports.cells import (
     COST_LEGEND,
     Cell,
     Column,
-    Section,
-    Summary,
     Table,
     cost_table,
     epoch_table,
@@ -26,11 +21,13 @@ from diarbench.reports.summary import (
     recordings_table,
     runs_table,
     score_table,
-    summarize,
-    verdict,
     versions,
-    visible,
 )
+from diarbench.reports.explorer import explore
+from diarbench.reports.plots import Plot
+from diarbench.reports.records import Comparison
+from diarbench.reports.summary import Section, Summary, summarize, verdict
+from diarbench.reports.text import visible
 
 
 def render(comparison: Comparison, root: Path, plots: Sequence[Plot] = ()) -> str:

@@ -10,7 +10,8 @@ from collections.abc import Callable, Iterator, Sequence
 from itertools import cycle
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from diarbench.reports.summary import Line, Section, Summary, rates_of, visible
+from diarbench.reports.summary import Line, Section, Summary, rates_of
+from diarbench.reports.text import visible
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -1,35 +1,18 @@
-"""What every report shows of a comparison, whatever it is drawn with: lines, marks, tables of cells, the verdict.
-
-Everything is derived from the records; figures are formatted here once, and names are made safe to show.
-"""
+"""What every report says of a comparison: its lines in reading order, which are not like for like, and the verdict."""
 
 from __future__ import annotations
 
-import unicodedata
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from statistics import mean
 from string import ascii_lowercase
 from typing import Any
 
-from diarbench.reports.records import EPOCH_COLUMNS, Comparison, Condition, ErrorSeconds, Phase, Row, Run, Subset
+from diarbench.reports.records import Comparison, Condition, ErrorSeconds, Phase, Row, Run, Subset
+from diarbench.reports.text import NONE, minutes, percent, plural, visible
 
 STAGES = ("pretrained", "finetuned", "tuned")
 """Of a run, in order; any other stage is a reference system."""
-
-NONE = "-"
-
-_BIDI_CONTROLS = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
-
-
-def visible(name: object) -> str:
-    """A name on one line, with control characters and direction marks written as escapes (``\\n``, ``\\u202e``)."""
-    return "".join(
-        char.encode("unicode_escape").decode()
-        if char in _BIDI_CONTROLS or unicodedata.category(char) in ("Cc", "Cs", "Zl", "Zp")
-        else char
-        for char in str(name)
-    )
 
 
 @dataclass(frozen=True)
@@ -106,39 +89,6 @@ class Section:
     @property
     def recordings(self) -> tuple[str, ...]:
         return tuple(sorted({part.uri for line in self.lines if line.row for part in line.row.files}))
-
-
-@dataclass(frozen=True)
-class Cell:
-    """A table's cell: what is shown, and what it is sorted by."""
-
-    text: str
-    value: float | str | None = None
-
-
-@dataclass(frozen=True)
-class Column:
-    name: str
-    numeric: bool = False
-
-
-@dataclass(frozen=True)
-class Table:
-    columns: tuple[Column, ...]
-    rows: tuple[tuple[Cell, ...], ...]
-
-    def __add__(self, other: Table) -> Table:
-        """The other's columns beside these."""
-        return Table(self.columns + other.columns, tuple(a + b for a, b in zip(self.rows, other.rows, strict=True)))
-
-
-COST_LEGEND = (
-    "Train s is seconds of training, RTF seconds of diarizing a second of audio, "
-    "memory the largest resident set of the run's process."
-)
-
-IDENTITY_COLUMNS = (Column("From"), Column("Backend"), Column("Recipe"), Column("Seed", True), Column("Stage"))
-RATE_COLUMNS = tuple(Column(name, True) for name in ("DER %", "Miss %", "FA %", "Conf. %"))
 
 
 @dataclass
@@ -310,148 +260,6 @@ def machine(run: Run) -> str | None:
     return f"{e.device}, {e.processor}, {e.cores} cores, {e.memory_gb:.0f} GB" if e else None
 
 
-def score_table(section: Section) -> Table:
-    """The error rate and its parts in per cent of reference speech; then the marks."""
-    rows = []
-    for line in section.lines:
-        cells = (Cell(percent(rate), rate) for rate in rates_of(line.row))
-        rows.append((*cells, Cell(" ".join(line.marks))))
-    return Table((*RATE_COLUMNS, Column("Marks")), tuple(rows))
-
-
-def cost_table(section: Section) -> Table:
-    """Where the weights came from, and what a line cost."""
-    names = ("Params", "Train s", "RTF", "Memory")
-    rows = []
-    for line in section.lines:
-        run = line.run
-        weights = Cell(visible(run.weights.origin) if run and run.weights else NONE)
-        rows.append(
-            (
-                weights,
-                Cell(count(run.parameters if run else None), run.parameters if run else None),
-                Cell(number(line.training_s, "{:,.0f}"), line.training_s),
-                Cell(number(line.real_time_factor, "{:.3f}"), line.real_time_factor),
-                Cell(memory(line.peak_memory_mb), line.peak_memory_mb),
-            )
-        )
-    return Table((Column("Weights"), *(Column(name, True) for name in names)), tuple(rows))
-
-
-def identity_table(section: Section, every: bool = False) -> Table:
-    """Backend and stage; recipe and seed where the runs differ in them, or always."""
-    columns = _identity_columns(section, every)
-    return Table(columns, tuple(_identity(line, columns) for line in section.lines))
-
-
-def recordings_table(sections: Sequence[Section]) -> Table:
-    """A row a recording and line: reference speech, then the error rate and its parts."""
-    identity = _identity_columns(sections[0], every=True)
-    rows = []
-    for section in sections:
-        for line in section.lines:
-            for part in line.row.files if line.row else ():
-                rows.append(
-                    (
-                        Cell(visible(part.uri), part.uri),
-                        Cell(section.subset),
-                        *_identity(line, identity),
-                        Cell(f"{part.total:.1f}", part.total),
-                        *(Cell(percent(rate), rate) for rate in rates_of(part)),
-                    )
-                )
-    columns = (Column("Recording"), Column("Subset"), *identity, Column("Speech s", True), *RATE_COLUMNS)
-    return Table(columns, tuple(rows))
-
-
-def constants(section: Section) -> str:
-    """What the identity columns leave out since it is the same for every run: ``recipe default, seed 1``."""
-    shown = {column.name for column in _identity_columns(section)}
-    first = next((line for line in section.lines if line.run), None)
-    if first is None:
-        return ""
-    parts = [
-        visible(f"{name.lower()} {value}")
-        for name, value in (("Recipe", first.recipe), ("Seed", first.seed))
-        if name not in shown and value is not None
-    ]
-    return ", ".join(parts)
-
-
-def over_seeds(section: Section) -> Table | None:
-    """Mean and range of DER over the seeds of a backend, recipe and stage; None where nothing has two seeds."""
-    rows = []
-    for (_, backend, recipe, stage), rates in _by_contender(section.lines).items():
-        if len(rates) > 1:
-            rows.append(
-                (
-                    Cell(visible(backend)),
-                    Cell(visible(recipe)),
-                    Cell(visible(stage)),
-                    Cell(str(len(rates)), len(rates)),
-                    Cell(percent(mean(rates)), mean(rates)),
-                    Cell(f"{percent(min(rates))} to {percent(max(rates))}", max(rates) - min(rates)),
-                )
-            )
-    names = ("Backend", "Recipe", "Stage", "Seeds", "Mean DER %", "Range DER %")
-    return Table(tuple(Column(name, n > 2) for n, name in enumerate(names)), tuple(rows)) if rows else None
-
-
-def epoch_table(run: Run) -> Table:
-    """The fine-tuning guide's columns, a row an epoch."""
-    rows = (
-        tuple(Cell(number(value, "{}" if name == "epoch" else "{:.3f}"), value) for name, value in epoch)
-        for epoch in run.epochs
-    )
-    return Table(tuple(Column(name, True) for name in EPOCH_COLUMNS.values()), tuple(rows))
-
-
-def runs_table(runs: Iterable[Run]) -> Table:
-    names = ("Run", "State", "Dataset", "Fingerprint", "Recipe", "Seed", "Weights from", "Trained on", "Machine", "Git")
-    rows = []
-    for run in runs:
-        environment = run.environment
-        values = (
-            run.name,
-            run.state,
-            run.dataset,
-            run.fingerprint[:12],
-            run.recipe,
-            run.seed,
-            _weights(run),
-            NONE if run.trained_audio_s is None else minutes(run.trained_audio_s),
-            machine(run) or NONE,
-            (environment and environment.git) or NONE,
-        )
-        rows.append(tuple(Cell(str(value)) for value in values))
-    return Table(tuple(Column(name) for name in names), tuple(rows))
-
-
-def _weights(run: Run) -> str:
-    if run.weights is None:
-        return f"{NONE} (init {run.init})"
-    seen = f"; had seen {', '.join(run.weights.trained_on)}" if run.weights.trained_on else ""
-    digest = f"; sha256 {run.weights.sha256[:12]}" if run.weights.sha256 else ""
-    licence = f"; {run.weights.licence}" if run.weights.licence else ""
-    return f"{run.weights.origin}{licence}{seen}{digest}"
-
-
-def versions(runs: Iterable[Run]) -> list[str]:
-    """Alike environments once."""
-    by_versions: dict[str, list[str]] = {}
-    for run in runs:
-        if run.environment:
-            e = run.environment
-            packages = ", ".join(f"{name} {version}" for name, version in sorted(e.versions.items()))
-            by_versions.setdefault(f"Python {e.python} on {e.platform}; {packages}", []).append(run.name)
-    return [f"{', '.join(names)}: {versions}" for versions, names in by_versions.items()]
-
-
-def protocol(comparison: Comparison) -> list[str]:
-    """What the figures are by, a line a condition, and the scorer."""
-    return [f"{c.name}: {c.text}" for c in comparison.conditions] + [f"scored by {comparison.scorer}"]
-
-
 def verdict(summary: Summary, dataset: str) -> str:
     """Two sentences: who came out lowest under the first condition on test, and whether that is settled."""
     sections = summary.of(dataset)
@@ -459,10 +267,10 @@ def verdict(summary: Summary, dataset: str) -> str:
         return f"{visible(dataset)}: nothing was scored on its test set."
     section = sections[0]
     finals: dict[tuple[str, str, str | None], tuple[str, float, int]] = {}
-    for (origin, backend, recipe, stage), rates in _by_contender(section.lines).items():
+    for (origin, backend, recipe, stage), rates in by_contender(section.lines).items():
         finals[origin, backend, recipe] = (stage, mean(rates), len(rates))
     condition = visible(section.condition.name)
-    where = f"On {visible(dataset)}, test set of {_plural(len(section.recordings), 'recording')}"
+    where = f"On {visible(dataset)}, test set of {plural(len(section.recordings), 'recording')}"
     if not finals:
         return f"{where}: no run came to a score."
     origins, _, recipes = (set(values) for values in zip(*finals, strict=True))
@@ -482,29 +290,20 @@ def verdict(summary: Summary, dataset: str) -> str:
     )
 
 
-def percent(rate: float | None) -> str:
-    return number(rate if rate is None else 100 * rate, "{:.1f}")
+def rates_of(row: ErrorSeconds | None) -> tuple[float | None, ...]:
+    """DER, miss, false alarm and confusion as fractions of reference speech."""
+    if row is None or row.total <= 0:
+        return (None,) * 4
+    return row.der, row.miss / row.total, row.false_alarm / row.total, row.confusion / row.total
 
 
-def number(value: float | None, pattern: str) -> str:
-    return NONE if value is None else pattern.format(value)
-
-
-def count(value: int | None) -> str:
-    """``1.5 M``: a number of parameters."""
-    if value is None or value < 1e6:
-        return number(value, "{:,}")
-    return f"{value / 1e6:.1f} M"
-
-
-def memory(megabytes: float | None) -> str:
-    if megabytes is None or megabytes < 1000:
-        return number(megabytes, "{:.0f} MB")
-    return f"{megabytes / 1000:.1f} GB"
-
-
-def minutes(seconds: float) -> str:
-    return f"{seconds / 60:.1f} min" if seconds < 3600 else f"{seconds / 3600:.1f} h"
+def by_contender(lines: Iterable[Line]) -> dict[tuple[str, str, str | None, str], list[float]]:
+    """DER of each seed by origin, backend, recipe and stage, stages in order; references left out."""
+    rates: dict[tuple[str, str, str | None, str], list[float]] = {}
+    for line in lines:
+        if not line.is_reference and line.row is not None and line.row.der is not None:
+            rates.setdefault((line.origin, line.backend, line.recipe, line.stage), []).append(line.row.der)
+    return dict(sorted(rates.items(), key=lambda item: STAGES.index(item[0][3]) if item[0][3] in STAGES else -1))
 
 
 def _row_marks(
@@ -526,48 +325,6 @@ def _reading_order(line: Line, runs: list[str]) -> tuple[int, int, int]:
     return (line.is_reference, runs.index(line.run.name) if line.run else -1, stage)
 
 
-def _by_contender(lines: Iterable[Line]) -> dict[tuple[str, str, str | None, str], list[float]]:
-    """DER of each seed by origin, backend, recipe and stage, stages in order; references left out."""
-    rates: dict[tuple[str, str, str | None, str], list[float]] = {}
-    for line in lines:
-        if not line.is_reference and line.row is not None and line.row.der is not None:
-            rates.setdefault((line.origin, line.backend, line.recipe, line.stage), []).append(line.row.der)
-    return dict(sorted(rates.items(), key=lambda item: STAGES.index(item[0][3]) if item[0][3] in STAGES else -1))
-
-
-def _identity_columns(section: Section, every: bool = False) -> tuple[Column, ...]:
-    """Recipe and seed only where the runs differ in them, unless ``every``; origin only where the runs differ."""
-    runs = [line for line in section.lines if line.run]
-    shown = {
-        "From": len({line.origin for line in runs}) > 1,
-        "Recipe": every or len({line.recipe for line in runs}) > 1,
-        "Seed": every or len({line.seed for line in runs}) > 1,
-    }
-    return tuple(column for column in IDENTITY_COLUMNS if shown.get(column.name, True))
-
-
-def _identity(line: Line, columns: tuple[Column, ...]) -> tuple[Cell, ...]:
-    values = {
-        "From": line.origin,
-        "Backend": NONE if line.is_reference else line.backend,
-        "Recipe": line.recipe,
-        "Seed": line.seed,
-        "Stage": line.stage,
-    }
-    cells = []
-    for column in columns:
-        value = values[column.name]
-        cells.append(Cell(NONE if value is None else visible(value), value))
-    return tuple(cells)
-
-
-def rates_of(row: ErrorSeconds | None) -> tuple[float | None, ...]:
-    """DER, miss, false alarm and confusion as fractions of reference speech."""
-    if row is None or row.total <= 0:
-        return (None,) * 4
-    return row.der, row.miss / row.total, row.false_alarm / row.total, row.confusion / row.total
-
-
 def _sum(values: Iterable[float]) -> float | None:
     listed = list(values)
     return sum(listed) if listed else None
@@ -576,7 +333,3 @@ def _sum(values: Iterable[float]) -> float | None:
 def _trials(run: Run) -> int:
     trials = (run.tuning or {}).get("trials", 0)
     return trials if isinstance(trials, int) else len(trials)
-
-
-def _plural(number: int, noun: str) -> str:
-    return f"{number} {noun}{'' if number == 1 else 's'}"

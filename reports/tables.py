@@ -7,20 +7,11 @@ from rich.console import Console
 from rich.table import Table as RichTable
 from rich.text import Text
 
+from diarbench.reports.cells import Table, constants, cost_table, identity_table, over_seeds, score_table
 from diarbench.reports.leaderboard import Leaderboard
 from diarbench.reports.records import Comparison
-from diarbench.reports.summary import (
-    Section,
-    Table,
-    constants,
-    cost_table,
-    identity_table,
-    over_seeds,
-    score_table,
-    summarize,
-    verdict,
-    visible,
-)
+from diarbench.reports.summary import Section, summarize, verdict
+from diarbench.reports.text import visible
 
 WIDE = 140
 """Columns of terminal from which one table holds both scores and costs."""

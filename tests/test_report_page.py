@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import pytest
@@ -230,19 +230,29 @@ def test_a_run_that_lacks_something_is_shown(show: Show, change: dict[str, Any])
 
 
 def many(root: Path, recordings: int) -> Comparison:
-    """Recordings of ten minutes with 200 turns each, and four systems."""
+    """Recordings of some ten minutes with 200 turns each, and four systems that hear them a little off."""
+    random = Random(1)
     folder = Folder(root)
-    speech = [(3.0 * n, 3.0 * n + 2.9, "ABCD"[n % 4]) for n in range(200)]
-    references = {f"recording-{n:03}": (600.0, speech) for n in range(recordings)}
+
+    def off(seconds: float) -> float:
+        return round(max(0.0, seconds + random.uniform(-0.4, 0.4)), 3)
+
+    references = {
+        f"recording-{number:03}": (
+            610.0,
+            [(off(3.0 * n), 3.0 * n + 3 + off(0.4), random.choice("ABCD")) for n in range(200)],
+        )
+        for number in range(recordings)
+    }
     folder.reference("mini", references)
     runs = tuple(make_run("pyannote", seed=seed) for seed in range(4))
     for run in runs:
         heard = {
             uri: [
-                (start + (n * 7 + index) % 5 / 10, end + 0.2, f"s{n // 2 % 3}")
-                for n, (start, end, _) in enumerate(speech)
+                (off(start), 0.4 + off(end), who.lower() if random.random() < 0.9 else "x")
+                for start, end, who in speech
             ]
-            for index, uri in enumerate(references)
+            for uri, (_, speech) in references.items()
         }
         folder.hypothesis(run, "finetuned", "rttm", references, heard)
     return make_comparison(runs, folder.rows, rests_on=folder.rests_on)
@@ -251,7 +261,5 @@ def many(root: Path, recordings: int) -> Comparison:
 @pytest.mark.slow
 def test_250_recordings_and_four_systems_are_under_25_megabytes(show: Show, tmp_path: Path) -> None:
     tab = show(many(tmp_path, 250))
-    assert in_view(tab) == (0, 600100)
+    assert in_view(tab) == (0, 610000)
     assert (tmp_path / "report.html").stat().st_size < 25e6
-    timing = json.loads(tab.evaluate("JSON.stringify(performance.getEntriesByType('navigation')[0])"))
-    assert timing["domInteractive"] > 0

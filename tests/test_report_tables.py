@@ -8,9 +8,11 @@ import pytest
 from report_records import CONDITIONS, SENKO, make_comparison, make_rows, make_run, two_backends
 from rich.console import Console
 
+from diarbench.reports.cells import over_seeds, score_table
 from diarbench.reports.records import Comparison, Environment, Phase
-from diarbench.reports.summary import over_seeds, score_table, summarize, verdict, visible
+from diarbench.reports.summary import summarize, verdict
 from diarbench.reports.tables import print_comparison
+from diarbench.reports.text import visible
 
 
 def drawn(comparison: Comparison, width: int) -> str:

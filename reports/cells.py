@@ -1,0 +1,215 @@
+"""A comparison's tables as cells, for the terminal, Markdown, LaTeX and the page alike."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from statistics import mean
+
+from diarbench.reports.records import EPOCH_COLUMNS, Comparison, Run
+from diarbench.reports.summary import Line, Section, by_contender, machine, rates_of
+from diarbench.reports.text import NONE, count, memory, minutes, number, percent, visible
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A table's cell: what is shown, and what it is sorted by."""
+
+    text: str
+    value: float | str | None = None
+
+
+@dataclass(frozen=True)
+class Column:
+    name: str
+    numeric: bool = False
+
+
+@dataclass(frozen=True)
+class Table:
+    columns: tuple[Column, ...]
+    rows: tuple[tuple[Cell, ...], ...]
+
+    def __add__(self, other: Table) -> Table:
+        """The other's columns beside these."""
+        return Table(self.columns + other.columns, tuple(a + b for a, b in zip(self.rows, other.rows, strict=True)))
+
+
+COST_LEGEND = (
+    "Train s is seconds of training, RTF seconds of diarizing a second of audio, "
+    "memory the largest resident set of the run's process."
+)
+
+
+IDENTITY_COLUMNS = (Column("From"), Column("Backend"), Column("Recipe"), Column("Seed", True), Column("Stage"))
+
+
+RATE_COLUMNS = tuple(Column(name, True) for name in ("DER %", "Miss %", "FA %", "Conf. %"))
+
+
+def score_table(section: Section) -> Table:
+    """The error rate and its parts in per cent of reference speech; then the marks."""
+    rows = []
+    for line in section.lines:
+        cells = (Cell(percent(rate), rate) for rate in rates_of(line.row))
+        rows.append((*cells, Cell(" ".join(line.marks))))
+    return Table((*RATE_COLUMNS, Column("Marks")), tuple(rows))
+
+
+def cost_table(section: Section) -> Table:
+    """Where the weights came from, and what a line cost."""
+    names = ("Params", "Train s", "RTF", "Memory")
+    rows = []
+    for line in section.lines:
+        run = line.run
+        weights = Cell(visible(run.weights.origin) if run and run.weights else NONE)
+        rows.append(
+            (
+                weights,
+                Cell(count(run.parameters if run else None), run.parameters if run else None),
+                Cell(number(line.training_s, "{:,.0f}"), line.training_s),
+                Cell(number(line.real_time_factor, "{:.3f}"), line.real_time_factor),
+                Cell(memory(line.peak_memory_mb), line.peak_memory_mb),
+            )
+        )
+    return Table((Column("Weights"), *(Column(name, True) for name in names)), tuple(rows))
+
+
+def identity_table(section: Section, every: bool = False) -> Table:
+    """Backend and stage; recipe and seed where the runs differ in them, or always."""
+    columns = _identity_columns(section, every)
+    return Table(columns, tuple(_identity(line, columns) for line in section.lines))
+
+
+def recordings_table(sections: Sequence[Section]) -> Table:
+    """A row a recording and line: reference speech, then the error rate and its parts."""
+    identity = _identity_columns(sections[0], every=True)
+    rows = []
+    for section in sections:
+        for line in section.lines:
+            for part in line.row.files if line.row else ():
+                rows.append(
+                    (
+                        Cell(visible(part.uri), part.uri),
+                        Cell(section.subset),
+                        *_identity(line, identity),
+                        Cell(f"{part.total:.1f}", part.total),
+                        *(Cell(percent(rate), rate) for rate in rates_of(part)),
+                    )
+                )
+    columns = (Column("Recording"), Column("Subset"), *identity, Column("Speech s", True), *RATE_COLUMNS)
+    return Table(columns, tuple(rows))
+
+
+def constants(section: Section) -> str:
+    """What the identity columns leave out since it is the same for every run: ``recipe default, seed 1``."""
+    shown = {column.name for column in _identity_columns(section)}
+    first = next((line for line in section.lines if line.run), None)
+    if first is None:
+        return ""
+    parts = [
+        visible(f"{name.lower()} {value}")
+        for name, value in (("Recipe", first.recipe), ("Seed", first.seed))
+        if name not in shown and value is not None
+    ]
+    return ", ".join(parts)
+
+
+def over_seeds(section: Section) -> Table | None:
+    """Mean and range of DER over the seeds of a backend, recipe and stage; None where nothing has two seeds."""
+    rows = []
+    for (_, backend, recipe, stage), rates in by_contender(section.lines).items():
+        if len(rates) > 1:
+            rows.append(
+                (
+                    Cell(visible(backend)),
+                    Cell(visible(recipe)),
+                    Cell(visible(stage)),
+                    Cell(str(len(rates)), len(rates)),
+                    Cell(percent(mean(rates)), mean(rates)),
+                    Cell(f"{percent(min(rates))} to {percent(max(rates))}", max(rates) - min(rates)),
+                )
+            )
+    names = ("Backend", "Recipe", "Stage", "Seeds", "Mean DER %", "Range DER %")
+    return Table(tuple(Column(name, n > 2) for n, name in enumerate(names)), tuple(rows)) if rows else None
+
+
+def epoch_table(run: Run) -> Table:
+    """The fine-tuning guide's columns, a row an epoch."""
+    rows = (
+        tuple(Cell(number(value, "{}" if name == "epoch" else "{:.3f}"), value) for name, value in epoch)
+        for epoch in run.epochs
+    )
+    return Table(tuple(Column(name, True) for name in EPOCH_COLUMNS.values()), tuple(rows))
+
+
+def runs_table(runs: Iterable[Run]) -> Table:
+    names = ("Run", "State", "Dataset", "Fingerprint", "Recipe", "Seed", "Weights from", "Trained on", "Machine", "Git")
+    rows = []
+    for run in runs:
+        environment = run.environment
+        values = (
+            run.name,
+            run.state,
+            run.dataset,
+            run.fingerprint[:12],
+            run.recipe,
+            run.seed,
+            _weights(run),
+            NONE if run.trained_audio_s is None else minutes(run.trained_audio_s),
+            machine(run) or NONE,
+            (environment and environment.git) or NONE,
+        )
+        rows.append(tuple(Cell(str(value)) for value in values))
+    return Table(tuple(Column(name) for name in names), tuple(rows))
+
+
+def versions(runs: Iterable[Run]) -> list[str]:
+    """Alike environments once."""
+    by_versions: dict[str, list[str]] = {}
+    for run in runs:
+        if run.environment:
+            e = run.environment
+            packages = ", ".join(f"{name} {version}" for name, version in sorted(e.versions.items()))
+            by_versions.setdefault(f"Python {e.python} on {e.platform}; {packages}", []).append(run.name)
+    return [f"{', '.join(names)}: {versions}" for versions, names in by_versions.items()]
+
+
+def protocol(comparison: Comparison) -> list[str]:
+    """What the figures are by, a line a condition, and the scorer."""
+    return [f"{c.name}: {c.text}" for c in comparison.conditions] + [f"scored by {comparison.scorer}"]
+
+
+def _weights(run: Run) -> str:
+    if run.weights is None:
+        return f"{NONE} (init {run.init})"
+    seen = f"; had seen {', '.join(run.weights.trained_on)}" if run.weights.trained_on else ""
+    digest = f"; sha256 {run.weights.sha256[:12]}" if run.weights.sha256 else ""
+    licence = f"; {run.weights.licence}" if run.weights.licence else ""
+    return f"{run.weights.origin}{licence}{seen}{digest}"
+
+
+def _identity_columns(section: Section, every: bool = False) -> tuple[Column, ...]:
+    """Recipe and seed only where the runs differ in them, unless ``every``; origin only where the runs differ."""
+    runs = [line for line in section.lines if line.run]
+    shown = {
+        "From": len({line.origin for line in runs}) > 1,
+        "Recipe": every or len({line.recipe for line in runs}) > 1,
+        "Seed": every or len({line.seed for line in runs}) > 1,
+    }
+    return tuple(column for column in IDENTITY_COLUMNS if shown.get(column.name, True))
+
+
+def _identity(line: Line, columns: tuple[Column, ...]) -> tuple[Cell, ...]:
+    values = {
+        "From": line.origin,
+        "Backend": NONE if line.is_reference else line.backend,
+        "Recipe": line.recipe,
+        "Seed": line.seed,
+        "Stage": line.stage,
+    }
+    cells = []
+    for column in columns:
+        value = values[column.name]
+        cells.append(Cell(NONE if value is None else visible(value), value))
+    return tuple(cells)

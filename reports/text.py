@@ -1,0 +1,49 @@
+"""How names and figures are written, whatever they are shown on."""
+
+from __future__ import annotations
+
+import unicodedata
+
+NONE = "-"
+
+
+_BIDI_CONTROLS = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
+
+
+def visible(name: object) -> str:
+    """A name on one line, with control characters and direction marks written as escapes (``\\n``, ``\\u202e``)."""
+    return "".join(
+        char.encode("unicode_escape").decode()
+        if char in _BIDI_CONTROLS or unicodedata.category(char) in ("Cc", "Cs", "Zl", "Zp")
+        else char
+        for char in str(name)
+    )
+
+
+def percent(rate: float | None) -> str:
+    return number(rate if rate is None else 100 * rate, "{:.1f}")
+
+
+def number(value: float | None, pattern: str) -> str:
+    return NONE if value is None else pattern.format(value)
+
+
+def count(value: int | None) -> str:
+    """``1.5 M``: a number of parameters."""
+    if value is None or value < 1e6:
+        return number(value, "{:,}")
+    return f"{value / 1e6:.1f} M"
+
+
+def memory(megabytes: float | None) -> str:
+    if megabytes is None or megabytes < 1000:
+        return number(megabytes, "{:.0f} MB")
+    return f"{megabytes / 1000:.1f} GB"
+
+
+def minutes(seconds: float) -> str:
+    return f"{seconds / 60:.1f} min" if seconds < 3600 else f"{seconds / 3600:.1f} h"
+
+
+def plural(number: int, noun: str) -> str:
+    return f"{number} {noun}{'' if number == 1 else 's'}"
