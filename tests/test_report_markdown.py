@@ -5,9 +5,11 @@ from __future__ import annotations
 import re
 
 import pytest
-from report_records import make_comparison, make_rows, make_run, two_backends
+from markdown_it import MarkdownIt
+from report_records import SCRATCH, make_comparison, make_rows, make_run, two_backends
 
 from diarbench.reports.markdown import code, escape, render
+from diarbench.reports.text import visible
 
 
 def tables(text: str) -> list[list[str]]:
@@ -66,6 +68,21 @@ def test_hostile_names_stay_text(name):
     assert not re.search(r"(?m)^# heading", without_code)
     assert "\u202e" not in text
     assert "http://" not in without_code
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_hostile_names_read_the_same_once_rendered(name):
+    run = make_run(name, weights=SCRATCH.model_copy(update={"origin": name}))
+    other = make_run(name, recipe=name, name="other")
+    rows = [row for each in (run, other) for row in make_rows(each, "finetuned", ("one", 10, 1, 1, 1))]
+    tokens = (
+        MarkdownIt("commonmark").enable(["table", "strikethrough"]).parse(render(make_comparison((run, other), rows)))
+    )
+    inline = [token for token in tokens if token.type == "inline"]
+    assert {child.type for token in inline for child in token.children} <= {"text", "text_special"}
+    assert not [token for token in tokens if token.type == "html_block"]
+    texts = ["".join(child.content for child in token.children) for token in inline]
+    assert texts.count(visible(name)) >= 6 + 3 + 1  # backends a condition, recipes, and where the weights are from
 
 
 def test_escaping_reads_the_same_once_rendered():

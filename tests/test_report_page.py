@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -13,7 +13,9 @@ from report_files import Folder, small
 from report_records import make_comparison, make_rows, make_run, two_backends
 
 from diarbench.reports import explorer, page
+from diarbench.reports.plots import Plot, draw
 from diarbench.reports.records import Comparison
+from diarbench.reports.summary import summarize
 
 CHROMIUM = shutil.which("chromium")
 FLAGS = [
@@ -46,8 +48,8 @@ def show(browser: Any, tmp_path: Path) -> Iterator[Show]:
     troubles: list[str] = []
     tabs = []
 
-    def shown(comparison: Comparison, width: int = 1280) -> Any:
-        (tmp_path / "report.html").write_text(page.render(comparison, tmp_path), encoding="utf-8")
+    def shown(comparison: Comparison, width: int = 1280, plots: Sequence[Plot] = ()) -> Any:
+        (tmp_path / "report.html").write_text(page.render(comparison, tmp_path, plots), encoding="utf-8")
         tab = browser.new_page(viewport={"width": width, "height": 900})
         tabs.append(tab)
         own = (tmp_path.resolve().as_uri(), "blob:", "data:")
@@ -211,9 +213,11 @@ def test_nothing_is_wider_than_the_window_but_what_scrolls(show: Show, tmp_path:
     assert tab.evaluate("document.documentElement.scrollWidth") == width
 
 
-def test_wcag_aa_by_axe(show: Show, tmp_path: Path) -> None:
+@pytest.mark.parametrize("width", [1280, 390])
+def test_wcag_aa_by_axe(show: Show, tmp_path: Path, width: int) -> None:
     axe = pytest.importorskip("axe_playwright_python.sync_playwright")
-    tab = show(small(tmp_path))
+    comparison = small(tmp_path)
+    tab = show(comparison, width, draw(summarize(comparison)))
     in_view(tab)
     found = axe.Axe().run(tab, options={"runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"]})
     assert found.response["passes"]
