@@ -13,6 +13,7 @@ from rich.text import Text
 from diarbench.benchmarks.scoring import ScoringProtocol
 
 PARTS = ("miss", "false_alarm", "confusion")
+SIDES = ("A: DER %", "B: DER %")
 SECONDS = ("speech s", "miss s", "FA s", "conf. s")
 
 
@@ -40,20 +41,20 @@ def print_comparison(
         _print_errors(console, str(protocol), "system", found["systems"].items())
         difference = found["difference"]
         sure = f"95 % interval {_interval(difference['interval'], '+.2f')}, p = {difference['p']:.2g}"
-        _say(console, f"{names[1]} minus {names[0]}: {100 * difference['der']:+.2f} points of DER, {sure}")
+        _say(console, f"A: {names[0]}\nB: {names[1]}\nB minus A: {100 * difference['der']:+.2f} points of DER, {sure}")
         _say(console, difference["verdict"] + "\n", style="bold")
         if "files" in found:
             by_file = [
                 (uri, *(_percent(parts[name]["der"]) for name in names)) for uri, parts in found["files"].items()
             ]
-            _print_rows(console, "", ("recording", *(f"DER % {name}" for name in names)), by_file)
+            _print_rows(console, "", ("recording", *SIDES), by_file)
         for slicing, points in found.get("explains", {}).items():
             sides = [found["slices"][name][slicing] for name in names]
             explained = [
                 (label, *(_percent(side.get(label, {}).get("der")) for side in sides), f"{100 * part:+.2f}")
                 for label, part in points.items()
             ]
-            columns = (slicing, *(f"DER % {name}" for name in names), "points explained")
+            columns = (slicing, *SIDES, "points explained")
             _print_rows(console, "", columns, explained)
     interval = result["conditions"][protocols[0].name]["difference"]["interval"]
     _print_conventions(console, protocols, interval, result)

@@ -28,6 +28,8 @@ FEW_RECORDINGS = 10
 """With fewer, blocks of time are resampled."""
 BLOCK_S = 10.0
 POWER = 0.8
+EXACT_UNITS = 16
+"""Up to so many, the permutation test goes through all sign patterns."""
 FEWEST_UNITS = 6
 """A permutation test of five cannot give a p under 2 / 2**5 = 0.0625."""
 
@@ -218,11 +220,11 @@ def _standard_error(wrong: Floats, total: Floats) -> float:
 def _permutation_p(gained: Floats) -> float:
     """Were the two systems alike, each recording's difference could as well have the other sign.
 
-    All sign patterns where they are no more than `RESAMPLES`, else that many at random and the one seen.
+    All sign patterns where that can be done, else `RESAMPLES` at random and the one seen.
     """
     n = gained.size
     seen = abs(gained.sum()) * (1 - 1e-9)
-    if 2**n <= RESAMPLES:
+    if n <= EXACT_UNITS:
         signs = 1 - 2 * ((np.arange(2**n)[:, None] >> np.arange(n)) & 1)
         return float(np.mean(np.abs(signs @ gained) >= seen))
     rng = np.random.default_rng(0)

@@ -75,8 +75,14 @@ def test_score_as_tables(bench, files):
     code, out, err = bench("score", reference, hypothesis, "--uem", uem, "--per-file", "--slices", "--metrics")
     assert (code, err) == (0, "")
     assert "21.43" in out  # 3 / 14
-    for expected in ("full (no collar, overlap scored)", "forgiving (collar ±0.25 s, overlap left out)", "worst regions",
-                     "jaccard error rate", "blocks of 10 s", "speak of these recordings, not of others"):  # fmt: skip
+    for expected in (
+        "full (no collar, overlap scored)",
+        "forgiving (collar ±0.25 s, overlap left out)",
+        "worst regions",
+        "jaccard error rate",
+        "blocks of 10 s",
+        "speak of these recordings, not of others",
+    ):
         assert expected in out
 
 
@@ -232,7 +238,7 @@ def test_compare(bench, tmp_path):
     assert found["files"]["r0"]["worse"]["miss"] == 4.0
     code, out, err = bench(*words)
     assert (code, err) == (0, "")
-    assert "better minus worse: -20.00 points of DER" in out and "points explained" in out
+    assert "A: worse\nB: better\nB minus A: -20.00 points of DER" in out and "points explained" in out
 
 
 def test_compare_where_nothing_is_scored(bench, files, tmp_path):
