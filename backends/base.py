@@ -81,6 +81,15 @@ class Diarizer(Protocol):
         """The cheap part: who spoke when, in seconds within the recording."""
         ...
 
+    def oracles(
+        self, recording: Recording, inference: Inference, hyperparameters: Mapping[str, Any]
+    ) -> Mapping[str, Annotation]:
+        """The same with one part of the pipeline replaced by the reference, by name: which part fails?
+
+        Empty where the pipeline has no parts.
+        """
+        ...
+
 
 class Backend(Protocol):
     """A toolkit. Its module imports the toolkit only inside these methods."""

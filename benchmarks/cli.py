@@ -8,7 +8,7 @@ import typer
 
 from diarbench.benchmarks.cli_data import app as data_app
 from diarbench.benchmarks.cli_info import backends, doctor, recipes_app
-from diarbench.benchmarks.cli_report import report
+from diarbench.benchmarks.cli_report import leaderboard, report
 from diarbench.benchmarks.cli_run import run
 from diarbench.benchmarks.cli_score import compare, score
 from diarbench.reports.records import UserError
@@ -22,6 +22,7 @@ app = typer.Typer(
 )
 app.command()(run)
 app.command()(report)
+app.command()(leaderboard)
 app.command()(score)
 app.command()(compare)
 app.add_typer(data_app, name="data")

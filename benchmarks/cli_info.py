@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-recipes_app = typer.Typer(help="How networks are fine-tuned: list the recipes, or show one.")
+recipes_app = typer.Typer()
 
 
 def backends() -> None:
@@ -28,7 +28,7 @@ def backends() -> None:
 
 @recipes_app.callback(invoke_without_command=True)
 def list_(context: typer.Context) -> None:
-    """The recipes that come with diarbench."""
+    """How networks are fine-tuned: without a command, the recipes that come with diarbench."""
     if context.invoked_subcommand:
         return
     from rich.console import Console
@@ -40,11 +40,6 @@ def list_(context: typer.Context) -> None:
     for name in recipes.names():
         table.add_row(name, recipes.load(name).about)
     Console().print(table)
-
-
-@recipes_app.command("list")
-def list_again() -> None:
-    """The recipes that come with diarbench."""
 
 
 @recipes_app.command()

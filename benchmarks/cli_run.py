@@ -43,8 +43,8 @@ def run(
     from diarbench.benchmarks import runner
     from diarbench.benchmarks.progress import RunProgress
     from diarbench.datasets.catalog import open_dataset
-    from diarbench.reports.markdown import render
-    from diarbench.reports.records import UserError, closest, write_whole
+    from diarbench.reports.folder import write_reports
+    from diarbench.reports.records import UserError, closest
     from diarbench.reports.tables import print_comparison
 
     for name in backend:
@@ -74,9 +74,9 @@ def run(
     command = shlex.join(["bench", *sys.argv[1:]])
     with RunProgress(console) as progress:
         comparison = runner.run(folder, plans, command, progress)
-    write_whole(folder / "report.md", render(comparison))
     print_comparison(comparison, console)
-    console.print(f"{folder / 'report.md'}", highlight=False, markup=False, soft_wrap=True)
+    for written in write_reports([comparison], folder):
+        console.print(str(written), highlight=False, markup=False, soft_wrap=True)
     if any(each.failure for each in comparison.runs):
         raise typer.Exit(1)
 

@@ -30,7 +30,7 @@ class Stopwatch:
 
     @contextmanager
     def phase(self, name: str, audio_s: float | None = None) -> Iterator[None]:
-        """Time a block and keep its figures once it ends well; memory is sampled twenty times a second."""
+        """Time a block and add its figures to the phase's once it ends well; memory is sampled 20 times a second."""
         peak, stop = [_resident_mb()], threading.Event()
 
         def sample() -> None:
@@ -46,6 +46,10 @@ class Stopwatch:
             stop.set()
             sampler.join()
         seconds = time.perf_counter() - begun
+        before = next((kept for kept in self.phases if kept.name == name), None)
+        if before is not None:
+            seconds += before.seconds
+            audio_s = audio_s if before.audio_s is None else before.audio_s + (audio_s or 0)
         self.keep(Phase(name=name, seconds=seconds, peak_memory_mb=max(peak[0], _resident_mb()), audio_s=audio_s))
 
     def keep(self, phase: Phase) -> None:

@@ -12,6 +12,7 @@ import logging
 import os
 import sys
 from collections.abc import Sequence
+from itertools import product
 from pathlib import Path
 from typing import IO, Any
 
@@ -72,8 +73,8 @@ class Worker:
             self._diarize(backend, dataset, device, stage, checkpoint)
         self._enter("scoring")
         rows, differences = [], []
-        for stage in stages:
-            for subset in MEASURED:
+        for stage, subset in product((*stages, *self._oracles()), MEASURED):
+            if stage in stages or subset == "test":
                 found, difference = self._score(dataset.subset(subset), subset, stage)
                 rows += found
                 differences.append(difference)
@@ -106,23 +107,24 @@ class Worker:
         )
 
     def _diarize(self, backend: Backend, dataset: Dataset, device: str, stage: str, checkpoint: str) -> None:
-        """Write the stage's RTTM. Dev goes first and warms up; the clock that is compared is that of test."""
+        """Write the stage's RTTM, going on where there is some. Dev goes first and warms up: test's clock counts."""
+        recordings = [recording for subset in MEASURED for recording in dataset.subset(subset)]
         diarizer: Diarizer | None = None
-        for subset in MEASURED:
-            recordings = dataset.subset(subset)
-            phase = " ".join(part for part in ("diarizing", stage if stage == "pretrained" else "", subset) if part)
-            phase = "diarizing" if (stage, subset) == ("finetuned", "test") else phase
-            written = all(self._rttm(stage, recording).is_file() for recording in recordings)
-            if written and any(kept.name == phase for kept in self.speed.phases):
-                continue
-            if diarizer is None:
-                path = self.folder / "checkpoints" / f"{checkpoint}.ckpt"
-                diarizer = backend.diarizer(backend.restore(load_checkpoint(path, backend.name)), device)
-            with self.speed.phase(phase, audio_s=sum(recording.duration_s for recording in recordings)):
-                for done, recording in enumerate(recordings, start=1):
-                    annotation = diarizer.decode(recording, diarizer.infer(recording), diarizer.defaults)
-                    write_rttm(self._rttm(stage, recording), recording.uri, from_annotation(annotation))
-                    self._tell(stage=stage, done=done, total=len(recordings))
+        for done, recording in enumerate(recordings, start=1):
+            if not self._rttm(stage, recording).is_file():
+                if diarizer is None:
+                    path = self.folder / "checkpoints" / f"{checkpoint}.ckpt"
+                    diarizer = backend.diarizer(backend.restore(load_checkpoint(path, backend.name)), device)
+                clocked = stage == "finetuned" and recording.subset == "test"
+                phase = "diarizing" if clocked else f"diarizing {stage} {recording.subset}"
+                with self.speed.phase(phase, audio_s=recording.duration_s):
+                    inference = diarizer.infer(recording)
+                    turns = from_annotation(diarizer.decode(recording, inference, diarizer.defaults))
+                if clocked:
+                    for oracle, annotation in diarizer.oracles(recording, inference, diarizer.defaults).items():
+                        write_rttm(self._rttm(oracle, recording), recording.uri, from_annotation(annotation))
+                write_rttm(self._rttm(stage, recording), recording.uri, turns)
+            self._tell(stage=stage, done=done, total=len(recordings))
 
     def _score(self, recordings: Sequence[Recording], subset: Subset, stage: str) -> tuple[list[Row], float]:
         """A row a condition, from the RTTM on disk; and how far pyannote.metrics is from the collar-0 one."""
@@ -138,6 +140,10 @@ class Worker:
             "subset": subset,
         }
         return rows_of(recordings, hypothesis, identity)
+
+    def _oracles(self) -> list[str]:
+        """The stages in which the reference stood in for a part of the pipeline."""
+        return sorted(folder.name.removeprefix("rttm-") for folder in self.folder.glob("rttm-oracle-*"))
 
     def _rttm(self, stage: str, recording: Recording) -> Path:
         return self.folder / rttm_folder(stage) / recording.subset / f"{recording.uri}.rttm"

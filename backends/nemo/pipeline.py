@@ -62,6 +62,12 @@ class SortformerDiarizer:
                     turns.append(Turn(start, min(end, recording.duration_s), f"speaker_{speaker}"))
         return to_annotation(recording.uri, turns)
 
+    def oracles(
+        self, recording: Recording, inference: Inference, hyperparameters: Mapping[str, Any]
+    ) -> Mapping[str, Annotation]:
+        """None: Sortformer is one network from end to end."""
+        return {}
+
 
 def post_process(
     probability: np.ndarray,
