@@ -75,15 +75,15 @@ def cost_table(section: Section) -> Table:
     return Table((Column("Weights"), *(Column(name, True) for name in names)), tuple(rows))
 
 
-def identity_table(section: Section, every: bool = False) -> Table:
-    """Backend and stage; recipe and seed where the runs differ in them, or always."""
-    columns = _identity_columns(section, every)
+def identity_table(section: Section) -> Table:
+    """Backend and stage; origin, recipe and seed where the runs differ in them."""
+    columns = _identity_columns(section)
     return Table(columns, tuple(_identity(line, columns) for line in section.lines))
 
 
 def recordings_table(sections: Sequence[Section]) -> Table:
     """A row a recording and line: reference speech, then the error rate and its parts."""
-    identity = _identity_columns(sections[0], every=True)
+    identity = _identity_columns(sections[0])
     rows = []
     for section in sections:
         for line in section.lines:
@@ -189,15 +189,14 @@ def _weights(run: Run) -> str:
     return f"{run.weights.origin}{licence}{seen}{digest}"
 
 
-def _identity_columns(section: Section, every: bool = False) -> tuple[Column, ...]:
-    """Recipe and seed only where the runs differ in them, unless ``every``; origin only where the runs differ."""
+def _identity_columns(section: Section) -> tuple[Column, ...]:
     runs = [line for line in section.lines if line.run]
-    shown = {
+    varying = {
         "From": len({line.origin for line in runs}) > 1,
-        "Recipe": every or len({line.recipe for line in runs}) > 1,
-        "Seed": every or len({line.seed for line in runs}) > 1,
+        "Recipe": len({line.recipe for line in runs}) > 1,
+        "Seed": len({line.seed for line in runs}) > 1,
     }
-    return tuple(column for column in IDENTITY_COLUMNS if shown.get(column.name, True))
+    return tuple(column for column in IDENTITY_COLUMNS if varying.get(column.name, True))
 
 
 def _identity(line: Line, columns: tuple[Column, ...]) -> tuple[Cell, ...]:

@@ -13,6 +13,7 @@ from diarbench.reports.cells import (
     Cell,
     Column,
     Table,
+    constants,
     cost_table,
     epoch_table,
     identity_table,
@@ -76,7 +77,8 @@ def _dataset(summary: Summary, dataset: str) -> dict[str, Any]:
         "verdict": verdict(summary, dataset),
         "figures": _figures(sections),
         "recordings": recordings_table([section for section in sections if section.condition == first]),
-        "condition": visible(first.name),
+        "condition": first.name,
+        "same": constants(sections[0]),
         "seeds": over_seeds(sections[0]),
         "footnotes": summary.footnotes_of(dataset),
     }
@@ -88,5 +90,5 @@ def _figures(sections: list[Section]) -> Table:
     for section in sections:
         where = (Cell(section.subset), Cell(visible(section.condition.name)))
         place = Table((Column("Subset"), Column("Condition")), tuple(where for _ in section.lines))
-        tables.append(place + identity_table(section, every=True) + score_table(section) + cost_table(section))
+        tables.append(identity_table(section) + score_table(section) + cost_table(section) + place)
     return Table(tables[0].columns, tuple(row for table in tables for row in table.rows))
