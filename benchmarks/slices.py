@@ -26,6 +26,7 @@ SHARES = (0.05, 0.2, 0.5)
 NO_SPEECH = "no speech"
 AN_HOUR_US = 3600 * MICROSECONDS
 """Between recordings on their common axis, so that what is before the first turn or after the last is far from any."""
+FAR = np.iinfo(np.int64).max // 4
 
 Slices = dict[str, dict[str, ErrorSeconds]]
 
@@ -50,36 +51,34 @@ class SpeakerCounts(Record):
 
 @dataclass(frozen=True)
 class _Speech:
-    """The reference of all recordings on one axis, and the stretches of a sweep on the same axis."""
+    """One side's turns of all recordings on one axis, and the stretches of a sweep on the same; in microseconds."""
 
     turns: TurnArrays
-    at: Ints
-    """Start of each stretch."""
+    start: Ints
+    end: Ints
+    """Of each stretch."""
     speakers: Ints
-    """Reference speakers of each recording."""
+    """How many each recording has in its scored regions."""
 
-    def covering(self, chosen: NDArray[np.bool_]) -> NDArray[np.bool_]:
-        """Whether any of some turns covers each stretch."""
-        begun = np.searchsorted(np.sort(self.turns.start[chosen]), self.at, side="right")
-        return begun > np.searchsorted(np.sort(self.turns.end[chosen]), self.at, side="right")
-
-    def smallest(self, value: NDArray[np.float64], limits: Sequence[float]) -> Ints:
-        """Class, by the limits, of the least ``value`` among the turns that cover each stretch."""
-        classes = np.digitize(value, limits)
-        found = np.full(self.at.size, len(limits), np.int64)
-        for one in range(len(limits) - 1, -1, -1):
-            found[self.covering(classes == one)] = one
+    def smallest(self, group: Ints, largest: int) -> Ints:
+        """The least group among the turns that cover each stretch; ``largest`` where there is none."""
+        found = np.full(self.start.size, largest, np.int64)
+        for one in range(largest - 1, -1, -1):
+            chosen = group == one
+            begun = np.searchsorted(np.sort(self.turns.start[chosen]), self.start, side="right")
+            over = np.searchsorted(np.sort(self.turns.end[chosen]), self.start, side="right")
+            found[begun > over] = one
         return found
 
-    def since(self, times: Ints) -> NDArray[np.float64]:
-        """Seconds from the last of some times to each stretch; infinite before the first."""
-        ordered = np.concatenate([[np.iinfo(np.int64).min // 2], np.sort(times)])
-        return (self.at - ordered[np.searchsorted(ordered, self.at, side="right") - 1]) / MICROSECONDS
+    def since(self, times: Ints) -> Ints:
+        """From the last of some times to each stretch; very long before the first."""
+        ordered = np.concatenate([[-FAR], np.sort(times)])
+        return self.start - ordered[np.searchsorted(ordered, self.start, side="right") - 1]
 
-    def until(self, times: Ints) -> NDArray[np.float64]:
-        """Seconds from each stretch's start to the next of some times; infinite after the last."""
-        ordered = np.concatenate([np.sort(times), [np.iinfo(np.int64).max // 2]])
-        return (ordered[np.searchsorted(ordered, self.at, side="right")] - self.at) / MICROSECONDS
+    def until(self, times: Ints) -> Ints:
+        """From each stretch to the next of some times; very long after the last."""
+        ordered = np.concatenate([np.sort(times), [FAR]])
+        return ordered[np.searchsorted(ordered, self.end, side="left")] - self.end
 
 
 def slices(
@@ -95,15 +94,14 @@ def slices(
     found = sweep(reference, hypothesis, cut, [protocol])
     speech = _speech(reference, found)
     silent = found.n_ref == 0
-    length = (speech.turns.end - speech.turns.start) / MICROSECONDS
-    own = np.bincount(speech.turns.speaker, weights=length, minlength=len(speech.turns.names))
-    everyone = np.bincount(speech.turns.recording_of, weights=own, minlength=len(found.uris))
-    share = (own / everyone[speech.turns.recording_of])[speech.turns.speaker]
     starts, ends = speech.turns.start, speech.turns.end
     boundaries = np.concatenate([starts, ends])
-    duration = (found.end_us - found.start_us) / MICROSECONDS
-    distance = np.minimum(speech.since(boundaries), speech.until(boundaries) - duration)
-    gap = speech.since(ends) + speech.until(starts)
+    own = np.bincount(speech.turns.speaker, weights=ends - starts, minlength=len(speech.turns.names))
+    everyone = np.bincount(speech.turns.recording_of, weights=own, minlength=len(found.uris))
+    share = np.digitize((own / everyone[speech.turns.recording_of])[speech.turns.speaker], SHARES)
+    length = _class(ends - starts, LENGTHS_S)
+    distance = _class(np.minimum(speech.since(boundaries), speech.until(boundaries)), DISTANCES_S)
+    gap = _class(speech.since(ends) + speech.end - speech.start + speech.until(starts), LENGTHS_S)
 
     named: dict[str, tuple[list[str], Ints]] = {
         "speakers in the recording": (
@@ -111,12 +109,12 @@ def slices(
             np.minimum(speech.speakers, 5)[found.recording],
         ),
         "speech": ([NO_SPEECH, "one speaker", "two speakers", "three and more"], np.minimum(found.n_ref, 3)),
-        "shortest turn": _except(silent, NO_SPEECH, _ranges(LENGTHS_S, "s"), speech.smallest(length, LENGTHS_S)),
-        "since a turn began": (_ranges(TIMES_S, "s"), np.digitize(speech.since(starts), TIMES_S)),
-        "to the nearest boundary": (_ranges(DISTANCES_S, "s"), np.digitize(distance, DISTANCES_S)),
-        "gap between turns": _except(~silent, "speech", _ranges(LENGTHS_S, "s"), np.digitize(gap, LENGTHS_S)),
+        "shortest turn": _except(silent, NO_SPEECH, _ranges(LENGTHS_S, "s"), speech.smallest(length, len(LENGTHS_S))),
+        "since a turn began": (_ranges(TIMES_S, "s"), _class(speech.since(starts), TIMES_S)),
+        "to the nearest boundary": (_ranges(DISTANCES_S, "s"), distance),
+        "gap between turns": _except(~silent, "speech", _ranges(LENGTHS_S, "s"), gap),
         "least share of the speech": _except(
-            silent, NO_SPEECH, _ranges([100 * s for s in SHARES], "%"), speech.smallest(share, SHARES)
+            silent, NO_SPEECH, _ranges([100 * s for s in SHARES], "%"), speech.smallest(share, len(SHARES))
         ),
         "recording": (list(found.uris), found.recording),
     }
@@ -196,10 +194,14 @@ def _speech(turns: Mapping[str, Sequence[Turn]], found: Sweep) -> _Speech:
     origin = min((int(part.min()) for part in edges), default=0)
     length = max((int(part.max()) for part in edges), default=0) - origin + AN_HOUR_US
     placed = merged.placed(origin, length)
-    at = found.recording * length + found.start_us - origin
-    heard = np.searchsorted(at, placed.end) > np.searchsorted(at, placed.start)
+    start, end = (found.recording * length + part - origin for part in (found.start_us, found.end_us))
+    heard = np.searchsorted(start, placed.end) > np.searchsorted(start, placed.start)
     speakers = placed.recording_of[np.unique(placed.speaker[heard])]
-    return _Speech(placed, at, np.bincount(speakers, minlength=len(found.uris)))
+    return _Speech(placed, start, end, np.bincount(speakers, minlength=len(found.uris)))
+
+
+def _class(times_us: Ints, limits_s: Sequence[float]) -> Ints:
+    return np.digitize(times_us, [round(limit * MICROSECONDS) for limit in limits_s])
 
 
 def _wrong(errors: ErrorSeconds | None) -> float:
