@@ -4,33 +4,26 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from importlib.metadata import version
 from itertools import product
 from pathlib import Path
 
 from diarbench.backends import registry
 from diarbench.backends.recipes import Recipe
+from diarbench.benchmarks.comparison import gather
 from diarbench.benchmarks.progress import RunProgress
-from diarbench.benchmarks.scoring import CONDITIONS
-from diarbench.benchmarks.worker import MEASURED, rows_of, run_record
+from diarbench.benchmarks.worker import MEASURED, run_record
 from diarbench.datasets.layout import Dataset
-from diarbench.datasets.rttm import Turn
 from diarbench.reports.records import (
     Comparison,
-    Condition,
     Job,
-    Row,
     Run,
-    Scores,
     UserError,
     digest,
     read_record,
-    sha256_of,
     write_record,
 )
 
@@ -95,7 +88,7 @@ def check_out(out: Path, plans: Sequence[Plan]) -> None:
     if not out.is_dir():
         raise UserError(f"{out}: is a file; choose another --out")
     asked = {plan.job.name: plan.job for plan in plans}
-    known = {"results.json", "report.md", "report.html", "plots", "reference", *asked}
+    known = {"results.json", "report.md", "report.html", "plots", "reference", "fusion", *asked}
     for entry in sorted(out.iterdir()):
         if (entry / "job.json").is_file():
             there = read_record(entry / "job.json", Job)
@@ -123,40 +116,9 @@ def run(out: Path, plans: Sequence[Plan], command: str, progress: RunProgress) -
             write_record(folder / "job.json", planned.job)
             write_record(folder / "run.json", record)
         progress.end(record.state if record.failure is None else f"failed: {record.failure}")
-    comparison = gather(out, plans, command)
+    comparison = gather(out, [planned.job for planned in plans], command)
     write_record(out / "results.json", comparison)
     return comparison
-
-
-def gather(out: Path, plans: Sequence[Plan], command: str) -> Comparison:
-    """The comparison of the runs in a folder, with the reference systems that give it a floor."""
-    datasets = {plan.job.dataset: Path(plan.job.dataset_root) for plan in plans}
-    rows, differences = [], []
-    for root in datasets.values():
-        found, difference = _reference_rows(Dataset.open(root), out)
-        rows += found
-        differences += difference
-    runs = [read_record(out / plan.job.name / "run.json", Run) for plan in plans]
-    for record in runs:
-        if record.state == "done":
-            scores = read_record(out / record.name / "scores.json", Scores)
-            rows += scores.rows
-            differences.append(scores.largest_difference_s)
-    return Comparison(
-        diarbench=version("diarbench"),
-        command=command,
-        conditions=tuple(
-            Condition(name=p.name, collar_s=p.collar_s, score_overlap=p.score_overlap, text=str(p))
-            for p in CONDITIONS.values()
-        ),
-        scorer=(
-            f"diarbench {version('diarbench')}: speakers mapped on the whole UEM, their overlapping turns merged; "
-            f"without a collar pyannote.metrics {version('pyannote.metrics')} agrees to {max(differences):.0e} s"
-        ),
-        runs=tuple(runs),
-        rows=tuple(rows),
-        rests_on={str(path.relative_to(out)): sha256_of(path) for path in _rested_on(out, plans)},
-    )
 
 
 def _work(folder: Path, job: Job, progress: RunProgress) -> Run:
@@ -217,39 +179,3 @@ def _difference(there: Job, asked: Job) -> str:
                 field, old, new = f"{field} {key}", old.get(key), new.get(key)
             return f"{field} {old}, not {new}"
     raise AssertionError("two jobs of different hash differ in some field")
-
-
-def _reference_rows(dataset: Dataset, out: Path) -> tuple[list[Row], list[float]]:
-    """Nothing is speech, and everything is one speaker; the reference itself is left beside the runs."""
-    rows, differences = [], []
-    for subset in MEASURED:
-        recordings = dataset.subset(subset)
-        for recording in recordings:
-            folder = out / "reference" / dataset.info.name / subset
-            folder.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(recording.rttm, folder / recording.rttm.name)
-            shutil.copyfile(recording.uem, folder / recording.uem.name)
-        one_speaker = {r.uri: [Turn(*region, "everyone") for region in r.regions] for r in recordings}
-        for stage, hypothesis in (("silence", {}), ("one-speaker", one_speaker)):
-            identity = {
-                "run": None,
-                "dataset": dataset.info.name,
-                "backend": "reference",
-                "recipe": None,
-                "seed": None,
-                "stage": stage,
-                "init": None,
-                "subset": subset,
-            }
-            found, difference = rows_of(recordings, hypothesis, identity)
-            rows += found
-            differences.append(difference)
-    return rows, differences
-
-
-def _rested_on(out: Path, plans: Sequence[Plan]) -> Iterator[Path]:
-    yield from sorted((out / "reference").rglob("*.*"))
-    for planned in plans:
-        folder = out / planned.job.name
-        yield from sorted(folder.glob("rttm*/*/*.rttm"))
-        yield from folder.glob("epochs.csv")

@@ -18,11 +18,10 @@ from scipy.stats import norm, t
 
 from diarbench.benchmarks.scoring import ScoringProtocol, sweep
 from diarbench.datasets.rttm import Region, Turn
-from diarbench.reports.records import ErrorSeconds, Record
+from diarbench.reports.records import LEVEL, Difference, ErrorSeconds, Interval, Record
 
 Floats = NDArray[np.float64]
 
-LEVEL = 0.95
 RESAMPLES = 10_000
 FEW_RECORDINGS = 10
 """With fewer, blocks of time are resampled."""
@@ -32,52 +31,6 @@ EXACT_UNITS = 16
 """Up to so many, the permutation test goes through all sign patterns."""
 FEWEST_UNITS = 6
 """A permutation test of five cannot give a p under 2 / 2**5 = 0.0625."""
-
-
-class Interval(Record):
-    """A 95 % bootstrap interval of a rate, as fractions; None where fewer than two units can be resampled."""
-
-    low: float | None
-    high: float | None
-    units: int
-    unit: str
-    """What was resampled: ``recordings``, or ``blocks of 10 s``."""
-
-
-class Difference(Record):
-    """System B against system A on the same recordings: ``der`` is B's minus A's, so that below zero B is better."""
-
-    der: float
-    interval: Interval
-    p: float
-    """Two-sided, of the paired permutation test: how often chance alone gives a difference as large."""
-    units_needed: int | None
-    """How many units would give an 80 % chance of a verdict, were the difference as measured; None where there is a
-    verdict, or no difference, or too little to tell."""
-
-    @property
-    def settled(self) -> bool:
-        """Whether interval and test both say that the difference is not chance."""
-        low, high = self.interval.low, self.interval.high
-        return self.p < 1 - LEVEL and low is not None and high is not None and not low <= 0 <= high
-
-    def verdict(self, a: str, b: str) -> str:
-        """In plain words, with the warning where the test set cannot support a verdict."""
-        evidence = f"p = {self.p:.2g}, {self.interval.units} {self.interval.unit}"
-        points = f"{abs(self.der) * 100:.2f} points of DER"
-        if self.settled:
-            better, worse = (b, a) if self.der < 0 else (a, b)
-            few = (
-                ""
-                if self.interval.unit == "recordings"
-                else ", on these recordings: they are too few to speak for others"
-            )
-            return f"{better} is better than {worse} by {points} ({evidence}){few}."
-        sentence = f"No verdict: {points} between {a} and {b} may be chance ({evidence})"
-        if self.units_needed is None:
-            return f"{sentence}."
-        needed = f"some {self.units_needed} {self.interval.unit}"
-        return f"{sentence}; if the difference is real, {needed} would show it four times in five."
 
 
 class Spread(Record):

@@ -11,7 +11,7 @@ import json
 import logging
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import product
 from pathlib import Path
 from typing import IO, Any
@@ -23,7 +23,7 @@ from diarbench.benchmarks.environment import environment
 from diarbench.benchmarks.scoring import CONDITIONS, cross_check, pooled, score
 from diarbench.benchmarks.speed import Stopwatch
 from diarbench.datasets.layout import Dataset, Recording, from_annotation
-from diarbench.datasets.rttm import read_rttm, write_rttm
+from diarbench.datasets.rttm import Turn, read_rttm, write_rttm
 from diarbench.reports.records import (
     FileScore,
     Job,
@@ -40,7 +40,11 @@ from diarbench.reports.records import (
 
 logger = logging.getLogger(__name__)
 
+Turns = Mapping[str, Sequence[Turn]]
+"""By uri."""
 MEASURED: tuple[Subset, ...] = ("dev", "test")
+FINAL_STAGE = "finetuned"
+"""The stage whose RTTM is a run's answer."""
 
 
 class Worker:
@@ -66,7 +70,7 @@ class Worker:
         self._note(corpus=dataset.info.corpus, environment=environment(device), weights=start.weights)
         self._train(backend, start, dataset, device)
         self._enter("diarizing")
-        stages = {"finetuned": "best"}
+        stages = {FINAL_STAGE: "best"}
         if start.weights.pretrained:
             stages = {"pretrained": "first", **stages}
         for stage, checkpoint in stages.items():
@@ -115,7 +119,7 @@ class Worker:
                 if diarizer is None:
                     path = self.folder / "checkpoints" / f"{checkpoint}.ckpt"
                     diarizer = backend.diarizer(backend.restore(load_checkpoint(path, backend.name)), device)
-                clocked = stage == "finetuned" and recording.subset == "test"
+                clocked = stage == FINAL_STAGE and recording.subset == "test"
                 phase = "diarizing" if clocked else f"diarizing {stage} {recording.subset}"
                 with self.speed.phase(phase, audio_s=recording.duration_s):
                     inference = diarizer.infer(recording)
@@ -163,9 +167,7 @@ class Worker:
         self.events.flush()
 
 
-def rows_of(
-    recordings: Sequence[Recording], hypothesis: dict[str, Any], identity: dict[str, Any]
-) -> tuple[list[Row], float]:
+def rows_of(recordings: Sequence[Recording], hypothesis: Turns, identity: dict[str, Any]) -> tuple[list[Row], float]:
     """A row a condition for a system's turns by uri, and pyannote.metrics' largest difference at collar 0 (seconds)."""
     reference = {recording.uri: recording.turns for recording in recordings}
     scored = {recording.uri: recording.regions for recording in recordings}
@@ -195,7 +197,7 @@ def _device(job: Job) -> str:
 
 def rttm_folder(stage: str) -> str:
     """Where in a run's folder a stage's RTTM is: the final stage's in ``rttm``, an earlier one's beside it."""
-    return "rttm" if stage == "finetuned" else f"rttm-{stage}"
+    return "rttm" if stage == FINAL_STAGE else f"rttm-{stage}"
 
 
 def run_record(job: Job) -> Run:

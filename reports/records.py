@@ -205,6 +205,72 @@ class Run(Record):
     environment: Environment | None = None
 
 
+LEVEL = 0.95
+"""Of every interval."""
+
+
+class Interval(Record):
+    """A 95 % bootstrap interval of a rate, as fractions; None where fewer than two units can be resampled."""
+
+    low: float | None
+    high: float | None
+    units: int
+    unit: str
+    """What was resampled: ``recordings``, or ``blocks of 10 s``."""
+
+
+class Difference(Record):
+    """System B against system A on the same recordings: ``der`` is B's minus A's, so that below zero B is better."""
+
+    der: float
+    interval: Interval
+    p: float
+    """Two-sided, of the paired permutation test: how often chance alone gives a difference as large."""
+    units_needed: int | None
+    """How many units would give an 80 % chance of a verdict, were the difference as measured; None where there is a
+    verdict, or no difference, or too little to tell."""
+
+    @property
+    def settled(self) -> bool:
+        """Whether interval and test both say that the difference is not chance."""
+        low, high = self.interval.low, self.interval.high
+        return self.p < 1 - LEVEL and low is not None and high is not None and not low <= 0 <= high
+
+    def verdict(self, a: str, b: str) -> str:
+        """In plain words, with the warning where the test set cannot support a verdict."""
+        evidence = f"p = {self.p:.2g}, {self.interval.units} {self.interval.unit}"
+        points = f"{abs(self.der) * 100:.2f} points of DER"
+        if self.settled:
+            better, worse = (b, a) if self.der < 0 else (a, b)
+            few = (
+                ""
+                if self.interval.unit == "recordings"
+                else ", on these recordings: they are too few to speak for others"
+            )
+            return f"{better} is better than {worse} by {points} ({evidence}){few}."
+        sentence = f"No verdict: {points} between {a} and {b} may be chance ({evidence})"
+        if self.units_needed is None:
+            return f"{sentence}."
+        needed = f"some {self.units_needed} {self.interval.unit}"
+        return f"{sentence}; if the difference is real, {needed} would show it four times in five."
+
+
+class Contrast(Record):
+    """Two systems of a comparison on the same recordings; with several seeds, each system's seeds together."""
+
+    dataset: str
+    subset: Subset
+    condition: str
+    a: str
+    """``backend stage``, with the recipe where there are several."""
+    b: str
+    difference: Difference
+    verdict: str
+    """The difference in words, with a warning where the test set cannot settle it."""
+    explains: dict[str, dict[str, float]]
+    """By slicing and part: how much of the difference in DER (b minus a) arises there, as fractions."""
+
+
 class FileScore(ErrorSeconds):
     """One recording's part of a row."""
 
@@ -226,6 +292,12 @@ class Row(ErrorSeconds):
     subset: Subset
     condition: str
     files: tuple[FileScore, ...]
+    interval: Interval | None = None
+    """Of the pooled rate; on the test set alone."""
+    slices: dict[str, dict[str, ErrorSeconds]] = Field(default_factory=dict)
+    """Seconds by slicing and part: where it fails; on the test set alone, under the first condition."""
+    metrics: dict[str, float | None] = Field(default_factory=dict)
+    """Other figures of pyannote.metrics, by name; where there are slices."""
 
 
 class Scores(Record):
@@ -258,6 +330,7 @@ class Comparison(Record):
     """The engine and the independent scorer that it agreed with, and to how much."""
     runs: tuple[Run, ...]
     rows: tuple[Row, ...]
+    contrasts: tuple[Contrast, ...] = ()
     rests_on: dict[str, str] = Field(default_factory=dict)
     """Files beside ``results.json`` that the rows rest on, by relative path: their SHA-256."""
 

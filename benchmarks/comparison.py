@@ -1,0 +1,235 @@
+"""What a folder of runs comes to: their rows, the systems to hold them against, and how sure the differences are."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from importlib.metadata import version
+from itertools import combinations
+from pathlib import Path
+from typing import Any
+
+from diarbench.benchmarks import significance
+from diarbench.benchmarks.fusion import dover_lap
+from diarbench.benchmarks.metrics import other_metrics
+from diarbench.benchmarks.reference_systems import one_speaker, silence
+from diarbench.benchmarks.scoring import CONDITIONS
+from diarbench.benchmarks.slices import Slices, contributions, slices
+from diarbench.benchmarks.worker import FINAL_STAGE, MEASURED, Turns, rows_of, rttm_folder
+from diarbench.datasets.layout import Dataset
+from diarbench.datasets.rttm import read_rttm, write_rttm
+from diarbench.reports.records import (
+    Comparison,
+    Condition,
+    Contrast,
+    ErrorSeconds,
+    Job,
+    Row,
+    Run,
+    Scores,
+    Subset,
+    read_record,
+    sha256_of,
+)
+
+FIRST, *_ = CONDITIONS
+
+
+@dataclass
+class System:
+    """A row's worth of turns on the test set."""
+
+    label: str
+    """What tells it from other systems, whatever the seed."""
+    seed: int | None
+    turns: Turns
+    rows: list[Row]
+    """On the test set, one a condition."""
+
+
+def gather(out: Path, jobs: Sequence[Job], command: str) -> Comparison:
+    """The comparison of the runs in a folder; a failed run has no rows. Writes the references and fusions there."""
+    runs = [read_record(out / job.name / "run.json", Run) for job in jobs]
+    rows: list[Row] = []
+    contrasts: list[Contrast] = []
+    differences: list[float] = []
+    for name, root in {job.dataset: Path(job.dataset_root) for job in jobs}.items():
+        done = [run for run in runs if run.dataset == name and run.state == "done"]
+        found = _Gathering(out, Dataset.open(root), done, several_recipes=len({run.recipe for run in done}) > 1)
+        rows += found.rows
+        contrasts += found.contrasts
+        differences += found.differences
+    return Comparison(
+        diarbench=version("diarbench"),
+        command=command,
+        conditions=tuple(
+            Condition(name=p.name, collar_s=p.collar_s, score_overlap=p.score_overlap, text=str(p))
+            for p in CONDITIONS.values()
+        ),
+        scorer=(
+            f"diarbench {version('diarbench')}: speakers mapped on the whole UEM, their overlapping turns merged; "
+            f"without a collar pyannote.metrics {version('pyannote.metrics')} agrees to {max(differences):.0e} s"
+        ),
+        runs=tuple(runs),
+        rows=tuple(rows),
+        contrasts=tuple(contrasts),
+        rests_on={str(path.relative_to(out)): sha256_of(path) for path in _rested_on(out, jobs)},
+    )
+
+
+class _Gathering:
+    """One dataset's part of a comparison: ``rows``, ``contrasts``, and the scorers' ``differences`` in seconds."""
+
+    def __init__(self, out: Path, dataset: Dataset, done: Sequence[Run], several_recipes: bool) -> None:
+        self.out, self.dataset, self.several_recipes = out, dataset, several_recipes
+        self.test = dataset.subset("test")
+        self.reference = {r.uri: r.turns for r in self.test}
+        self.scored = {r.uri: r.regions for r in self.test}
+        self.systems: list[System] = []
+        self.others: list[Row] = []
+        self.differences: list[float] = []
+        self._add_reference_systems()
+        for run in done:
+            self._add_run(run)
+        self._add_fusions(done)
+        self._add_statistics()
+        self.contrasts = list(self._contrasts())
+        self.rows = [*self.others, *(row for system in self.systems for row in system.rows)]
+
+    def _add_reference_systems(self) -> None:
+        """Nothing is speech, and everything is one speaker; the reference itself is left beside the runs."""
+        for subset in MEASURED:
+            recordings = self.dataset.subset(subset)
+            folder = self.out / "reference" / self.dataset.info.name / subset
+            folder.mkdir(parents=True, exist_ok=True)
+            for recording in recordings:
+                shutil.copyfile(recording.rttm, folder / recording.rttm.name)
+                shutil.copyfile(recording.uem, folder / recording.uem.name)
+            for stage, system in (("silence", silence), ("one-speaker", one_speaker)):
+                turns = {r.uri: system(r.regions) for r in recordings}
+                self._add_scored("reference", stage, None, None, subset, turns)
+
+    def _add_run(self, run: Run) -> None:
+        scores = read_record(self.out / run.name / "scores.json", Scores)
+        self.differences.append(scores.largest_difference_s)
+        self.others += [row for row in scores.rows if row.subset != "test"]
+        for stage in dict.fromkeys(row.stage for row in scores.rows):
+            rows = [row for row in scores.rows if row.stage == stage and row.subset == "test"]
+            turns = {
+                r.uri: read_rttm(self.out / run.name / rttm_folder(stage) / "test" / f"{r.uri}.rttm").get(r.uri, [])
+                for r in self.test
+            }
+            self.systems.append(System(self._label(run.backend, run.recipe, stage), run.seed, turns, rows))
+
+    def _add_fusions(self, done: Sequence[Run]) -> None:
+        """The vote of the toolkits' final outputs, a recipe and seed at a time."""
+        for recipe, seed in dict.fromkeys((run.recipe, run.seed) for run in done):
+            labels = [
+                self._label(r.backend, r.recipe, FINAL_STAGE) for r in done if (r.recipe, r.seed) == (recipe, seed)
+            ]
+            voters = [system.turns for system in self.systems if system.label in labels and system.seed == seed]
+            if len(voters) < 2:
+                continue
+            fused = dover_lap(voters, self.scored)
+            for uri, turns in fused.items():
+                folder = self.out / "fusion" / f"{self.dataset.info.name}-{recipe}-seed{seed}" / "test"
+                write_rttm(folder / f"{uri}.rttm", uri, turns)
+            self._add_scored("fusion", "dover-lap", recipe, seed, "test", fused)
+
+    def _add_scored(
+        self, backend: str, stage: str, recipe: str | None, seed: int | None, subset: Subset, turns: Turns
+    ) -> None:
+        identity = {
+            "run": None,
+            "dataset": self.dataset.info.name,
+            "backend": backend,
+            "recipe": recipe,
+            "seed": seed,
+            "stage": stage,
+            "init": None,
+            "subset": subset,
+        }
+        rows, difference = rows_of(self.dataset.subset(subset), turns, identity)
+        self.differences.append(difference)
+        if subset == "test":
+            self.systems.append(System(self._label(backend, recipe, stage), seed, turns, rows))
+        else:
+            self.others += rows
+
+    def _add_statistics(self) -> None:
+        """Intervals, and under the first condition where each system fails."""
+        self.errors: dict[str, list[list[ErrorSeconds]]] = {}
+        """By condition: for each system, in order, the seconds of each unit that is resampled."""
+        for index, (name, protocol) in enumerate(CONDITIONS.items()):
+            hypotheses = [system.turns for system in self.systems]
+            self.unit, self.errors[name] = significance.units_of(self.reference, hypotheses, self.scored, protocol)
+            for system, errors in zip(self.systems, self.errors[name], strict=True):
+                found: dict[str, Any] = {"interval": significance.interval(errors, self.unit)}
+                if name == FIRST:
+                    sides = (self.reference, system.turns, self.scored)
+                    found |= {"slices": slices(*sides, protocol), "metrics": other_metrics(*sides).model_dump()}
+                system.rows[index] = system.rows[index].model_copy(update=found)
+
+    def _contrasts(self) -> Iterator[Contrast]:
+        """Each toolkit's final output against what it started from, the others' and the one-speaker row's."""
+        if not sum(len(turns) for turns in self.reference.values()):
+            return
+        labels = list(dict.fromkeys(system.label for system in self.systems))
+        pairs = [pair for pair in combinations(labels, 2) if _worth_comparing(*pair)]
+        pairs.sort(key=lambda pair: not all(label.endswith(f" {FINAL_STAGE}") for label in pair))
+        for name in CONDITIONS:
+            for a, b in pairs:
+                difference = significance.compare(self._over_seeds(name, a), self._over_seeds(name, b), self.unit)
+                yield Contrast(
+                    dataset=self.dataset.info.name,
+                    subset="test",
+                    condition=name,
+                    a=a,
+                    b=b,
+                    difference=difference,
+                    verdict=difference.verdict(a, b),
+                    explains=contributions(self._slices(a), self._slices(b)) if name == FIRST else {},
+                )
+
+    def _over_seeds(self, condition: str, label: str) -> list[ErrorSeconds]:
+        """A system's seconds a unit, the mean of its seeds'."""
+        chosen = [e for s, e in zip(self.systems, self.errors[condition], strict=True) if s.label == label]
+        return [_mean(parts) for parts in zip(*chosen, strict=True)]
+
+    def _slices(self, label: str) -> Slices:
+        """A system's seconds by slicing and part, its seeds' added up."""
+        found: dict[str, dict[str, ErrorSeconds]] = {}
+        for row in (row for system in self.systems if system.label == label for row in system.rows):
+            for slicing, parts in row.slices.items():
+                for part, errors in parts.items():
+                    sums = found.setdefault(slicing, {})
+                    sums[part] = sums.get(part, ErrorSeconds()) + errors
+        return found
+
+    def _label(self, backend: str, recipe: str | None, stage: str) -> str:
+        named = f" {recipe}" if self.several_recipes and recipe else ""
+        return f"{backend}{named} {stage}"
+
+
+def _worth_comparing(a: str, b: str) -> bool:
+    """Two final outputs, a final output and its own start, or a final output and one speaker for everything."""
+    finals = [label for label in (a, b) if label.endswith(f" {FINAL_STAGE}")]
+    if len(finals) == 2:
+        return True
+    other = {a, b}.difference(finals)
+    own_start = [label.removesuffix(FINAL_STAGE) + "pretrained" for label in finals]
+    return len(finals) == 1 and bool(other.intersection(["reference one-speaker", *own_start]))
+
+
+def _mean(parts: Sequence[ErrorSeconds]) -> ErrorSeconds:
+    total = sum(parts, ErrorSeconds())
+    return ErrorSeconds(**{name: getattr(total, name) / len(parts) for name in ErrorSeconds.model_fields})
+
+
+def _rested_on(out: Path, jobs: Sequence[Job]) -> Iterator[Path]:
+    for folder in ("reference", "fusion"):
+        yield from sorted((out / folder).rglob("*.*"))
+    for job in jobs:
+        yield from sorted((out / job.name).glob("rttm*/*/*.rttm"))
+        yield from (out / job.name).glob("epochs.csv")
