@@ -55,3 +55,10 @@ def test_results_of_a_later_kind_are_refused_by_name(tmp_path):
     (tmp_path / "results.json").write_text('{"schema_version": 99}')
     with pytest.raises(UserError, match="not a valid Comparison"):
         bench_report(tmp_path)
+
+
+def test_plain_is_without_colour_where_colour_is_forced(tmp_path, monkeypatch):
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    write_record(tmp_path / "results.json", two_backends())
+    assert "\x1b[" in bench_report(tmp_path).stdout
+    assert "\x1b[" not in bench_report(tmp_path, "--plain").stdout
