@@ -205,6 +205,7 @@ def simulate(
     from diarbench.datasets.audio import AUDIO_SUFFIXES
     from diarbench.datasets.catalog import KNOWN, open_dataset
     from diarbench.datasets.convert import convert as convert_
+    from diarbench.datasets.layout import Dataset
     from diarbench.datasets.sources.pairing import files
 
     _log_to_terminal()
@@ -248,8 +249,9 @@ def simulate(
             effects=effects,
             seed=seed,
             workers=processes,
-            name=target.name,
+            corpus=origin.info.corpus if isinstance(origin, Dataset) else "",
             source=source,
+            licence=origin.info.licence if isinstance(origin, Dataset) else f"that of {source}",
         )
         with _Progress("simulated") as progress:
             made = convert_(corpus, target, progress=progress)

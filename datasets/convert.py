@@ -6,6 +6,7 @@ the end: one that was stopped never looks whole, and goes on where it was when r
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import logging
 import math
@@ -63,11 +64,11 @@ class Found:
 
 @dataclass
 class Corpus:
-    """What a source makes of a path: who made it, and its recordings, found one by one."""
+    """What a source makes of a path: which corpus it is, and its recordings, found one by one."""
 
     name: str
+    """What the recordings are from, as `DatasetInfo.corpus`."""
     found: Iterable[Found]
-    corpus: str = ""
     source: str = ""
     licence: str = "unknown: ask whoever gave you the corpus"
     split_rule: str = "the corpus's own"
@@ -108,7 +109,7 @@ def convert(
     workers: int = 1,
     progress: Callable[[int], None] = lambda done: None,
 ) -> Dataset:
-    """Convert a corpus into a dataset at ``target``, which must not exist yet.
+    """Convert a corpus into a dataset at ``target``, whose name it gets and which must not exist yet.
 
     Subsets are the source's own; where it has none, or ``redraw``, they are drawn by ``split``.
     ``channel`` (from 0) is taken from audio of several; None averages them. ``progress`` is told the recordings done.
@@ -124,7 +125,7 @@ def convert(
         if not done:
             raise UserError(f"{corpus.source or corpus.name}: no recordings found")
         drawn = redraw or all(recording.subset is None for recording in done)
-        _lay_out(partial, corpus, done, (split or Split()) if drawn else None)
+        _lay_out(partial, target.name, corpus, done, (split or Split()) if drawn else None)
         os.sync()
         partial.replace(target)
     except OSError as error:
@@ -132,7 +133,7 @@ def convert(
     return Dataset.open(target)
 
 
-def _lay_out(partial: Path, corpus: Corpus, done: list[Done], split: Split | None) -> None:
+def _lay_out(partial: Path, name: str, corpus: Corpus, done: list[Done], split: Split | None) -> None:
     """From converted recordings to a dataset: subsets drawn where there is a ``split``, files moved, lists written."""
     subsets = draw(done, split) if split else {recording.uri: _own_subset(recording) for recording in done}
     for subset in SUBSETS:
@@ -146,8 +147,8 @@ def _lay_out(partial: Path, corpus: Corpus, done: list[Done], split: Split | Non
                 (partial / "all" / kind / f"{uri}.{kind}").replace(folder / f"{uri}.{kind}")
     changes = sum((Counter(recording.changes) for recording in done), corpus.changes)
     info = DatasetInfo(
-        name=corpus.name,
-        corpus=corpus.corpus or corpus.name,
+        name=name,
+        corpus=corpus.name or name,
         source=corpus.source,
         licence=corpus.licence,
         split_rule=str(split) if split else corpus.split_rule,
@@ -299,7 +300,7 @@ class _Convert:
     def __call__(self, found: Found) -> Done:
         note = self.work / "done" / f"{found.uri}.json"
         made_from = self._made_from(found)
-        if note.is_file():
+        with contextlib.suppress(UserError):  # no note, or one that a crash left half written
             earlier = read_record(note, Done)
             if earlier.made_from == made_from and earlier.sha256 == self._hashes(found.uri):
                 return earlier
@@ -321,7 +322,7 @@ class _Convert:
             sha256=self._hashes(found.uri),
             changes=dict(changes),
         )
-        write_record(note, done)
+        note.write_text(done.model_dump_json(), encoding="utf-8")
         return done
 
     def _path(self, kind: str, uri: str) -> Path:

@@ -242,8 +242,9 @@ def simulate(
     effects: Effects | None = None,
     seed: int = 0,
     workers: int = 1,
-    name: str = "simulated",
+    corpus: str = "",
     source: str = "",
+    licence: str = "that of the speech",
 ) -> Corpus:
     """Conversations of about ``duration_s`` seconds as a corpus to convert; their audio is written below ``work``.
 
@@ -261,7 +262,7 @@ def simulate(
         if count
         for job in _jobs(subset, count, speakers[subset], style, work, duration_s, effects or Effects(), seed)
     )
-    return Corpus(name, _found(jobs, workers), "simulated", source, f"that of {source}", f"as simulated, seed {seed}")
+    return Corpus(corpus, _found(jobs, workers), f"simulated from {source}, seed {seed}", licence, "as simulated")
 
 
 def _jobs(

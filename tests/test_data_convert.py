@@ -224,7 +224,8 @@ def test_one_worker_or_two(tmp_path: Path) -> None:
     source = found(tmp_path)
     one = convert(Corpus("c", source), tmp_path / "one")
     two = convert(Corpus("c", source), tmp_path / "two", workers=2)
-    assert one.info == two.info
+    assert one.info.fingerprint == two.info.fingerprint
+    assert one.info.subsets == two.info.subsets
 
 
 def test_an_interrupted_conversion_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -255,7 +256,7 @@ def test_an_interrupted_conversion_goes_on(tmp_path: Path, monkeypatch: pytest.M
     assert rewritten == ["r0", "r2", "r3"]
     assert not (tmp_path / ".out.converting").exists()
     whole = convert(Corpus("c", source), tmp_path / "whole")
-    assert dataset.info == whole.info
+    assert dataset.info == whole.info.model_copy(update={"name": "out"})
 
 
 def test_what_goes_wrong(tmp_path: Path) -> None:

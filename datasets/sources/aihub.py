@@ -31,7 +31,7 @@ def sniff(path: Path) -> bool:
 def find(path: Path) -> Corpus:
     """The conversations that have audio."""
     changes: Counter[str] = Counter()
-    return Corpus(path.name, _find(path, changes), "AI-Hub", str(path), "AI-Hub's terms of use", changes=changes)
+    return Corpus("AI-Hub", _find(path, changes), str(path), "AI-Hub's terms of use", changes=changes)
 
 
 def _find(root: Path, changes: Counter[str]) -> Iterator[Found]:

@@ -55,7 +55,7 @@ def fetch(target: Path, downloads: Path) -> None:
 def corpus(data: Path) -> Corpus:
     """The excerpts in an unpacked ``tests/data``."""
     source = f"{PACKAGE} source distribution, tests/data"
-    return Corpus("ami-mini", _find(data), corpus="AMI", source=source, licence=LICENCE, split_rule="the package's own")
+    return Corpus("AMI", _find(data), source, licence=LICENCE, split_rule="the package's own")
 
 
 def _find(data: Path) -> Iterator[Found]:

@@ -31,7 +31,7 @@ def find(path: Path) -> Corpus:
     corpus = Corpus(path.name, _find(path, changes), source=str(path), changes=changes)
     if (path / "dataset.json").is_file():
         info = read_record(path / "dataset.json", DatasetInfo)
-        corpus.corpus, corpus.licence, corpus.split_rule = info.corpus, info.licence, info.split_rule
+        corpus.name, corpus.licence, corpus.split_rule = info.corpus, info.licence, info.split_rule
     return corpus
 
 

@@ -53,7 +53,7 @@ def hub(name: str, config: str | None = None) -> Corpus:
         raise UserError(f"hf:{name}: cannot be loaded ({why(error)})") from error
     subsets = subsets_named(undecoded)
     found = (one for split, rows in undecoded.items() for one in _find(rows, split, subsets[split], changes))
-    return Corpus(name.replace("/", "_"), found, source=f"hf:{name}", licence="the dataset card's", changes=changes)
+    return Corpus(name, found, f"hf:{name}", licence="the dataset card's", changes=changes)
 
 
 def _parquets(path: Path) -> list[Path]:

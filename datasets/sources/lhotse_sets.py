@@ -81,7 +81,7 @@ def prepare(corpus: str, path: Path, **options: str) -> Corpus:
     parts = {part: (sets["recordings"], sets.get("supervisions") or ()) for part, sets in manifests.items()}
     source = f"{path}, by lhotse's prepare_{corpus} {options or defaults or ''}".rstrip()
     rule = "lhotse's recipe's"
-    return Corpus(f"{corpus}", _find(parts, changes), name, source, licence, split_rule=rule, changes=changes)
+    return Corpus(name, _find(parts, changes), source, licence, split_rule=rule, changes=changes)
 
 
 class _Count(logging.Handler):

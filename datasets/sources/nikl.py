@@ -32,7 +32,7 @@ def find(path: Path) -> Corpus:
     """The conversations that have audio."""
     changes: Counter[str] = Counter()
     licence = "by agreement with the National Institute of Korean Language"
-    return Corpus(path.name, _find(path, changes), "NIKL", source=str(path), licence=licence, changes=changes)
+    return Corpus("NIKL", _find(path, changes), source=str(path), licence=licence, changes=changes)
 
 
 def _find(root: Path, changes: Counter[str]) -> Iterator[Found]:

@@ -55,7 +55,7 @@ def find(path: Path, protocol: str = "") -> Corpus:
     changes: Counter[str] = Counter()
     places = (content.get("Databases") or {}).get(database) or []
     found = _find(path, database, entries, [places] if isinstance(places, str) else places, changes)
-    return Corpus(protocol, found, database, str(path), split_rule="the protocol's own", changes=changes)
+    return Corpus(database, found, str(path), split_rule="the protocol's own", changes=changes)
 
 
 def _find(

@@ -1,0 +1,101 @@
+"""How conversion and checking grow: ``pytest benchmarks/throughput/test_data_speed.py --log-cli-level WARNING``.
+
+A thousand generated recordings go through one process and through two, and the ratio is told; a hundred and a thousand
+go through a process of their own each, whose peak memory is told. A reference of 100,000 turns is checked.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import subprocess
+import sys
+from time import perf_counter
+
+import numpy as np
+import pytest
+import soundfile
+
+from diarbench.datasets.audio import Clip
+from diarbench.datasets.check import check
+from diarbench.datasets.convert import Corpus, Found, convert
+from diarbench.datasets.rttm import Turn, rttm_text
+
+log = logging.getLogger(__name__)
+
+RECORDINGS, DURATION_S, RATE = 1_000, 5.0, 44_100
+
+
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory):
+    """Recordings that have to be mixed down and resampled, an RTTM each; ten different ones under many names."""
+    root = tmp_path_factory.mktemp("corpus")
+    rng = np.random.default_rng(0)
+    for k in range(10):
+        samples = rng.uniform(-0.25, 0.25, (round(DURATION_S * RATE), 2))
+        soundfile.write(str(root / f"r{k:05d}.wav"), samples, RATE)
+    for k in range(RECORDINGS):
+        path = root / f"r{k:05d}.wav"
+        if not path.exists():
+            path.hardlink_to(root / f"r{k % 10:05d}.wav")
+        turns = [Turn(float(t), t + 1.5, f"s{t % 3}") for t in range(8)]
+        (root / f"r{k:05d}.rttm").write_text(rttm_text(path.stem, turns))
+    return root
+
+
+def recordings(root, count):
+    return [Found(path.stem, (Clip(path),), [Turn(0.0, 1.0, "a")]) for path in sorted(root.glob("*.wav"))[:count]]
+
+
+def test_two_workers_to_one(corpus, tmp_path, benchmark):
+    """One worker's seconds to two workers' (2 is all that two free cores can give), and so for the processor's time.
+
+    On a machine that is busy otherwise only the latter says something: 1 is work that two workers share without waste.
+    """
+    wall_s, cpu_s = {}, {}
+    for workers in (1, 2):
+        before, begun = sum(os.times()[:4]), perf_counter()
+        convert(Corpus("c", recordings(corpus, RECORDINGS)), tmp_path / f"by{workers}", workers=workers)
+        wall_s[workers], cpu_s[workers] = perf_counter() - begun, sum(os.times()[:4]) - before
+    told = {"wall_s": wall_s, "cpu_s": cpu_s, "wall": wall_s[1] / wall_s[2], "cpu": cpu_s[1] / cpu_s[2]}
+    benchmark.extra_info.update(told)
+    benchmark.pedantic(lambda: None)
+    log.warning("%d recordings by one and by two workers: %s", RECORDINGS, told)
+
+
+def test_memory_as_the_count_grows(corpus, tmp_path, benchmark):
+    """The peak memory of a conversion of a hundred recordings and of a thousand, as Linux tells it."""
+    script = """if 1:
+        import sys
+        from pathlib import Path
+        from diarbench.datasets.catalog import find_corpus
+        from diarbench.datasets.convert import convert
+        convert(find_corpus(sys.argv[1], "rttm"), Path(sys.argv[2]))
+        status = Path("/proc/self/status").read_text()
+        print(next(line.split()[1] for line in status.splitlines() if line.startswith("VmHWM")))
+    """
+    peak_mb = {}
+    for count in (RECORDINGS // 10, RECORDINGS):
+        part = tmp_path / f"of{count}"
+        part.mkdir()
+        for path in sorted(corpus.iterdir())[: 2 * count]:
+            (part / path.name).hardlink_to(path)
+        ran = [sys.executable, "-c", script, str(part), str(tmp_path / f"made{count}")]
+        peak_mb[count] = int(subprocess.run(ran, capture_output=True, text=True, check=True).stdout) / 1024
+    ratio = peak_mb[RECORDINGS] / peak_mb[RECORDINGS // 10]
+    benchmark.extra_info.update(peak_mb=peak_mb, ratio=ratio)
+    benchmark.pedantic(lambda: None)
+    log.warning("peak memory by recordings, in MB: %s: ratio %.2f", peak_mb, ratio)
+
+
+def test_check_of_a_hundred_thousand_turns(tmp_path, benchmark):
+    """A recording of 28 hours' reference; its audio is as short as can be."""
+    turns = [Turn(float(k), k + 1.5, f"s{k % 7}") for k in range(100_000)]
+    soundfile.write(str(tmp_path / "x.wav"), np.zeros(16_000), 16_000)
+    dataset = convert(
+        Corpus("c", [Found(uri, (Clip(tmp_path / "x.wav"),), [Turn(0.0, 1.0, "a")]) for uri in "abc"]), tmp_path / "d"
+    )
+    recording = dataset.subset("train")[0]
+    recording.rttm.write_text(rttm_text(recording.uri, turns))
+    checked = benchmark.pedantic(lambda: check(dataset.root), rounds=3)
+    assert sum(finding.kind == "turn outside the audio" for finding in checked.findings) == 100_000
