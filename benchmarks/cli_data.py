@@ -285,13 +285,18 @@ def show(
 def _summary(opened: list[Dataset]) -> Table:
     """A row for each dataset's subset (``each``: speakers of a recording; ``turn s``: the median), and what each is."""
     from rich import box
+    from rich.markup import escape
     from rich.table import Table
 
     from diarbench.datasets.stats import describe
 
     told = (f"{d.info.name}: {d.info.source}; {d.info.licence}; split: {d.info.split_rule}" for d in opened)
     table = Table(
-        box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 0, 0, 1), caption="\n".join(told), caption_justify="left"
+        box=box.SIMPLE_HEAD,
+        pad_edge=False,
+        padding=(0, 0, 0, 1),
+        caption=escape("\n".join(told)),
+        caption_justify="left",
     )
     table.add_column("", no_wrap=True)
     for heading in ("recs", "hours", "silence", "overlap", "speakers", "each", "turns", "turn s"):
@@ -302,7 +307,7 @@ def _summary(opened: list[Dataset]) -> Table:
                 continue
             held, numbers = dataset.info.subsets[subset], describe(recordings)
             table.add_row(
-                f"{dataset.info.name} {subset}",
+                escape(f"{dataset.info.name} {subset}"),
                 str(held.recordings),
                 f"{held.audio_s / 3600:.3f}",
                 f"{1 - held.voiced_s / (held.scored_s or 1):.1%}",

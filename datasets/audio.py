@@ -177,16 +177,20 @@ def _write_pcm(target: Path, blocks: Iterable[np.ndarray], changes: Counter[str]
     import soundfile
 
     frames = 0
-    with soundfile.SoundFile(str(target), "w", SAMPLE_RATE, 1, subtype="PCM_16", format="WAV") as file:
-        for block in blocks:
-            finite = np.isfinite(block)
-            if not finite.all():
-                changes["samples that were no number, silenced"] += int((~finite).sum())
-                block = np.where(finite, block, 0)
-            scaled = np.rint(block * 32768.0)
-            changes["samples clipped at full scale"] += int(((scaled < -32768) | (scaled > 32767)).sum())
-            file.write(np.clip(scaled, -32768, 32767).astype(np.int16))
-            frames += len(block)
+    target.unlink(missing_ok=True)  # an earlier conversion's may be a link to the corpus's own file
+    try:
+        with soundfile.SoundFile(str(target), "w", SAMPLE_RATE, 1, subtype="PCM_16", format="WAV") as file:
+            for block in blocks:
+                finite = np.isfinite(block)
+                if not finite.all():
+                    changes["samples that were no number, silenced"] += int((~finite).sum())
+                    block = np.where(finite, block, 0)
+                scaled = np.rint(block * 32768.0)
+                changes["samples clipped at full scale"] += int(((scaled < -32768) | (scaled > 32767)).sum())
+                file.write(np.clip(scaled, -32768, 32767).astype(np.int16))
+                frames += len(block)
+    except RuntimeError as error:
+        raise UserError(f"{target}: cannot be written ({error}); free some room or choose another name") from error
     if not frames:
         raise UserError(f"{target.stem}: its audio holds no sample; leave it out or fetch it again")
     return frames

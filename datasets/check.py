@@ -46,6 +46,8 @@ SORTFORMER_SPEAKERS = 4
 """Speakers that NeMo's Sortformer can tell apart in a recording."""
 POWERSET_OVERLAP = 2
 """Speakers at once that pyannote's powerset encoding can express."""
+WORTH_PROCESSES = 50
+"""Recordings from which on processes, which take a second to start, are worth it."""
 SILENCE_PEAK, NEAR_EMPTY_RMS, CLIPPED_SHARE = 1e-4, 1e-4, 1e-3
 
 FIXABLE = frozenset(
@@ -115,7 +117,7 @@ def check(root: Path, workers: int = 1) -> Checked:
     found = Checked(root)
     recordings = list(_listed(found, lists))
     there = [recording for recording in recordings if _files(found, recording)]
-    for outcome in in_parallel(_examine, there, workers):
+    for outcome in in_parallel(_examine, there, workers if len(there) >= WORTH_PROCESSES else 1):
         if isinstance(outcome, UserError):
             raise outcome
         found.audio[outcome.uri] = outcome

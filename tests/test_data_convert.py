@@ -18,7 +18,7 @@ from diarbench.datasets import convert as convert_module
 from diarbench.datasets.audio import Clip, write_audio
 from diarbench.datasets.convert import Corpus, Done, Found, Split, convert, draw, tidy_name, tidy_regions, tidy_turns
 from diarbench.datasets.layout import Dataset
-from diarbench.datasets.rttm import Region, Turn, read_rttm, read_uem
+from diarbench.datasets.rttm import Region, Turn, read_rttm, read_uem, write_rttm
 from diarbench.datasets.stats import seconds_by_speakers
 from diarbench.reports.records import SUBSETS, UserError
 
@@ -61,6 +61,15 @@ def test_what_is_right_is_linked(tmp_path: Path) -> None:
     source = write_wav(tmp_path / "right.wav")
     assert write_audio((Clip(source),), tmp_path / "out.wav") == (48_000, Counter())
     assert (tmp_path / "out.wav").stat().st_ino == source.stat().st_ino
+
+
+def test_the_corpus_is_never_written_to(tmp_path: Path) -> None:
+    """A target that is a link to a corpus's file gets other samples: the corpus keeps its own."""
+    source, other = write_wav(tmp_path / "right.wav", seed=1), write_wav(tmp_path / "other.wav", rate=8_000, seed=2)
+    before = source.read_bytes()
+    write_audio((Clip(source),), tmp_path / "out.wav")
+    write_audio((Clip(other),), tmp_path / "out.wav")
+    assert source.read_bytes() == before
 
 
 def test_a_header_is_not_believed(tmp_path: Path) -> None:
@@ -293,7 +302,7 @@ SCORING = Path(os.environ.get("DIARBENCH_SCORING_ORACLE") or Path(__file__).pare
 @pytest.mark.skipif(not SCORING.is_dir(), reason="the scoring oracle's data is not at hand")
 @pytest.mark.parametrize(("corpus", "uem"), [("ami_test", "vbx.uem"), ("voxconverse_test", "vbx.uem")])
 def test_real_references_lose_no_second(corpus: str, uem: str, tmp_path: Path) -> None:
-    """Every reference goes through conversion (of silence as long as its UEM), and no speaker second is lost."""
+    """Every reference is tidied as conversion does, written and read back, and no speaker second is lost."""
     turns = read_rttm(SCORING / corpus / "ref.rttm")
     ends = {uri: max(r.end_s for r in regions) for uri, regions in read_uem(SCORING / corpus / uem).items()}
     raw_s = {uri: union_s(listed) for uri, listed in turns.items()}
@@ -301,6 +310,8 @@ def test_real_references_lose_no_second(corpus: str, uem: str, tmp_path: Path) -
     for uri, listed in turns.items():
         changes: Counter[str] = Counter()
         tidy = tidy_turns(listed, max(ends.get(uri, 0.0), max(t.end_s for t in listed)), changes)
+        write_rttm(tmp_path / "one.rttm", uri, tidy)
+        assert read_rttm(tmp_path / "one.rttm") == {uri: tidy}
         assert union_s(tidy) == raw_s[uri]
         assert not any("dropped" in kind or "cut" in kind for kind, count in changes.items() if count)
         total_s += sum(t.end_s - t.start_s for t in tidy)

@@ -15,7 +15,7 @@ from diarbench.datasets.convert import Split, convert
 from diarbench.datasets.layout import Dataset
 from diarbench.datasets.rttm import Region
 from diarbench.datasets.sources.pairing import subsets_named
-from diarbench.reports.records import UserError
+from diarbench.reports.records import SUBSETS, UserError
 
 ALL_TRAIN = Split(shares=(1, 0, 0))
 
@@ -98,6 +98,11 @@ def test_lhotse_recipe(tmp_path: Path) -> None:
     assert {r.uri: r.turns for s in ("dev", "test") for r in dataset.subset(s)} == {
         u: sorted(t) for u, t in TURNS.items()
     }
+    write_wav(tmp_path / "vox" / "test" / "third.wav")
+    (tmp_path / "vox" / "test" / "third.rttm").write_text("SPEAKER third 1 0 1 <NA> <NA> a <NA> <NA>\n")
+    three = convert(find_corpus(f"lhotse:voxconverse:{tmp_path / 'vox'}", split_test="yes"), tmp_path / "three")
+    # the recipe's own way to a train set: the dev part, the test part being halved
+    assert [[r.uri for r in three.subset(s)] for s in SUBSETS] == [["meeting_1"], ["third"], ["회의-2"]]
     with pytest.raises(UserError, match="did you mean voxconverse"):
         find_corpus(f"lhotse:voxconvers:{tmp_path}")
     with pytest.raises(UserError, match="no option mic"):
@@ -148,3 +153,13 @@ def test_a_dataset_converts_into_itself(tmp_path: Path, ami_mini: Dataset) -> No
     assert again.info.fingerprint == ami_mini.info.fingerprint
     assert again.info.subsets == ami_mini.info.subsets
     assert not again.info.changes
+
+
+def test_hugging_face_datasets(tmp_path: Path) -> None:
+    """What Hugging Face's own library loads, here from a folder instead of the hub."""
+    MAKERS["huggingface"][0](tmp_path / "source")
+    found = {found.uri: found for found in find_corpus(f"hf:{tmp_path / 'source'}").found}
+    assert {uri: sorted(one.turns) for uri, one in found.items()} == {uri: sorted(t) for uri, t in TURNS.items()}
+    assert {one.subset for one in found.values()} == {"train"}
+    with pytest.raises(UserError, match=r"hf:.*cannot be loaded"):
+        find_corpus(f"hf:{tmp_path / 'nothing'}")

@@ -71,7 +71,7 @@ def prepare(corpus: str, path: Path, **options: str) -> Corpus:
     told = _Count(changes)
     logging.getLogger().addHandler(told)
     try:
-        manifests = recipe(path, **{**defaults, **options})
+        manifests = recipe(path, **{**defaults, **{key: _typed(recipe, key, value) for key, value in options.items()}})
     except Exception as error:  # a recipe raises whatever it stumbles on
         raise UserError(f"{path}: lhotse cannot prepare {corpus} from it ({why(error)})") from error
     finally:
@@ -82,6 +82,12 @@ def prepare(corpus: str, path: Path, **options: str) -> Corpus:
     source = f"{path}, by lhotse's prepare_{corpus} {options or defaults or ''}".rstrip()
     rule = "lhotse's recipe's"
     return Corpus(name, _find(parts, changes), source, licence, split_rule=rule, changes=changes)
+
+
+def _typed(recipe: Any, option: str, value: str) -> str | bool:
+    """A yes or no where the recipe's own default is one."""
+    is_switch = isinstance(inspect.signature(recipe).parameters[option].default, bool)
+    return value.lower() in ("1", "true", "yes") if is_switch else value
 
 
 class _Count(logging.Handler):
