@@ -32,6 +32,14 @@ MICROSECONDS = 1_000_000
 """In a second; finer than any RTTM, and integers add without error."""
 
 
+PYANNOTE_NAMES = {
+    "total": "total",
+    "miss": "missed detection",
+    "false_alarm": "false alarm",
+    "confusion": "confusion",
+}
+
+
 class ScoringProtocol(Record):
     """What is scored. Everything else is the same for all protocols: see the module."""
 
@@ -78,16 +86,11 @@ class Sweep:
     """By recording: reference speaker to hypothesis speaker, where they have speech in common."""
 
     def errors(self, protocol: str, group: Ints, n_groups: int) -> list[ErrorSeconds]:
-        """Seconds a group of stretches; ``group`` has each stretch's group, or -1 for none."""
-        counted = self.scored[protocol] & (group >= 0)
+        """Seconds by group; ``group`` has the group of each stretch."""
+        counted = self.scored[protocol]
         group, duration = group[counted], (self.end_us - self.start_us)[counted]
         ref, hyp, correct = self.n_ref[counted], self.n_hyp[counted], self.n_correct[counted]
-        speakers = (
-            ref,
-            np.maximum(ref - hyp, 0),
-            np.maximum(hyp - ref, 0),
-            np.minimum(ref, hyp) - correct,
-        )
+        speakers = (ref, np.maximum(ref - hyp, 0), np.maximum(hyp - ref, 0), np.minimum(ref, hyp) - correct)
         # Sums of integers below 2**53 are exact in the floats that bincount adds.
         sums = [np.bincount(group, weights=n * duration, minlength=n_groups) / MICROSECONDS for n in speakers]
         return [
@@ -338,19 +341,13 @@ def cross_check(
     largest = 0.0
     for uri, ref, hyp, uem in for_pyannote(reference, hypothesis, scored):
         theirs = metric(ref, hyp, uem=uem, detailed=True)
-        ours = errors[uri]
-        for name, value in (
-            ("total", ours.total),
-            ("missed detection", ours.miss),
-            ("false alarm", ours.false_alarm),
-            ("confusion", ours.confusion),
-        ):
-            difference = abs(theirs[name] / MICROSECONDS - value)
-            largest = max(largest, difference)
-            if difference > tolerance_s:
+        for part, their_name in PYANNOTE_NAMES.items():
+            our_s, their_s = getattr(errors[uri], part), theirs[their_name] / MICROSECONDS
+            largest = max(largest, abs(our_s - their_s))
+            if largest > tolerance_s:
                 raise RuntimeError(
-                    f"{uri}: {name} is {value:.6f} s here and {theirs[name] / MICROSECONDS:.6f} s by pyannote.metrics; "
-                    "one of the two scorers is wrong, so neither figure can be trusted: please report this recording"
+                    f"{uri}: {their_name} is {our_s:.6f} s here and {their_s:.6f} s by pyannote.metrics; one of the "
+                    "two scorers is wrong, so neither figure can be trusted: please report this recording"
                 )
     return largest
 

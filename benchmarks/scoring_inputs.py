@@ -69,9 +69,11 @@ def read_inputs(reference: Path, hypotheses: Sequence[Path], uem: Path | None) -
     if unused := sorted(set(regions) - set(scored)):
         notes.append(f"{uem}: {_count(len(unused), 'recording')} in neither reference nor hypothesis: {_names(unused)}")
     for path, turns in zip((reference, *hypotheses), (ref, *hyps), strict=True):
-        merged = merge_overlapping(turns, list(turns))
-        if lost := sum(map(len, turns.values())) - sum(map(len, merged.values())):
+        if lost := _merged(turns):
             notes.append(f"{path}: {_count(lost, 'turn')} merged into others of the same speaker that they overlap")
+    pieces = {uri: [Turn(*region, "") for region in listed] for uri, listed in regions.items()}
+    if lost := _merged(pieces):
+        notes.append(f"{uem}: {_count(lost, 'region')} merged into others that they overlap")
     return Inputs(ref, hyps, scored, notes)
 
 
@@ -146,6 +148,11 @@ def _read_regions(path: Path) -> dict[str, list[Region]]:
         for name, listed in read_uem(file).items():
             regions.setdefault(unicodedata.normalize("NFC", name), []).extend(listed)
     return regions
+
+
+def _merged(turns: Mapping[str, Sequence[Turn]]) -> int:
+    """How many turns overlap others of the same speaker."""
+    return sum(map(len, turns.values())) - sum(map(len, merge_overlapping(turns, list(turns)).values()))
 
 
 def _count(number: int, noun: str) -> str:

@@ -147,6 +147,13 @@ def test_what_is_merged_passed_over_or_taken_whole_is_told(bench, tmp_path):
     }
 
 
+def test_overlapping_regions_are_merged_and_told(bench, files, tmp_path):
+    (tmp_path / "twice.uem").write_text("r 1 0 4\nr 1 2 8\nr 1 8 10\ns 1 0 5\n")
+    once, twice = (as_json(bench, "score", *files[:2], "--uem", uem) for uem in (files[2], tmp_path / "twice.uem"))
+    assert twice["conditions"] == once["conditions"]
+    assert twice["notes"] == [f"{tmp_path}/twice.uem: 1 region merged into others that they overlap"]
+
+
 def test_names_of_every_kind_are_read_right(bench, tmp_path):
     names = ["a.b.c", "réunion_Ü", "会議01"]
     reference = write(tmp_path / "ref.rttm", [(name, 0, 5, speaker) for name in names for speaker in ("1", "Zoë")])
