@@ -18,7 +18,7 @@ import signal
 import unicodedata
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Future, ProcessPoolExecutor, wait
 from dataclasses import dataclass, field, replace
 from multiprocessing import get_context
 from pathlib import Path
@@ -121,7 +121,7 @@ def convert(
     try:
         for kind in (*KINDS, "done"):
             (partial / "all" / kind).mkdir(parents=True, exist_ok=True)
-        done = _convert_all(corpus.found, _Convert(partial / "all", channel), workers, progress)
+        done = _convert_all(corpus, _Convert(partial / "all", channel), workers, progress)
         if not done:
             raise UserError(f"{corpus.source or corpus.name}: no recordings found")
         drawn = redraw or all(recording.subset is None for recording in done)
@@ -218,13 +218,11 @@ def _tied_by_speaker(recordings: Sequence[Done]) -> list[list[Done]]:
     return groups
 
 
-def _convert_all(
-    found: Iterable[Found], convert_one: _Convert, workers: int, progress: Callable[[int], None]
-) -> list[Done]:
+def _convert_all(corpus: Corpus, convert_one: _Convert, workers: int, progress: Callable[[int], None]) -> list[Done]:
     """Every recording converted, by uri. Failures are logged, and raised together at the end."""
     done: list[Done] = []
     failures: list[str] = []
-    for outcome in in_parallel(convert_one, _distinct(found), workers):
+    for outcome in in_parallel(convert_one, _distinct(corpus), workers):
         if isinstance(outcome, UserError):
             log.error("%s", outcome)
             failures.append(str(outcome))
@@ -237,14 +235,18 @@ def _convert_all(
     return sorted(done, key=lambda recording: recording.uri)
 
 
-def _distinct(found: Iterable[Found]) -> Iterator[Found]:
+def _distinct(corpus: Corpus) -> Iterator[Found]:
     """Recordings with names fit for a file and a list. Raises UserError where two would share one."""
     seen: dict[str, str] = {}
-    for recording in found:
+    for recording in corpus.found:
         uri = tidy_name(recording.uri)
-        other = seen.setdefault(uri.casefold(), recording.uri)
-        if other is not recording.uri:
+        if uri.casefold() in seen:
+            other = seen[uri.casefold()]
             raise UserError(f"{recording.uri}: two recordings of this name (the other: {other}); rename one")
+        seen[uri.casefold()] = recording.uri
+        if uri != recording.uri:
+            log.warning("%r: renamed %s", recording.uri, uri)
+            corpus.changes["recordings renamed (spaces, Unicode form)"] += 1
         yield replace(recording, uri=uri)
 
 
@@ -283,6 +285,8 @@ def _outcome(future: Future[R]) -> R | UserError:
         return future.result()
     except UserError as error:
         return error
+    except BrokenExecutor as error:
+        raise UserError("a worker process died, perhaps for want of memory; try again with fewer --workers") from error
 
 
 def _ignore_interrupt() -> None:

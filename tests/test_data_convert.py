@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
@@ -16,7 +17,18 @@ from hypothesis import strategies as st
 
 from diarbench.datasets import convert as convert_module
 from diarbench.datasets.audio import Clip, write_audio
-from diarbench.datasets.convert import Corpus, Done, Found, Split, convert, draw, tidy_name, tidy_regions, tidy_turns
+from diarbench.datasets.convert import (
+    Corpus,
+    Done,
+    Found,
+    Split,
+    convert,
+    draw,
+    in_parallel,
+    tidy_name,
+    tidy_regions,
+    tidy_turns,
+)
 from diarbench.datasets.layout import Dataset
 from diarbench.datasets.rttm import Region, Turn, read_rttm, read_uem, write_rttm
 from diarbench.datasets.stats import seconds_by_speakers
@@ -275,8 +287,9 @@ def test_what_goes_wrong(tmp_path: Path) -> None:
     (tmp_path / "there").mkdir()
     with pytest.raises(UserError, match="exists already"):
         convert(Corpus("c", source), tmp_path / "there")
-    with pytest.raises(UserError, match="two recordings of this name"):
-        convert(Corpus("c", [*source, Found("R0", source[0].clips, [])]), tmp_path / "twice")
+    for twice in ("R0", source[0].uri):
+        with pytest.raises(UserError, match="two recordings of this name"):
+            convert(Corpus("c", [*source, Found(twice, source[0].clips, [])]), tmp_path / "twice")
     (tmp_path / "r1.wav").write_bytes(b"")
     (tmp_path / "r2.wav").unlink()
     with pytest.raises(UserError, match=r"r1\.wav: not readable audio.*and 1 more"):
@@ -288,6 +301,22 @@ def test_what_goes_wrong(tmp_path: Path) -> None:
     outside = [Found("r0", source[0].clips, [], [Region(5, 6)])]
     with pytest.raises(UserError, match="its UEM holds nothing inside the audio"):
         convert(Corpus("c", outside), tmp_path / "outside")
+
+
+def die(_: object) -> None:
+    os._exit(1)
+
+
+def test_a_worker_that_dies() -> None:
+    with pytest.raises(UserError, match="a worker process died"):
+        list(in_parallel(die, [1, 2], workers=2))
+
+
+def test_a_name_that_is_mended_is_counted(tmp_path: Path) -> None:
+    spaced = [replace(one, uri=f"r {k}") for k, one in enumerate(found(tmp_path))]
+    dataset = convert(Corpus("c", spaced), tmp_path / "out")
+    assert dataset.info.changes == {"recordings renamed (spaces, Unicode form)": 4}
+    assert {r.uri for listed in dataset.recordings.values() for r in listed} == {"r_0", "r_1", "r_2", "r_3"}
 
 
 def test_names() -> None:
