@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from statistics import mean
+from dataclasses import dataclass, replace
 
-from diarbench.reports.records import EPOCH_COLUMNS, Comparison, Run
-from diarbench.reports.summary import Line, Section, by_contender, machine, rates_of
-from diarbench.reports.text import NONE, count, memory, minutes, number, percent, visible
+from diarbench.reports.records import EPOCH_COLUMNS, Comparison, ErrorSeconds, Run
+from diarbench.reports.summary import Line, Section, add_slices, machine, rates_of
+from diarbench.reports.text import NONE, count, memory, minutes, number, percent, span, visible
 
 
 @dataclass(frozen=True)
@@ -44,16 +43,72 @@ COST_LEGEND = (
 IDENTITY_COLUMNS = (Column("From"), Column("Backend"), Column("Recipe"), Column("Seed", True), Column("Stage"))
 
 
-RATE_COLUMNS = tuple(Column(name, True) for name in ("DER %", "Miss %", "FA %", "Conf. %"))
+RATE_COLUMNS = tuple(Column(name, True) for name in ("DER %", "Miss", "FA", "Conf."))
 
 
 def score_table(section: Section) -> Table:
-    """The error rate and its parts in per cent of reference speech; then the marks."""
+    """The error rate, its interval and its parts in per cent of reference speech; then the marks.
+
+    ``best`` is a mark too, and stands only where interval and test say so.
+    """
     rows = []
+    winner = section.winner
     for line in section.lines:
-        cells = (Cell(percent(rate), rate) for rate in rates_of(line.row))
-        rows.append((*cells, Cell(" ".join(line.marks))))
-    return Table((*RATE_COLUMNS, Column("Marks")), tuple(rows))
+        der, *parts = (Cell(percent(rate), rate) for rate in rates_of(line.row))
+        interval = line.row.interval if line.row else None
+        best = ("best",) if winner and line in winner.lines else ()
+        sure = Cell(span(interval), interval.low if interval else None)
+        rows.append((der, sure, *parts, Cell(" ".join((*best, *line.marks)))))
+    der_column, *part_columns = RATE_COLUMNS
+    return Table((der_column, Column("95 % interval", True), *part_columns, Column("Marks")), tuple(rows))
+
+
+def contrast_table(section: Section) -> Table | None:
+    """Each pair of systems: their difference in points of DER, and what it is worth."""
+    rows = tuple(
+        (
+            Cell(visible(c.a)),
+            Cell(visible(c.b)),
+            Cell(percent(c.difference.der), c.difference.der),
+            Cell(span(c.difference.interval), c.difference.interval.low),
+            Cell(f"{c.difference.p:.2g}", c.difference.p),
+            Cell(visible(c.verdict)),
+        )
+        for c in section.contrasts
+    )
+    names = ("A", "B", "B minus A", "95 % interval", "p", "Verdict")
+    return Table(tuple(Column(name, 1 < n < 5) for n, name in enumerate(names)), rows) if rows else None
+
+
+def slice_table(section: Section) -> Table | None:
+    """Where each contender fails: points of DER by slicing and part; a slicing's parts add up to the DER."""
+    found = {contender.label: add_slices(contender) for contender in section.contenders}
+    rows = []
+    for slicing, part in dict.fromkeys((s, p) for slices in found.values() for s in slices for p in slices[s]):
+        points, shares = [], []
+        for slices in found.values():
+            total = sum(errors.total for errors in slices.get(slicing, {}).values())
+            errors = slices.get(slicing, {}).get(part, ErrorSeconds())
+            wrong = errors.miss + errors.false_alarm + errors.confusion
+            points.append(wrong / total if total else None)
+            shares.append(errors.total / total if total else 0.0)
+        cells = (Cell(percent(value), value) for value in (max(shares), *points))
+        rows.append((Cell(visible(slicing)), Cell(visible(part)), *cells))
+    names = ("Slicing", "Part", "Speech %", *(visible(label) for label in found))
+    return Table(tuple(Column(name, n > 1) for n, name in enumerate(names)), tuple(rows)) if rows else None
+
+
+def metric_table(section: Section) -> Table | None:
+    """Other figures beside the DER; fractions, but for counts."""
+    lines = [line for line in section.lines if line.row and line.row.metrics]
+    names = list(dict.fromkeys(name for line in lines if line.row for name in line.row.metrics))
+    identity = identity_table(replace(section, lines=tuple(lines)))
+    rows = []
+    for line in lines:
+        values = [line.row.metrics.get(name) if line.row else None for name in names]
+        rows.append(tuple(Cell(number(value, "{:.3f}"), value) for value in values))
+    columns = tuple(Column(visible(name.replace("_", " ")), True) for name in names)
+    return identity + Table(columns, tuple(rows)) if rows else None
 
 
 def cost_table(section: Section) -> Table:
@@ -116,22 +171,21 @@ def constants(section: Section) -> str:
 
 
 def over_seeds(section: Section) -> Table | None:
-    """Mean and range of DER over the seeds of a backend, recipe and stage; None where nothing has two seeds."""
+    """Mean and range of DER over the seeds of each contender; None where none has two."""
     rows = []
-    for (_, backend, recipe, stage), rates in by_contender(section.lines).items():
+    for contender in section.contenders:
+        rates = [row.der for row in contender.rows if row.der is not None]
         if len(rates) > 1:
             rows.append(
                 (
-                    Cell(visible(backend)),
-                    Cell(visible(recipe)),
-                    Cell(visible(stage)),
+                    Cell(visible(contender.label)),
                     Cell(str(len(rates)), len(rates)),
-                    Cell(percent(mean(rates)), mean(rates)),
+                    Cell(percent(contender.der), contender.der),
                     Cell(f"{percent(min(rates))} to {percent(max(rates))}", max(rates) - min(rates)),
                 )
             )
-    names = ("Backend", "Recipe", "Stage", "Seeds", "Mean DER %", "Range DER %")
-    return Table(tuple(Column(name, n > 2) for n, name in enumerate(names)), tuple(rows)) if rows else None
+    names = ("System", "Seeds", "Mean DER %", "Range DER %")
+    return Table(tuple(Column(name, n > 0) for n, name in enumerate(names)), tuple(rows)) if rows else None
 
 
 def epoch_table(run: Run) -> Table:
@@ -202,7 +256,7 @@ def _identity_columns(section: Section) -> tuple[Column, ...]:
 def _identity(line: Line, columns: tuple[Column, ...]) -> tuple[Cell, ...]:
     values = {
         "From": line.origin,
-        "Backend": NONE if line.is_reference else line.backend,
+        "Backend": line.backend,
         "Recipe": line.recipe,
         "Seed": line.seed,
         "Stage": line.stage,

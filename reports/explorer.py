@@ -9,7 +9,7 @@ import os
 import zlib
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import quote
 
 from diarbench.reports.errors import KINDS, Turn, find_errors, map_speakers, moments, read_regions, read_turns
@@ -60,26 +60,47 @@ def explore(summary: Summary, root: Path) -> dict[str, Any]:
         )
     return {
         "kinds": KINDS,
-        "systems": [
-            {"name": visible(f"{run.name}, {stage}"), "final": folder == "rttm"} for run, stage, folder in systems
-        ],
+        "systems": [{"name": visible(system.name), "final": system.final} for system in systems],
         "recordings": recordings,
         "worst": list(_worst(worst, len(systems))),
     }
 
 
-def _systems(comparison: Comparison) -> Iterator[tuple[Run, str, str]]:
-    """Each run and stage that has rows, with the folder of its RTTM in the run's."""
+class _System(NamedTuple):
+    """Whose RTTM is drawn, and the folder that has it by subset."""
+
+    name: str
+    dataset: str
+    folder: str
+    subsets: frozenset[str]
+    final: bool
+
+
+def _systems(comparison: Comparison) -> Iterator[_System]:
+    """Each run and stage that has rows, and each fusion."""
     for run in comparison.runs:
-        scored = {row.stage for row in comparison.rows if row.run == run.name}
-        stages = [stage for stage in STAGES if stage in scored]
-        for stage in stages:
-            yield run, stage, "rttm" if stage == stages[-1] else f"rttm-{stage}"
+        subsets: dict[str, set[str]] = {}
+        for row in comparison.rows:
+            if row.run == run.name:
+                subsets.setdefault(row.stage, set()).add(row.subset)
+        final = max((stage for stage in subsets if stage in STAGES), key=STAGES.index, default=None)
+        for stage, scored in subsets.items():
+            folder = f"{run.name}/{'rttm' if stage == final else f'rttm-{stage}'}"
+            yield _System(f"{run.name}, {stage}", run.dataset, folder, frozenset(scored), stage == final)
+    for row in comparison.rows:
+        if row.backend == "fusion" and row.condition == comparison.conditions[0].name:
+            name = f"{row.dataset}-{row.recipe}-seed{row.seed}"
+            beside = next((_beside(run) for run in comparison.runs if run.dataset == row.dataset), "")
+            folder = f"{beside}fusion/{name}"
+            yield _System(f"{row.stage} fusion of {name}", row.dataset, folder, frozenset([row.subset]), False)
 
 
-def _timeline(
-    comparison: Comparison, root: Path, section: Section, uri: str, systems: list[tuple[Run, str, str]]
-) -> dict[str, Any]:
+def _beside(run: Run) -> str:
+    """The folder of a run's comparison, from the root: nothing, but in a merged comparison."""
+    return "".join(run.name.rpartition("/")[:2])
+
+
+def _timeline(comparison: Comparison, root: Path, section: Section, uri: str, systems: list[_System]) -> dict[str, Any]:
     uem, rttm = (_reference(comparison, root, section, f"{uri}.{kind}") for kind in ("uem", "rttm"))
     missing: list[str] = []
     layers: list[dict[str, Any]] = []
@@ -89,12 +110,12 @@ def _timeline(
     regions, reference = read_regions(uem), read_turns(rttm)
     speakers = sorted({turn.speaker for turn in reference})
     end_s = max([end for _, end in regions] + [turn.end_s for turn in reference], default=0.0)
-    for number, (run, stage, folder) in enumerate(systems):
-        if run.dataset != section.dataset:
+    for number, system in enumerate(systems):
+        if system.dataset != section.dataset or section.subset not in system.subsets:
             continue
-        text = _text(comparison, root, f"{run.name}/{folder}/{section.subset}/{uri}.rttm")
+        text = _text(comparison, root, f"{system.folder}/{section.subset}/{uri}.rttm")
         if text is None:
-            missing.append(f"{run.name}, {stage}")
+            missing.append(system.name)
             continue
         hypothesis = read_turns(text)
         end_s = max([end_s, *(turn.end_s for turn in hypothesis)])
@@ -126,11 +147,8 @@ def _timeline(
 
 def _reference(comparison: Comparison, root: Path, section: Section, name: str) -> str | None:
     """From beside a run's folder: a merged comparison has several such places, which hold the same."""
-    beside = dict.fromkeys(line.run.name.rpartition("/")[:2] for line in section.lines if line.run)
-    found = (
-        _text(comparison, root, f"{''.join(place)}reference/{section.dataset}/{section.subset}/{name}")
-        for place in beside
-    )
+    places = dict.fromkeys(_beside(line.run) for line in section.lines if line.run)
+    found = (_text(comparison, root, f"{place}reference/{section.dataset}/{section.subset}/{name}") for place in places)
     return next((text for text in found if text is not None), None)
 
 

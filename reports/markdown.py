@@ -9,13 +9,16 @@ from diarbench.reports.cells import (
     COST_LEGEND,
     Table,
     constants,
+    contrast_table,
     cost_table,
     epoch_table,
     identity_table,
+    metric_table,
     over_seeds,
     protocol,
     runs_table,
     score_table,
+    slice_table,
     versions,
 )
 from diarbench.reports.plots import Plot
@@ -61,12 +64,8 @@ def _lines(summary: Summary, plots: Sequence[Plot]) -> Iterator[str]:
     yield "# Comparison of speaker diarization systems"
     for dataset in summary.datasets:
         yield from ("", f"## {escape(dataset)}", "", escape(verdict(summary, dataset)))
-        for number_, section in enumerate(summary.of(dataset)):
-            yield from _section(section)
-            if number_ == 0:
-                yield from ("", f"### {escape(dataset)}: what it took", "")
-                yield table(identity_table(section) + cost_table(section))
-                yield from ("", COST_LEGEND)
+        for number, section in enumerate(summary.of(dataset)):
+            yield from _section(section, first=number == 0)
         yield from _list("Not like for like", (f"({k}) {v}" for k, v in summary.footnotes_of(dataset).items()))
     for plot in plots:
         yield from ("", f"![{escape(plot.text)}](plots/{plot.name}.png)", "", escape(plot.text))
@@ -83,14 +82,22 @@ def _lines(summary: Summary, plots: Sequence[Plot]) -> Iterator[str]:
     yield from ("", f"Repeat it with diarbench {escape(comparison.diarbench)}:", "", code(comparison.command))
 
 
-def _section(section: Section) -> Iterator[str]:
+def _section(section: Section, first: bool) -> Iterator[str]:
     same = constants(section)
     yield from ("", f"### {escape(section.dataset)}, {section.subset}: {escape(section.condition.name)}", "")
     yield escape(f"{section.condition.text}{f'; {same}' if same else ''}. Parts are in % of reference speech.")
     yield from ("", table(identity_table(section) + score_table(section)))
-    seeds = over_seeds(section)
-    if seeds:
-        yield from ("", "Over the seeds:", "", table(seeds))
+    yield from _table("Over the seeds:", over_seeds(section))
+    yield from _table("Differences, in points of DER:", contrast_table(section))
+    if first:
+        yield from _table(f"What it took. {COST_LEGEND}", identity_table(section) + cost_table(section))
+        yield from _table("Where the error is: points of DER, a slicing's parts adding up to it:", slice_table(section))
+        yield from _table("Other figures by pyannote.metrics, without a collar:", metric_table(section))
+
+
+def _table(title: str, content: Table | None) -> Iterator[str]:
+    if content is not None:
+        yield from ("", title, "", table(content))
 
 
 def _list(title: str, items: Iterable[str]) -> Iterator[str]:

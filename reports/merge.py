@@ -49,14 +49,21 @@ def _moved(comparison: Comparison, prefix: str) -> Comparison:
 def _only(comparison: Comparison, dataset: str) -> Comparison:
     runs = tuple(run for run in comparison.runs if run.dataset == dataset)
     rows = tuple(row for row in comparison.rows if row.dataset == dataset)
-    return comparison.model_copy(update={"runs": runs, "rows": rows})
+    contrasts = tuple(contrast for contrast in comparison.contrasts if contrast.dataset == dataset)
+    return comparison.model_copy(update={"runs": runs, "rows": rows, "contrasts": contrasts})
 
 
 def _joined(parts: list[Comparison]) -> Comparison:
-    """Reference systems are the same in each part, and are kept once."""
+    """Reference systems are the same in each part, and are kept once.
+
+    Contrasts and fusions are of one comparison's systems and say nothing of another's: they are left out.
+    """
+    if len(parts) == 1:
+        return parts[0]
     rows: dict[object, Row] = {}
     for number, row in enumerate(row for part in parts for row in part.rows):
-        rows.setdefault((row.stage, row.subset, row.condition) if row.run is None else number, row)
+        if row.run is not None or row.backend == "reference":
+            rows.setdefault((row.stage, row.subset, row.condition) if row.run is None else number, row)
     return parts[0].model_copy(
         update={
             "diarbench": ", ".join(_once(part.diarbench for part in parts)),
@@ -64,6 +71,7 @@ def _joined(parts: list[Comparison]) -> Comparison:
             "scorer": "; ".join(_once(part.scorer for part in parts)),
             "runs": tuple(run for part in parts for run in part.runs),
             "rows": tuple(rows.values()),
+            "contrasts": (),
             "rests_on": {path: sha256 for part in parts for path, sha256 in part.rests_on.items()},
         }
     )

@@ -14,14 +14,17 @@ from diarbench.reports.cells import (
     Column,
     Table,
     constants,
+    contrast_table,
     cost_table,
     epoch_table,
     identity_table,
+    metric_table,
     over_seeds,
     protocol,
     recordings_table,
     runs_table,
     score_table,
+    slice_table,
     versions,
 )
 from diarbench.reports.explorer import explore
@@ -79,7 +82,16 @@ def _dataset(summary: Summary, dataset: str) -> dict[str, Any]:
         "recordings": recordings_table([section for section in sections if section.condition == first]),
         "condition": first.name,
         "same": constants(sections[0]),
-        "seeds": over_seeds(sections[0]),
+        "more": [
+            (title, table)
+            for title, table in (
+                ("over the seeds", over_seeds(sections[0])),
+                ("differences, in points of DER", contrast_table(sections[0])),
+                ("where the error is, in points of DER; a slicing's parts add up to it", slice_table(sections[0])),
+                ("other figures by pyannote.metrics, without a collar", metric_table(sections[0])),
+            )
+            if table
+        ],
         "footnotes": summary.footnotes_of(dataset),
     }
 

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from itertools import cycle
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from diarbench.reports.cells import slice_table
 from diarbench.reports.summary import Line, Section, Summary, rates_of
 from diarbench.reports.text import visible
 
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00", "#000000")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 DASHES = ("-", "--", "-.", ":")
+HATCHES = ("", "//", "..", "xx", "--", "\\\\")
 PARTS = (("miss", "#333333", ""), ("false alarm", "#d55e00", "//"), ("confusion", "#a6d5f2", ".."))
 
 
@@ -52,7 +54,7 @@ def draw(summary: Summary, start: int = 1) -> list[Plot]:
     plots = []
     for number, dataset in enumerate(summary.datasets, start):
         for section in summary.of(dataset)[:1]:
-            plots += [plot for make in (_parts, _costs, _learning) for plot in make(section, number)]
+            plots += [plot for make in (_parts, _costs, _learning, _slices) for plot in make(section, number)]
     return plots
 
 
@@ -66,9 +68,14 @@ def _parts(section: Section, number: int) -> Iterator[Plot]:
         widths = [100 * (rates_of(line.row)[part] or 0.0) for line in lines]
         axes.barh(range(len(lines)), widths, left=left, color=colour, hatch=hatch, edgecolor="white", label=name)
         left = [start + width for start, width in zip(left, widths, strict=True)]
+    for at, line in enumerate(lines):
+        interval = line.row.interval if line.row else None
+        if interval and interval.low is not None and interval.high is not None:
+            axes.plot([100 * interval.low, 100 * interval.high], [at, at], color="black", marker="|", linewidth=1)
     axes.set_yticks(range(len(lines)), [_name(line) for line in lines])
     axes.invert_yaxis()
-    axes.set_xlabel("DER (% of reference speech)")
+    axes.set_xlim(left=0)
+    axes.set_xlabel("DER (% of reference speech); the line across a bar's end is its 95 % interval")
     axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1), ncols=3, frameon=False)
     yield Plot(f"der-parts-{number}", f"{_where(section)}: miss, false alarm and confusion of each system", figure)
 
@@ -119,11 +126,36 @@ def _learning(section: Section, number: int) -> Iterator[Plot]:
     yield Plot(f"learning-{number}", text, figure)
 
 
-def _figure(columns: int, height: float) -> tuple[Figure, list[Axes]]:
+def _slices(section: Section, number: int) -> Iterator[Plot]:
+    table = slice_table(section)
+    if table is None:
+        return
+    labels = [column.name for column in table.columns[3:]]
+    slicings = list(dict.fromkeys(row[0].text for row in table.rows))
+    figure, panels = _figure(2, height=2.4 * -(-len(slicings) // 2), rows=-(-len(slicings) // 2))
+    for axes, slicing in zip(panels, slicings, strict=False):
+        rows = [row for row in table.rows if row[0].text == slicing]
+        tall = 0.8 / len(labels)
+        for system, label in enumerate(labels):
+            at = [part + tall * (system - (len(labels) - 1) / 2) for part in range(len(rows))]
+            points = [100 * float(row[3 + system].value or 0) for row in rows]
+            colour, hatch = COLOURS[system % len(COLOURS)], HATCHES[system % len(HATCHES)]
+            axes.barh(at, points, height=tall, color=colour, hatch=hatch, edgecolor="white", label=_text(label))
+        axes.set_yticks(range(len(rows)), [_text(row[1].text) for row in rows])
+        axes.invert_yaxis()
+        axes.set_title(_text(slicing), fontsize="medium")
+        axes.set_xlabel("Points of DER")
+    for axes in panels[len(slicings) :]:
+        axes.set_axis_off()
+    _legend(figure, panels[:1])
+    yield Plot(f"slices-{number}", f"{_where(section)}: where each system's error is", figure)
+
+
+def _figure(columns: int, height: float, rows: int = 1) -> tuple[Figure, list[Axes]]:
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(10, height), layout="constrained")
-    return figure, list(figure.subplots(1, columns, squeeze=False)[0])
+    return figure, list(figure.subplots(rows, columns, squeeze=False).ravel())
 
 
 def _legend(figure: Figure, row: Sequence[Axes]) -> None:
@@ -137,7 +169,8 @@ def _styles() -> list[dict[str, Any]]:
 
 
 def _name(line: Line) -> str:
-    return _text(line.stage if line.is_reference else f"{line.backend}, {line.recipe}, seed {line.seed}, {line.stage}")
+    parts = (line.backend, line.recipe, f"seed {line.seed}" if line.seed is not None else None, line.stage)
+    return _text(", ".join(part for part in parts if part))
 
 
 def _where(section: Section) -> str:

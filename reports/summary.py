@@ -8,11 +8,14 @@ from statistics import mean
 from string import ascii_lowercase
 from typing import Any
 
-from diarbench.reports.records import Comparison, Condition, ErrorSeconds, Phase, Row, Run, Subset
-from diarbench.reports.text import NONE, minutes, percent, plural, visible
+from diarbench.reports.records import Comparison, Condition, Contrast, ErrorSeconds, Phase, Row, Run, Subset
+from diarbench.reports.text import NONE, minutes, percent, plural, span, visible
 
 STAGES = ("pretrained", "finetuned", "tuned")
-"""Of a run, in order; any other stage is a reference system."""
+"""Of a run, in order; any other stage is an oracle, a fusion or a reference system."""
+
+FINAL = ("training", "diarizing")
+"""The phases behind a trained stage."""
 
 
 @dataclass(frozen=True)
@@ -34,6 +37,10 @@ class Line:
         return parent or NONE
 
     @property
+    def system(self) -> tuple[str, str, str | None]:
+        return self.origin, self.backend, self.recipe
+
+    @property
     def recipe(self) -> str | None:
         return self.row.recipe if self.row else self.run.recipe if self.run else None
 
@@ -46,32 +53,44 @@ class Line:
         return self.row.stage if self.row else self.run.state if self.run else ""
 
     @property
-    def is_reference(self) -> bool:
-        return self.run is None and self.stage not in STAGES
-
-    @property
     def training_s(self) -> float | None:
         """Seconds of training behind this stage; None where it was not trained."""
-        if self.run is None or self.stage == "pretrained":
-            return None
-        return _sum(phase.seconds for phase in self.run.phases if phase.name == "training")
+        return _sum(phase.seconds for phase in self._phases if phase.name == "training")
 
     @property
     def real_time_factor(self) -> float | None:
         """Seconds of diarizing a second of audio, on test."""
-        phases = [phase for phase in self._diarizing if phase.audio_s]
+        phases = [phase for phase in self._phases if phase.name.startswith("diarizing") and phase.audio_s]
         return sum(p.seconds for p in phases) / sum(p.audio_s or 0 for p in phases) if phases else None
 
     @property
     def peak_memory_mb(self) -> float | None:
-        """Largest of the phases behind this stage: only diarizing where the weights were not trained."""
-        phases = self._diarizing if self.stage == "pretrained" or not self.run else self.run.phases
-        return max((phase.peak_memory_mb for phase in phases), default=None)
+        """Largest of the phases behind this stage."""
+        return max((phase.peak_memory_mb for phase in self._phases), default=None)
 
     @property
-    def _diarizing(self) -> list[Phase]:
-        name = "diarizing pretrained test" if self.stage == "pretrained" else "diarizing"
-        return [phase for phase in self.run.phases if phase.name == name] if self.run else []
+    def _phases(self) -> list[Phase]:
+        """What this stage took: training, if it was trained, and diarizing the test set."""
+        names = {"pretrained": ("diarizing pretrained test",), "finetuned": FINAL, "tuned": FINAL}.get(self.stage, ())
+        return [phase for phase in self.run.phases if phase.name in names] if self.run else []
+
+
+@dataclass(frozen=True)
+class Contender:
+    """What competes: a toolkit by a recipe, its seeds together, at the last stage that it came to."""
+
+    label: str
+    """As the records' contrasts call it; with its origin in a merged comparison."""
+    lines: tuple[Line, ...]
+
+    @property
+    def rows(self) -> list[Row]:
+        return [line.row for line in self.lines if line.row is not None]
+
+    @property
+    def der(self) -> float:
+        """The mean of its seeds'."""
+        return mean(row.der for row in self.rows if row.der is not None)
 
 
 @dataclass(frozen=True)
@@ -82,6 +101,37 @@ class Section:
     subset: Subset
     condition: Condition
     lines: tuple[Line, ...]
+    contrasts: tuple[Contrast, ...] = ()
+
+    @property
+    def contenders(self) -> list[Contender]:
+        """Lowest DER first; none without a rate."""
+        final: dict[tuple[str, str, str | None], str] = {}
+        scored = [line for line in self.lines if line.run and line.row and line.row.der is not None]
+        for stage in STAGES:
+            final |= {line.system: stage for line in scored if line.stage == stage}
+        several = len({recipe for _, _, recipe in final}) > 1
+        origins = len({origin for origin, _, _ in final}) > 1
+        found = [
+            Contender(
+                f"{backend}{f' {recipe}' if several else ''} {stage}{f' ({origin})' if origins else ''}",
+                tuple(line for line in scored if line.system == (origin, backend, recipe) and line.stage == stage),
+            )
+            for (origin, backend, recipe), stage in final.items()
+        ]
+        return sorted(found, key=lambda contender: contender.der)
+
+    @property
+    def winner(self) -> Contender | None:
+        """The contender that is better than each other by interval and test; mostly there is none."""
+        settled = {(c.a, c.b) if c.difference.der < 0 else (c.b, c.a) for c in self.contrasts if c.difference.settled}
+        first, *others = [contender.label for contender in self.contenders] or [""]
+        if not others or any((other, first) not in settled for other in others):
+            return None
+        return self.contenders[0]
+
+    def contrast(self, a: Contender, b: Contender) -> Contrast | None:
+        return next((c for c in self.contrasts if {c.a, c.b} == {a.label, b.label}), None)
 
     def sorted(self, key: Callable[[Line], float]) -> Section:
         return replace(self, lines=tuple(sorted(self.lines, key=key)))
@@ -185,7 +235,12 @@ def summarize(comparison: Comparison) -> Summary:
                 with_rows = {row.run for row in rows}
                 lines += [Line(None, run) for run in here if run.name not in with_rows or run.state != "done"]
                 lines.sort(key=lambda line: _reading_order(line, order))
-                sections.append(Section(dataset, subset, condition, tuple(lines)))
+                contrasts = tuple(
+                    c
+                    for c in comparison.contrasts
+                    if (c.dataset, c.subset, c.condition) == (dataset, subset, condition.name)
+                )
+                sections.append(Section(dataset, subset, condition, tuple(lines), contrasts))
     return Summary(comparison, tuple(sections), footnotes.reasons)
 
 
@@ -261,33 +316,32 @@ def machine(run: Run) -> str | None:
 
 
 def verdict(summary: Summary, dataset: str) -> str:
-    """Two sentences: who came out lowest under the first condition on test, and whether that is settled."""
+    """Who came out lowest under the first condition on test; then whether that is settled, with the interval."""
     sections = summary.of(dataset)
     if not sections:
         return f"{visible(dataset)}: nothing was scored on its test set."
     section = sections[0]
-    finals: dict[tuple[str, str, str | None], tuple[str, float, int]] = {}
-    for (origin, backend, recipe, stage), rates in by_contender(section.lines).items():
-        finals[origin, backend, recipe] = (stage, mean(rates), len(rates))
-    condition = visible(section.condition.name)
-    where = f"On {visible(dataset)}, test set of {plural(len(section.recordings), 'recording')}"
-    if not finals:
-        return f"{where}: no run came to a score."
-    origins, _, recipes = (set(values) for values in zip(*finals, strict=True))
-    told = [
-        f"{visible(backend)}{f' by {visible(recipe)}' if len(recipes) > 1 else ''}"
-        f"{f' in {visible(origin)}' if len(origins) > 1 else ''} ({visible(stage)}) {percent(rate)} %"
-        + (f" (mean of {seeds} seeds)" if seeds > 1 else "")
-        for (origin, backend, recipe), (stage, rate, seeds) in sorted(finals.items(), key=lambda item: item[1][1])
-    ]
-    if len(told) == 1:
-        return f"{where}, condition {condition}: DER of {told[0]}. There is nothing to hold it against."
-    unlike_rows = any(line.marks for line in section.lines)
-    return (
-        f"{where}, condition {condition}, lowest DER first: {', '.join(told)}. "
-        "The records hold no interval for the difference, so none is called the winner"
-        f"{'; rows that are not like for like are marked.' if unlike_rows else '.'}"
+    where = (
+        f"On {visible(dataset)}, test set of {plural(len(section.recordings), 'recording')}, "
+        f"condition {visible(section.condition.name)}"
     )
+    told = [
+        f"{visible(contender.label)} {percent(contender.der)} %"
+        + (f" (mean of {len(contender.lines)} seeds)" if len(contender.lines) > 1 else "")
+        for contender in section.contenders
+    ]
+    if not told:
+        return f"{where}: no run came to a score."
+    if len(told) == 1:
+        return f"{where}: DER of {told[0]}. There is nothing to hold it against."
+    alike = "" if not any(line.marks for line in section.lines) else " (rows that are not like for like are marked)"
+    contrast = section.contrast(*section.contenders[:2])
+    if contrast is None:
+        settled = "The records hold no interval for the difference, so none is called the winner."
+    else:
+        of = f"{visible(contrast.b)} minus {visible(contrast.a)}: {span(contrast.difference.interval)} points"
+        settled = f"{visible(contrast.verdict).removesuffix('.')}; 95 % interval of {of}."
+    return f"{where}, lowest DER first{alike}: {', '.join(told)}. {settled}"
 
 
 def rates_of(row: ErrorSeconds | None) -> tuple[float | None, ...]:
@@ -297,13 +351,15 @@ def rates_of(row: ErrorSeconds | None) -> tuple[float | None, ...]:
     return row.der, row.miss / row.total, row.false_alarm / row.total, row.confusion / row.total
 
 
-def by_contender(lines: Iterable[Line]) -> dict[tuple[str, str, str | None, str], list[float]]:
-    """DER of each seed by origin, backend, recipe and stage, stages in order; references left out."""
-    rates: dict[tuple[str, str, str | None, str], list[float]] = {}
-    for line in lines:
-        if not line.is_reference and line.row is not None and line.row.der is not None:
-            rates.setdefault((line.origin, line.backend, line.recipe, line.stage), []).append(line.row.der)
-    return dict(sorted(rates.items(), key=lambda item: STAGES.index(item[0][3]) if item[0][3] in STAGES else -1))
+def add_slices(contender: Contender) -> dict[str, dict[str, ErrorSeconds]]:
+    """Seconds by slicing and part, its seeds' added up; what is a recording's own stands in another table."""
+    found: dict[str, dict[str, ErrorSeconds]] = {}
+    for row in contender.rows:
+        for slicing, parts in row.slices.items():
+            for part, errors in parts.items() if slicing != "recording" else ():
+                sums = found.setdefault(slicing, {})
+                sums[part] = sums.get(part, ErrorSeconds()) + errors
+    return found
 
 
 def _row_marks(
@@ -315,6 +371,8 @@ def _row_marks(
 ) -> Iterator[str]:
     if run is not None:
         yield from (letter for letter, trained in marks[run.name] if not (trained and row.stage == "pretrained"))
+    if run is not None and row.stage not in STAGES:
+        yield footnotes.mark("no system: the reference stood in for a part of the pipeline")
     scored = {part.uri for part in row.files}
     if scored != everything:
         yield footnotes.mark(f"scored on {len(scored)} of the {len(everything)} recordings")
@@ -322,7 +380,7 @@ def _row_marks(
 
 def _reading_order(line: Line, runs: list[str]) -> tuple[int, int, int]:
     stage = STAGES.index(line.stage) if line.stage in STAGES else len(STAGES)
-    return (line.is_reference, runs.index(line.run.name) if line.run else -1, stage)
+    return (line.run is None, runs.index(line.run.name) if line.run else -1, stage)
 
 
 def _sum(values: Iterable[float]) -> float | None:

@@ -36,7 +36,9 @@ def print_comparison(comparison: Comparison, console: Console) -> None:
             if seeds:
                 _print_table(console, "Over the seeds", seeds)
         _print_footnotes(console, summary.footnotes_of(dataset))
-        console.print(Text(verdict(summary, dataset)), "")
+        for contrast in sections[0].contrasts:
+            console.print(Text(visible(contrast.verdict)))
+        console.print(Text(verdict(summary, dataset), style="bold"), "")
     for failure in summary.failures:
         console.print(Text(failure, style="red"))
     for note in summary.notes:
@@ -64,7 +66,7 @@ def _title(section: Section) -> str:
 
 
 def _print_table(console: Console, title: str, table: Table) -> None:
-    drawn = RichTable(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
+    drawn = RichTable(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, show_edge=False)
     for column in table.columns:
         drawn.add_column(
             column.name, justify="right" if column.numeric else "left", no_wrap=column.numeric, overflow="fold"

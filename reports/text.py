@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import unicodedata
 
-NONE = "-"
+from diarbench.reports.records import Interval
 
+NONE = "-"
 
 _BIDI_CONTROLS = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 
@@ -22,6 +23,13 @@ def visible(name: object) -> str:
 
 def percent(rate: float | None) -> str:
     return number(rate if rate is None else 100 * rate, "{:.1f}")
+
+
+def span(interval: Interval | None) -> str:
+    """``1.2 to 3.4`` for an interval of a rate, in per cent or points."""
+    if interval is None or interval.low is None or interval.high is None:
+        return NONE
+    return f"{percent(interval.low)} to {percent(interval.high)}"
 
 
 def number(value: float | None, pattern: str) -> str:

@@ -7,9 +7,13 @@ from typing import Any
 from diarbench.reports.records import (
     Comparison,
     Condition,
+    Contrast,
+    Difference,
     Environment,
     Epoch,
+    ErrorSeconds,
     FileScore,
+    Interval,
     Phase,
     Row,
     Run,
@@ -131,3 +135,36 @@ def two_backends() -> Comparison:
             *make_rows(None, "silence", ("one", 60, 60, 0, 0), ("two", 40, 40, 0, 0)),
         ],
     )
+
+
+def with_statistics(settled: bool) -> Comparison:
+    """The same with intervals, a contrast of the two final outputs that is settled or not, slices and a metric."""
+    comparison = two_backends()
+    rows = []
+    for row in comparison.rows:
+        der = row.der or 0.0
+        found: dict[str, Any] = {
+            "interval": Interval(low=der - 0.05, high=der + 0.05, units=2, unit="recordings"),
+            "slices": {
+                "speech": {
+                    "one speaker": ErrorSeconds(total=90, miss=der * 100 * 5 / 8),
+                    "two speakers": ErrorSeconds(total=10, confusion=der * 100 * 3 / 8),
+                },
+                "recording": {"one": ErrorSeconds(total=100, miss=der * 100)},
+            },
+            "metrics": {"jaccard_error_rate": der / 2, "purity": None},
+        }
+        rows.append(row.model_copy(update=found))
+    interval = Interval(low=0.3 if settled else -0.01, high=0.5, units=2, unit="recordings")
+    difference = Difference(der=0.4, interval=interval, p=0.01 if settled else 0.3, units_needed=None)
+    contrast = Contrast(
+        dataset="mini",
+        subset="test",
+        condition="full",
+        a="pyannote finetuned",
+        b="nemo finetuned",
+        difference=difference,
+        verdict=difference.verdict("pyannote finetuned", "nemo finetuned"),
+        explains={},
+    )
+    return comparison.model_copy(update={"rows": tuple(rows), "contrasts": (contrast,)})

@@ -29,7 +29,7 @@ def test_every_table_has_as_many_cells_in_each_line():
 def test_it_says_what_was_run_on_what_and_how_to_repeat_it():
     text = render(two_backends())
     for needed in (
-        "| pyannote | finetuned | 40.0 | 12.0 | 6.0 | 22.0 |",
+        "| pyannote | finetuned | 40.0 | - | 12.0 | 6.0 | 22.0 |",
         "bench run --backend pyannote --backend nemo",
         "ffffffffffff",
         "cpu, x86, 2 cores, 8 GB",

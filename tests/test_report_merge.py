@@ -53,7 +53,7 @@ def test_the_same_data_and_protocol_are_one_comparison():
     ]
     # the same seed in two comparisons is no spread over seeds
     assert over_seeds(section) is None
-    assert "nemo in out1 (finetuned) 20.0 %, nemo in out0 (finetuned) 30.0 %" in verdict(summarize(both), "mini")
+    assert "nemo finetuned (out1) 20.0 %, nemo finetuned (out0) 30.0 %" in verdict(summarize(both), "mini")
 
 
 @pytest.mark.parametrize(
@@ -119,7 +119,7 @@ def test_leaderboard_is_sorted_and_kept(tmp_path):
     assert [[cell.text for cell in row][:4] for row in board.boards[0].table.rows] == [
         ["b", "nemo", "finetuned", "20.0"],
         ["deep/a", "nemo", "finetuned", "30.0"],
-        ["-", "-", "silence", "100.0"],
+        ["-", "reference", "silence", "100.0"],
     ]
     assert "broken" in board.notes[0]
     printed = bench("leaderboard", tmp_path)
@@ -146,8 +146,8 @@ def test_json_and_csv_hold_the_records_seconds(tmp_path):
 
 def test_latex_is_a_table_a_condition():
     text = exports.as_latex([two_backends()])
-    assert text.count("\\begin{tabular}{llrrrrl}") == 3
-    assert "pyannote & finetuned & 40.0 & 12.0 & 6.0 & 22.0 & a c e \\\\" in text
+    assert text.count("\\begin{tabular}{llrrrrrl}") == 3
+    assert "pyannote & finetuned & 40.0 & - & 12.0 & 6.0 & 22.0 & a c e \\\\" in text
     assert "DER \\%" in text
 
 

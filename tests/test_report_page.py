@@ -106,7 +106,7 @@ def test_cells_without_a_figure_sort_last_either_way(show: Show) -> None:
     seconds = tab.get_by_role("button", name="Train s").first
     for _ in range(2):
         seconds.click()
-        assert column(tab, "#figures", 10)[-2:] == ["-", "-"]
+        assert column(tab, "#figures", 11)[-2:] == ["-", "-"]
 
 
 def test_the_timeline_zooms_and_moves(show: Show, tmp_path: Path) -> None:

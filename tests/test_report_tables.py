@@ -5,10 +5,10 @@ from __future__ import annotations
 import io
 
 import pytest
-from report_records import CONDITIONS, SENKO, make_comparison, make_rows, make_run, two_backends
+from report_records import CONDITIONS, SENKO, make_comparison, make_rows, make_run, two_backends, with_statistics
 from rich.console import Console
 
-from diarbench.reports.cells import over_seeds, score_table
+from diarbench.reports.cells import over_seeds, score_table, slice_table
 from diarbench.reports.records import Comparison, Environment, Phase
 from diarbench.reports.summary import summarize, verdict
 from diarbench.reports.tables import print_comparison
@@ -38,7 +38,7 @@ def test_a_lines_figures_are_those_worked_out_by_hand():
     text = drawn(two_backends(), 160)
     row = next(line for line in text.splitlines() if "finetuned" in line and "pyannote" in line).split()
     # miss 10 + 2, false alarm 2 + 4, confusion 20 + 2 of 100 s; 5 s of diarizing 100 s; 120 s of training
-    assert row[:6] == ["pyannote", "finetuned", "40.0", "12.0", "6.0", "22.0"]
+    assert row[:7] == ["pyannote", "finetuned", "40.0", "-", "12.0", "6.0", "22.0"]
     assert row[-6:] == ["1.5", "M", "120", "0.050", "1.5", "GB"]
 
 
@@ -129,7 +129,7 @@ def test_a_failed_run_is_a_line_with_its_reason():
     run = make_run("pyannote")
     text = drawn(make_comparison((run, failed), make_rows(run, "finetuned", ("one", 10, 1, 1, 1))), 80)
     assert "mini-nemo-base-seed1: failed: out of memory" in text
-    assert ["nemo", "failed", "-", "-", "-", "-"] in [line.split() for line in text.splitlines()]
+    assert ["nemo", "failed", "-", "-", "-", "-", "-"] in [line.split() for line in text.splitlines()]
 
 
 def test_nothing_scored_at_all_is_still_told():
@@ -142,7 +142,7 @@ def test_nothing_scored_at_all_is_still_told():
 def test_a_reference_without_speech_has_no_rate():
     run = make_run("pyannote")
     section = summarize(make_comparison((run,), make_rows(run, "finetuned", ("one", 0, 0, 3, 0)))).sections[0]
-    assert [cell.text for cell in score_table(section).rows[0]][:4] == ["-"] * 4
+    assert [cell.text for cell in score_table(section).rows[0]][:5] == ["-"] * 5
 
 
 def test_mean_and_range_over_seeds():
@@ -155,7 +155,7 @@ def test_mean_and_range_over_seeds():
     seeds = over_seeds(summarize(make_comparison(runs, rows)).sections[0])
     assert seeds is not None
     # (30 + 40 + 62) / 3 = 44
-    expected = ["pyannote", "base", "finetuned", "3", "44.0", "30.0 to 62.0"]
+    expected = ["pyannote finetuned", "3", "44.0", "30.0 to 62.0"]
     assert [cell.text for cell in seeds.rows[0]] == expected
 
 
@@ -165,8 +165,60 @@ def test_one_seed_has_no_mean():
 
 def test_no_winner_is_named_without_an_interval():
     told = verdict(summarize(two_backends()), "mini")
-    assert "pyannote (finetuned) 40.0 %, nemo (finetuned) 80.0 %" in told
+    assert "pyannote finetuned 40.0 %, nemo finetuned 80.0 %" in told
     assert "no interval" in told
+
+
+def test_intervals_stand_beside_their_rates():
+    text = drawn(with_statistics(settled=False), 80)
+    row = next(line for line in text.splitlines() if "finetuned" in line and "pyannote" in line).split()
+    assert row == ["pyannote", "finetuned", "40.0", "35.0", "to", "45.0", "12.0", "6.0", "22.0", "a", "c", "e"]
+    assert max(len(line) for line in text.splitlines()) <= 80
+
+
+@pytest.mark.parametrize("settled", [True, False])
+def test_best_is_marked_only_where_interval_and_test_say_so(settled):
+    comparison = with_statistics(settled)
+    section = summarize(comparison).sections[0]
+    best = [line for line, row in zip(section.lines, score_table(section).rows, strict=True) if "best" in row[-1].text]
+    assert [(line.backend, line.stage) for line in best] == ([("pyannote", "finetuned")] if settled else [])
+    told = verdict(summarize(comparison), "mini")
+    assert ("pyannote finetuned is better than nemo finetuned" in told) == settled
+    assert ("No verdict" in told) != settled
+    interval = "30.0 to 50.0" if settled else "-1.0 to 50.0"
+    assert told.endswith(f"95 % interval of nemo finetuned minus pyannote finetuned: {interval} points.")
+
+
+def test_a_winner_of_some_is_none():
+    """Three contenders, one of which was compared with one other only."""
+    comparison = with_statistics(settled=True)
+    third = make_run("third")
+    rows = (*comparison.rows, *make_rows(third, "finetuned", ("one", 60, 50, 0, 0), ("two", 40, 10, 10, 10)))
+    comparison = comparison.model_copy(update={"runs": (*comparison.runs, third), "rows": rows})
+    assert summarize(comparison).sections[0].winner is None
+
+
+def test_slices_are_points_that_add_up_to_the_rate():
+    table = slice_table(summarize(with_statistics(settled=True)).sections[0])
+    assert table is not None
+    assert [column.name for column in table.columns[2:]] == ["Speech %", "pyannote finetuned", "nemo finetuned"]
+    # 90 of 100 s of speech by one speaker, 10 s by two; 25 + 15 and 50 + 30 s wrong
+    assert [[cell.text for cell in row] for row in table.rows] == [
+        ["speech", "one speaker", "90.0", "25.0", "50.0"],
+        ["speech", "two speakers", "10.0", "15.0", "30.0"],
+    ]
+
+
+def test_an_oracle_is_no_contender_and_says_what_it_is():
+    comparison = two_backends()
+    run = comparison.runs[0]
+    oracle = make_rows(run, "oracle-clustering", ("one", 60, 0, 0, 0), ("two", 40, 0, 0, 0))
+    comparison = comparison.model_copy(update={"rows": (*comparison.rows, *oracle)})
+    assert "the reference stood in" in reasons(comparison, "pyannote", "oracle-clustering")
+    section = summarize(comparison).sections[0]
+    assert [contender.label for contender in section.contenders] == ["pyannote finetuned", "nemo finetuned"]
+    assert [line.stage for line in section.lines][:3] == ["pretrained", "finetuned", "oracle-clustering"]
+    assert section.lines[2].training_s is None
 
 
 def test_real_time_factor_pools_its_phases():
