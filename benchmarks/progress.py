@@ -49,7 +49,7 @@ class RunProgress:
         if "state" in event:
             self._close()
             self.state = event["state"]
-            if not self.live:
+            if not self.live and self.state != "done":  # `end` tells that
                 self._line(self.state)
         elif "dev_der" in event:
             self.dev_der = f"dev DER {event['dev_der']:.1%}"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -231,6 +232,24 @@ def test_an_out_of_other_settings_is_refused(
     runner.check_out(tmp_path, [before])
     with pytest.raises(UserError, match=told):
         runner.check_out(tmp_path, [runner.Plan(before.job.model_copy(update=changes), "")])
+
+
+def test_a_file_that_vanished_is_told_before_anything_runs(ami_mini: Dataset, tmp_path: Path) -> None:
+    shutil.copytree(ami_mini.root, tmp_path / "copy")
+    gone = tmp_path / "copy" / "test" / "wav" / f"{ami_mini.subset('test')[0].uri}.wav"
+    gone.unlink()
+    command = [*BENCH, "run", "--backend", "nemo", "--dataset", tmp_path / "copy", "--out", tmp_path / "out"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert str(gone) in done.stderr and done.stderr.count("\n") == 1
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_dataset_that_changed_since_is_refused(dummy: None, ami_mini: Dataset, tmp_path: Path) -> None:
+    planned = plan_of(ami_mini, "scratch")
+    changed = runner.Plan(planned.job.model_copy(update={"fingerprint": "of before"}), "")
+    comparison, _ = run(tmp_path / "out", changed)
+    assert "changed since this run was asked for; choose another --out" in (comparison.runs[0].failure or "")
 
 
 def test_a_folder_with_anything_else_in_it_is_refused(ami_mini: Dataset, tmp_path: Path) -> None:
