@@ -36,9 +36,10 @@ def print_comparison(comparison: Comparison, console: Console) -> None:
             if seeds:
                 _print_table(console, "Over the seeds", seeds)
         _print_footnotes(console, summary.footnotes_of(dataset))
-        for contrast in sections[0].contrasts:
-            console.print(Text(visible(contrast.verdict)))
-        console.print(Text(verdict(summary, dataset), style="bold"), "")
+        told = verdict(summary, dataset)
+        console.print(Text(told, style="bold"))
+        others = (visible(contrast.verdict) for contrast in sections[0].contrasts)
+        console.print(*(Text(other) for other in others if other.removesuffix(".") not in told), "", sep="\n")
     for failure in summary.failures:
         console.print(Text(failure, style="red"))
     for note in summary.notes:
