@@ -98,28 +98,32 @@ def kaldi(root: Path) -> Path:
     return root
 
 
+def textgrid_text(turns: list[Turn], tier: str = "{}") -> str:
+    """A TextGrid with a tier a speaker, named by a pattern."""
+    tiers = []
+    for speaker in sorted({t.speaker for t in turns}):
+        own = [t for t in turns if t.speaker == speaker]
+        intervals = "".join(
+            f"        intervals [{k}]:\n            xmin = {t.start_s}\n            xmax = {t.end_s}\n"
+            f'            text = "said"\n'
+            for k, t in enumerate(own, start=1)
+        )
+        tiers.append(
+            f'        class = "IntervalTier"\n        name = "{tier.format(speaker)}"\n        xmin = 0\n'
+            f"        xmax = {DURATION_S}\n        intervals: size = {len(own)}\n{intervals}"
+        )
+    items = "".join(f"    item [{k}]:\n{tier}" for k, tier in enumerate(tiers, start=1))
+    return (
+        f'File type = "ooTextFile"\nObject class = "TextGrid"\n\nxmin = 0\nxmax = {DURATION_S}\n'
+        f"tiers? <exists>\nsize = {len(tiers)}\nitem []:\n{items}"
+    )
+
+
 def textgrid(root: Path) -> Path:
     _audio(root / "audio_dir", suffix="_MS001")
     (root / "textgrid_dir").mkdir()
     for uri, turns in TURNS.items():
-        tiers = []
-        for speaker in sorted({t.speaker for t in turns}):
-            own = [t for t in turns if t.speaker == speaker]
-            intervals = "".join(
-                f"        intervals [{k}]:\n            xmin = {t.start_s}\n            xmax = {t.end_s}\n"
-                f'            text = "said"\n'
-                for k, t in enumerate(own, start=1)
-            )
-            tiers.append(
-                f'        class = "IntervalTier"\n        name = "{speaker}"\n        xmin = 0\n        xmax = 3\n'
-                f"        intervals: size = {len(own)}\n{intervals}"
-            )
-        items = "".join(f"    item [{k}]:\n{tier}" for k, tier in enumerate(tiers, start=1))
-        (root / "textgrid_dir" / f"{uri}.TextGrid").write_text(
-            'File type = "ooTextFile"\nObject class = "TextGrid"\n\nxmin = 0\nxmax = 3\ntiers? <exists>\n'
-            f"size = {len(tiers)}\nitem []:\n{items}",
-            encoding="utf-8",
-        )
+        (root / "textgrid_dir" / f"{uri}.TextGrid").write_text(textgrid_text(turns), encoding="utf-8")
     return root
 
 

@@ -15,7 +15,7 @@ from diarbench.datasets.convert import Split, convert
 from diarbench.datasets.layout import Dataset
 from diarbench.datasets.rttm import Region
 from diarbench.datasets.sources.pairing import subsets_named
-from diarbench.reports.records import SUBSETS, UserError
+from diarbench.reports.records import UserError
 
 ALL_TRAIN = Split(shares=(1, 0, 0))
 
@@ -84,31 +84,6 @@ def test_left_out_is_counted(tmp_path: Path) -> None:
         "references left out: no audio": 1,
         "turns dropped: no length": 1,
     }
-
-
-def test_lhotse_recipe(tmp_path: Path) -> None:
-    """VoxConverse's own layout, through lhotse's own recipe: official parts, no train."""
-    for part, (uri, turns) in zip(("dev", "test"), TURNS.items(), strict=True):
-        write_wav(tmp_path / "vox" / part / f"{uri}.wav")
-        lines = (f"SPEAKER {uri} 1 {t.start_s} {t.end_s - t.start_s} <NA> <NA> {t.speaker} <NA> <NA>\n" for t in turns)
-        (tmp_path / "vox" / part / f"{uri}.rttm").write_text("".join(lines), encoding="utf-8")
-    dataset = convert(find_corpus(f"lhotse:voxconverse:{tmp_path / 'vox'}"), tmp_path / "out")
-    assert dataset.info.corpus == "VoxConverse"
-    assert dataset.info.licence == "CC BY 4.0"
-    assert {r.uri: r.turns for s in ("dev", "test") for r in dataset.subset(s)} == {
-        u: sorted(t) for u, t in TURNS.items()
-    }
-    write_wav(tmp_path / "vox" / "test" / "third.wav")
-    (tmp_path / "vox" / "test" / "third.rttm").write_text("SPEAKER third 1 0 1 <NA> <NA> a <NA> <NA>\n")
-    three = convert(find_corpus(f"lhotse:voxconverse:{tmp_path / 'vox'}", split_test="yes"), tmp_path / "three")
-    # the recipe's own way to a train set: the dev part, the test part being halved
-    assert [[r.uri for r in three.subset(s)] for s in SUBSETS] == [["meeting_1"], ["third"], ["회의-2"]]
-    with pytest.raises(UserError, match="did you mean voxconverse"):
-        find_corpus(f"lhotse:voxconvers:{tmp_path}")
-    with pytest.raises(UserError, match="no option mic"):
-        find_corpus(f"lhotse:voxconverse:{tmp_path}", mic="sdm")
-    with pytest.raises(UserError, match="lhotse cannot prepare ami"):
-        find_corpus(f"lhotse:ami:{tmp_path}")
 
 
 def test_options_and_formats_that_are_not(tmp_path: Path) -> None:
