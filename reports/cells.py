@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from diarbench.reports.records import EPOCH_COLUMNS, Comparison, ErrorSeconds, Run
 from diarbench.reports.summary import Line, Section, add_slices, machine, rates_of
-from diarbench.reports.text import NONE, count, memory, minutes, number, percent, span, visible
+from diarbench.reports.text import NONE, convention, count, memory, minutes, number, percent, span, visible
 
 
 @dataclass(frozen=True)
@@ -231,7 +231,7 @@ def versions(runs: Iterable[Run]) -> list[str]:
 
 def protocol(comparison: Comparison) -> list[str]:
     """What the figures are by, a line a condition, and the scorer."""
-    return [f"{c.name}: {c.text}" for c in comparison.conditions] + [f"scored by {comparison.scorer}"]
+    return [*map(convention, comparison.conditions), f"scored by {comparison.scorer}"]
 
 
 def _weights(run: Run) -> str:

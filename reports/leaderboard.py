@@ -12,7 +12,7 @@ from diarbench.reports.cells import Table, cost_table, identity_table, score_tab
 from diarbench.reports.merge import merge, read_comparison
 from diarbench.reports.records import UserError
 from diarbench.reports.summary import Line, summarize
-from diarbench.reports.text import visible
+from diarbench.reports.text import convention, visible
 
 
 class Board(NamedTuple):
@@ -48,7 +48,7 @@ def find(folder: Path) -> Leaderboard:
         summary = summarize(group)
         for dataset in summary.datasets:
             section = summary.of(dataset)[0].sorted(_by_error)
-            title = visible(f"{dataset}, {section.subset}, {section.condition.name}: {section.condition.text}")
+            title = f"{visible(dataset)}, {section.subset}, {convention(section.condition)}"
             table = identity_table(section) + score_table(section) + cost_table(section)
             boards.append(Board(title, table, summary.footnotes_of(dataset)))
     return Leaderboard(boards, [*apart, *notes])

@@ -24,7 +24,7 @@ from diarbench.reports.cells import (
 from diarbench.reports.plots import Plot
 from diarbench.reports.records import Comparison, Run
 from diarbench.reports.summary import Section, Summary, summarize, verdict
-from diarbench.reports.text import visible
+from diarbench.reports.text import convention, visible
 
 
 def render(comparison: Comparison, plots: Sequence[Plot] = ()) -> str:
@@ -84,8 +84,8 @@ def _lines(summary: Summary, plots: Sequence[Plot]) -> Iterator[str]:
 
 def _section(section: Section, first: bool) -> Iterator[str]:
     same = constants(section)
-    yield from ("", f"### {escape(section.dataset)}, {section.subset}: {escape(section.condition.name)}", "")
-    yield escape(f"{section.condition.text}{f'; {same}' if same else ''}. Parts are in % of reference speech.")
+    yield from ("", f"### {escape(section.dataset)}, {section.subset}, {escape(section.condition.name)}", "")
+    yield escape(f"{convention(section.condition)}{f'; {same}' if same else ''}. Parts are in % of reference speech.")
     yield from ("", table(identity_table(section) + score_table(section)))
     yield from _table("Over the seeds:", over_seeds(section))
     yield from _table("Differences, in points of DER:", contrast_table(section))

@@ -11,7 +11,7 @@ from diarbench.reports.cells import Table, constants, cost_table, identity_table
 from diarbench.reports.leaderboard import Leaderboard
 from diarbench.reports.records import Comparison
 from diarbench.reports.summary import Section, summarize, verdict
-from diarbench.reports.text import visible
+from diarbench.reports.text import convention, visible
 
 WIDE = 140
 """Columns of terminal from which one table holds both scores and costs."""
@@ -61,9 +61,9 @@ def _print_footnotes(console: Console, footnotes: dict[str, str]) -> None:
 
 
 def _title(section: Section) -> str:
-    told = f"{visible(section.dataset)}, {section.subset}, {visible(section.condition.name)}"
     same = constants(section)
-    return f"{told}: {visible(section.condition.text)}{f' ({same})' if same else ''}"
+    told = f"{visible(section.dataset)}, {section.subset}, {convention(section.condition)}"
+    return f"{told}; {same}" if same else told
 
 
 def _print_table(console: Console, title: str, table: Table) -> None:

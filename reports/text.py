@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import unicodedata
 
-from diarbench.reports.records import Interval
+from diarbench.reports.records import Condition, Interval
 
 NONE = "-"
 
@@ -30,6 +30,12 @@ def span(interval: Interval | None) -> str:
     if interval is None or interval.low is None or interval.high is None:
         return NONE
     return f"{percent(interval.low)} to {percent(interval.high)}"
+
+
+def convention(condition: Condition) -> str:
+    """A condition's name and its protocol in words, where the words do not begin with the name anyway."""
+    told = condition.text if condition.text.startswith(condition.name) else f"{condition.name}: {condition.text}"
+    return visible(told)
 
 
 def number(value: float | None, pattern: str) -> str:
