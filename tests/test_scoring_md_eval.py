@@ -122,12 +122,12 @@ def overlaps_touch(reference):
 
 
 def check(meetings, theirs_of):
-    """Score generated meetings with both, and compare wherever md-eval's answer is well defined."""
+    """Score meetings with both, and compare wherever md-eval's answer is well defined."""
     uris = [f"rec{i}" for i in range(len(meetings))]
     reference, hypothesis, scored = (dict(zip(uris, side, strict=True)) for side in zip(*meetings, strict=True))
     for uri in uris:  # md-eval divides by the scored time, so that there has to be some
-        reference[uri] = [*reference[uri], Turn(20.0, 22.0, "A")]
-        scored[uri] = [*scored[uri], Region(19.0, 23.0)]
+        reference[uri] = [*reference[uri], Turn(100.0, 102.0, "A")]
+        scored[uri] = [*scored[uri], Region(99.0, 103.0)]
     reference, hypothesis = merge_overlapping(reference, uris), merge_overlapping(hypothesis, uris)
     ours = score(reference, hypothesis, scored, PROTOCOLS)
     for protocol in PROTOCOLS:
@@ -181,21 +181,16 @@ def test_generated_meetings_equal_nemos_port(meetings):
     check(meetings, nemo_md_eval)
 
 
-@needs_md_eval
-def test_ami_mini_equals_md_eval(ami_mini, tmp_path):
+@pytest.mark.parametrize(
+    "scorer",
+    [pytest.param("md-eval", marks=needs_md_eval), pytest.param("NeMo", marks=[needs_nemo, pytest.mark.slow])],
+)
+def test_ami_mini_agrees(ami_mini, tmp_path, scorer):
     """Its references, against the references of the recordings beside them: real speech, and every kind of error."""
     recordings = [recording for subset in ("train", "dev", "test") for recording in ami_mini.subset(subset)]
-    names = [f"rec{i}" for i in range(len(recordings))]  # md-eval cuts names at the first dot
-    reference = {name: recording.turns for name, recording in zip(names, recordings, strict=True)}
-    scored = {name: recording.regions for name, recording in zip(names, recordings, strict=True)}
-    hypothesis = dict(zip(names, [*list(reference.values())[1:], []], strict=True))
-    reference, hypothesis = merge_overlapping(reference, names), merge_overlapping(hypothesis, names)
-    ours = score(reference, hypothesis, scored, PROTOCOLS)
-    for protocol in PROTOCOLS:
-        for uri, parts in md_eval(tmp_path, reference, hypothesis, scored, protocol).items():
-            if not protocol.score_overlap and overlaps_touch(reference[uri]):
-                continue
-            assert parts == pytest.approx([getattr(ours[protocol.name][uri], part) for part in PARTS], abs=2e-6), uri
+    turns = [recording.turns for recording in recordings]
+    meetings = zip(turns, [*turns[1:], []], [recording.regions for recording in recordings], strict=True)
+    check(list(meetings), nemo_md_eval if scorer == "NeMo" else lambda *asked: md_eval(tmp_path, *asked))
 
 
 @needs_md_eval
@@ -281,8 +276,10 @@ def test_oracle(row):
 @needs_oracle
 @needs_md_eval
 @pytest.mark.slow
-@pytest.mark.parametrize("name", sorted(OWN_OVERLAPS))
-def test_oracle_rows_that_differ_agree_once_merged(name, tmp_path):
+@pytest.mark.parametrize(
+    "name", [*OWN_OVERLAPS, *sorted({r["name"] for r in oracle_rows() if "ami_test" in r["name"]})]
+)
+def test_each_recording_of_the_oracle_agrees_once_merged(name, tmp_path):
     row = next(row for row in oracle_rows() if row["name"] == name)
     sides = [read_rttm(ORACLE / row[side]) for side in ("ref", "hyp")]
     scored = read_uem(ORACLE / row["uem"])
