@@ -27,7 +27,8 @@ def print_score(console: Console, title: str, protocols: Sequence[ScoringProtoco
     for protocol in protocols:
         one = found[protocol.name]
         if "files" in one:
-            _print_errors(console, str(protocol), "recording", one["files"].items())
+            files = [(uri, *_seconds(parts), _percent(parts["der"])) for uri, parts in one["files"].items()]
+            _print_rows(console, str(protocol), ("recording", *SECONDS, "DER %"), files)
         if "slices" in one:
             _print_where(console, protocol, one)
 
@@ -61,19 +62,18 @@ def print_comparison(
 
 
 def _print_errors(console: Console, title: str, first: str, rows: Iterable[tuple[str, Mapping[str, Any]]]) -> None:
-    """Rows of a name and the parts of its error, with the interval where there is one."""
+    """Rows of a name, the parts of its error and its interval."""
     listed = [
         (
             name,
             f"{parts['total']:.2f}",
             *(_percent(parts["fractions"][part]) for part in PARTS),
             _percent(parts["der"]),
-            *([_interval(parts["interval"])] if "interval" in parts else []),
+            _interval(parts["interval"]),
         )
         for name, parts in rows
     ]
-    columns = (first, "speech s", "miss %", "FA %", "conf. %", "DER %", "95 % interval")
-    _print_rows(console, title, columns[: max(map(len, listed), default=0)], listed)
+    _print_rows(console, title, (first, "speech s", "miss %", "FA %", "conf. %", "DER %", "95 % interval"), listed)
 
 
 def _print_where(console: Console, protocol: ScoringProtocol, found: Mapping[str, Any]) -> None:
