@@ -80,7 +80,8 @@ class _Audio:
     """What a pass over a recording's samples found."""
 
     uri: str
-    sha256: str
+    sha256: str = ""
+    """Empty where it could not be read."""
     duration_s: float = 0.0
     findings: list[Finding] = field(default_factory=list)
 
@@ -141,7 +142,7 @@ def _listed(found: Checked, lists: list[Subset]) -> Iterator[Recording]:
         if not lines[-1][1]:
             lines.pop()  # what follows the last line's end
         if not lines:
-            found.error("empty list", path, f"no recordings; a run needs some in {subset}")
+            found.warn("empty list", path, f"no recordings; a run needs some in {subset}")
         for where, line in lines:
             name = line.strip()
             if not name:
@@ -185,17 +186,18 @@ def _examine(recording: Recording) -> _Audio:
     import soundfile
 
     path = recording.audio
-    audio = _Audio(recording.uri, sha256_of(path))
+    audio = _Audio(recording.uri)
 
     def tell(level: Literal["error", "warning"], kind: str, text: str) -> None:
         audio.findings.append(_finding(level, kind, path, text))
 
-    declared, present = wav_data_bytes(path) or (0, 0)
-    if declared > present:
-        text = f"its header says {declared} bytes of samples, it holds {present}; fetch it again"
-        tell("error", "truncated audio", text)
     frames, full, peak, square = 0, 0, 0.0, np.zeros(1)
     try:
+        audio.sha256 = sha256_of(path)
+        declared, present = wav_data_bytes(path) or (0, 0)
+        if declared > present:
+            text = f"its header says {declared} bytes of samples, it holds {present}; fetch it again"
+            tell("error", "truncated audio", text)
         with soundfile.SoundFile(str(path)) as file:
             rate, channels = file.samplerate, file.channels
             square = np.zeros(channels)
@@ -328,8 +330,8 @@ def _leakage(found: Checked, recordings: list[Recording], spoken: dict[str, list
     """Audio, or speakers, that several subsets share."""
     first: dict[str, Recording] = {}
     for recording in recordings:
-        audio = found.audio[recording.uri]
-        other = first.setdefault(audio.sha256, recording)
+        sha256 = found.audio[recording.uri].sha256
+        other = first.setdefault(sha256, recording) if sha256 else recording
         if other.subset != recording.subset:
             found.error("leakage", recording.audio, f"the same audio as {other.audio}; keep it in one subset")
         elif other is not recording:

@@ -283,7 +283,7 @@ def _jobs(
     for number in range(count):
         key = (seed, SUBSETS.index(subset), number)
         rng = np.random.default_rng(key)
-        size = max(2, min(int(rng.choice(style.speakers)), most))
+        size = max(2, deck.fewest, min(int(rng.choice(style.speakers)), most))
         names = [str(name) for name in rng.choice(sorted(speakers), size=size, replace=False)]
         turns = converse(deck, names, duration_s, rng)
         uri = f"{subset}_{number:05d}"
@@ -311,12 +311,14 @@ class Deck:
         self.left: list[Island] = []
         if not self.islands:
             raise UserError(f"no stretch of the conversations to be like has as few as {most} speakers")
+        self.fewest = min(island.speakers for island in self.islands)
+        """Speakers that a conversation needs for any island to fit."""
         if len(self.islands) < len(style.islands):
             lost = len(style.islands) - len(self.islands)
             log.warning("%d of %d stretches have more than %d speakers: left out", lost, len(style.islands), most)
 
     def draw(self, speakers: int) -> Island:
-        """The next island of at most so many speakers."""
+        """The next island of at most so many speakers, which must not be under ``fewest``."""
         while True:
             for place, island in enumerate(self.left):
                 if island.speakers <= speakers:

@@ -125,7 +125,7 @@ CASES: list[tuple[str, str, str, Harm]] = [
     ("error", "space in a name", "train.txt:2", line("train 2", "train.txt")),
     ("error", "space in a name", "train.txt:2", line("../other/train_2", "train.txt")),
     ("warning", "decomposed name", "train.txt:2", line(NFD, "train.txt")),
-    ("error", "empty list", "dev.txt", whole("", "dev.txt")),
+    ("warning", "empty list", "dev.txt", whole("", "dev.txt")),
     ("warning", "no list", "dev.txt", without("dev.txt")),
     ("error", "no audio", "train/wav/gone.wav", line("gone", "train.txt")),
     ("error", "no reference", "train/rttm/gone.rttm", line("gone", "train.txt")),
