@@ -16,7 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import norm, t
 
-from diarbench.benchmarks.scoring import ScoringProtocol, sweep
+from diarbench.benchmarks.scoring import ScoringProtocol, score
+from diarbench.benchmarks.windows import errors_by_window
 from diarbench.datasets.rttm import Region, Turn
 from diarbench.reports.records import LEVEL, Difference, ErrorSeconds, Interval, Record
 
@@ -59,32 +60,16 @@ def units_of(
     protocol: ScoringProtocol,
 ) -> Units:
     """Score systems by recording, or by block of time where the recordings are few."""
-    uris = list(scored)
-    if len(uris) >= FEW_RECORDINGS:
-        found = [sweep(reference, hypothesis, scored, [protocol]) for hypothesis in hypotheses]
-        return Units("recordings", [one.errors(protocol.name, one.recording, len(uris)) for one in found])
-    block_us = round(BLOCK_S * 1e6)
-    longest = max((region.end_s for regions in scored.values() for region in regions), default=0.0)
-    per_recording = int(longest // BLOCK_S) + 1
-    cut = {uri: split(regions, [k * BLOCK_S for k in range(1, per_recording)]) for uri, regions in scored.items()}
-    by_system = []
-    for hypothesis in hypotheses:
-        one = sweep(reference, hypothesis, cut, [protocol])
-        block = one.recording * per_recording + one.start_us // block_us
-        by_system.append(one.errors(protocol.name, block, len(uris) * per_recording))
+    if len(scored) >= FEW_RECORDINGS:
+        found = [score(reference, hypothesis, scored, [protocol])[protocol.name] for hypothesis in hypotheses]
+        return Units("recordings", [list(by_uri.values()) for by_uri in found])
+    by_system = [
+        [errors for *_, errors in errors_by_window(reference, hypothesis, scored, protocol, BLOCK_S)]
+        for hypothesis in hypotheses
+    ]
     # A block that is not scored, or is silent for reference and systems alike, is no evidence.
     used = [i for i, parts in enumerate(zip(*by_system, strict=True)) if any(part != ErrorSeconds() for part in parts)]
     return Units(f"blocks of {BLOCK_S:g} s", [[errors[i] for i in used] for errors in by_system])
-
-
-def split(regions: Sequence[Region], times_s: Sequence[float]) -> list[Region]:
-    """The same regions, cut at some times."""
-    edges = np.unique(np.asarray(times_s, np.float64))
-    pieces: list[Region] = []
-    for region in regions:
-        inner = edges[(edges > region.start_s) & (edges < region.end_s)].tolist()
-        pieces.extend(map(Region, [region.start_s, *inner], [*inner, region.end_s]))
-    return pieces
 
 
 def interval(errors: Sequence[ErrorSeconds], unit: str = "recordings") -> Interval:

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from diarbench.benchmarks.scoring import MICROSECONDS, Ints, ScoringProtocol, Sweep, TurnArrays, sweep
-from diarbench.benchmarks.significance import split
+from diarbench.benchmarks.windows import errors_by_window, split
 from diarbench.datasets.rttm import Region, Turn
 from diarbench.reports.records import ErrorSeconds, Record
 
@@ -148,22 +148,11 @@ def worst_regions(
     count: int = 10,
     window_s: float = 10.0,
 ) -> list[WorstRegion]:
-    """The windows with the most error, worst first; windows are laid end to end, and none is without error."""
-    longest = max((region.end_s for regions in scored.values() for region in regions), default=0.0)
-    windows = int(longest // window_s) + 1
-    cut = {uri: split(regions, [k * window_s for k in range(1, windows)]) for uri, regions in scored.items()}
-    found = sweep(reference, hypothesis, cut, [protocol])
-    group = found.recording * windows + found.start_us // round(window_s * MICROSECONDS)
-    errors = found.errors(protocol.name, group, len(found.uris) * windows)
-    order = sorted((i for i, e in enumerate(errors) if _wrong(e) > 0), key=lambda i: (-_wrong(errors[i]), i))[:count]
+    """The windows with the most error, worst first; none is without error."""
+    windows = errors_by_window(reference, hypothesis, scored, protocol, window_s)
+    worst = sorted((w for w in windows if _wrong(w[2]) > 0), key=lambda w: -_wrong(w[2]))[:count]
     return [
-        WorstRegion(
-            uri=found.uris[i // windows],
-            start_s=i % windows * window_s,
-            end_s=(i % windows + 1) * window_s,
-            errors=errors[i],
-        )
-        for i in order
+        WorstRegion(uri=uri, start_s=start_s, end_s=start_s + window_s, errors=errors) for uri, start_s, errors in worst
     ]
 
 

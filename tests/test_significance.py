@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from diarbench.benchmarks import significance
 from diarbench.benchmarks.scoring import CONDITIONS, pooled, score
-from diarbench.benchmarks.significance import FEW_RECORDINGS, compare, interval, over_seeds, split, units_of
+from diarbench.benchmarks.significance import FEW_RECORDINGS, compare, interval, over_seeds, units_of
+from diarbench.benchmarks.windows import split
 from diarbench.datasets.rttm import Region, Turn
 from diarbench.reports.records import ErrorSeconds
 
