@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +14,6 @@ from diarbench.backends.windows import read, targets, training_windows
 from diarbench.datasets.layout import SAMPLE_RATE, Dataset, Recording
 from diarbench.reports.records import UserError
 
-os.environ["PYANNOTE_METRICS_ENABLED"] = "0"
 pytestmark = pytest.mark.slow
 torch = pytest.importorskip("torch")
 
