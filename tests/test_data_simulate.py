@@ -210,7 +210,7 @@ def test_what_cannot_be(utterances: Path, tmp_path: Path, ami_mini: Dataset) -> 
     pool = {"train": simulations.material(ami_mini)["train"], "dev": {}}
     with pytest.raises(UserError, match="conversations in dev need two speakers"):
         simulations.simulate(pool, fit(ami_mini), tmp_path / "w", recordings={"dev": 1}, duration_s=5)  # type: ignore[arg-type]
-    trio = Style((Island((Step(1, 0, 0), Step(1, -1, 1), Step(1, -1, 2)), resumes=False),), (2,))
+    trio = Style((Island((Step(1, 0, 0), Step(1, -1, 1), Step(1, -1, 2)), resumes=False),), (2, 3))
     corpus = simulations.simulate(pool, trio, tmp_path / "w", recordings={"train": 1}, duration_s=2)  # type: ignore[arg-type]
     assert all(len({turn.speaker for turn in one.turns}) == 3 for one in corpus.found)  # no two could talk like that
     crowd = Style((Island((Step(1, 0, 5),), resumes=False),), (6,))
