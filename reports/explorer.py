@@ -7,15 +7,17 @@ import hashlib
 import json
 import os
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 from urllib.parse import quote
 
 from diarbench.reports.errors import KINDS, Turn, find_errors, map_speakers, moments, read_regions, read_turns
 from diarbench.reports.records import Comparison, Run
 from diarbench.reports.summary import STAGES, Section, Summary
 from diarbench.reports.text import visible
+
+T = TypeVar("T")
 
 EMBED_AT_MOST_BYTES = 16_000_000
 """Audio of all recordings together up to which it goes into the page; above, the page links to it."""
@@ -101,23 +103,22 @@ def _beside(run: Run) -> str:
 
 
 def _timeline(comparison: Comparison, root: Path, section: Section, uri: str, systems: list[_System]) -> dict[str, Any]:
-    uem, rttm = (_reference(comparison, root, section, f"{uri}.{kind}") for kind in ("uem", "rttm"))
+    regions = _reference(comparison, root, section, f"{uri}.uem", read_regions)
+    reference = _reference(comparison, root, section, f"{uri}.rttm", read_turns)
     missing: list[str] = []
     layers: list[dict[str, Any]] = []
-    if uem is None or rttm is None:
+    if regions is None or reference is None:
         missing.append("the reference")
-        uem, rttm, systems = "", "", []
-    regions, reference = read_regions(uem), read_turns(rttm)
+        regions, reference, systems = [], [], []
     speakers = sorted({turn.speaker for turn in reference})
     end_s = max([end for _, end in regions] + [turn.end_s for turn in reference], default=0.0)
     for number, system in enumerate(systems):
         if system.dataset != section.dataset or section.subset not in system.subsets:
             continue
-        text = _text(comparison, root, f"{system.folder}/{section.subset}/{uri}.rttm")
-        if text is None:
+        hypothesis = _read(comparison, root, f"{system.folder}/{section.subset}/{uri}.rttm", read_turns)
+        if hypothesis is None:
             missing.append(system.name)
             continue
-        hypothesis = read_turns(text)
         end_s = max([end_s, *(turn.end_s for turn in hypothesis)])
         cut = moments(reference, hypothesis, regions)
         mapping = map_speakers(cut)
@@ -145,14 +146,17 @@ def _timeline(comparison: Comparison, root: Path, section: Section, uri: str, sy
     }
 
 
-def _reference(comparison: Comparison, root: Path, section: Section, name: str) -> str | None:
+def _reference(
+    comparison: Comparison, root: Path, section: Section, name: str, read: Callable[[str], list[T]]
+) -> list[T] | None:
     """From beside a run's folder: a merged comparison has several such places, which hold the same."""
     places = dict.fromkeys(_beside(line.run) for line in section.lines if line.run)
-    found = (_text(comparison, root, f"{place}reference/{section.dataset}/{section.subset}/{name}") for place in places)
-    return next((text for text in found if text is not None), None)
+    paths = (f"{place}reference/{section.dataset}/{section.subset}/{name}" for place in places)
+    found = (_read(comparison, root, path, read) for path in paths)
+    return next((each for each in found if each is not None), None)
 
 
-def _text(comparison: Comparison, root: Path, relative: str) -> str | None:
+def _read(comparison: Comparison, root: Path, relative: str, read: Callable[[str], list[T]]) -> list[T] | None:
     """A file that the records rest on; None where it is gone, or is no longer the one that was scored."""
     path = root / relative
     if relative not in comparison.rests_on or not path.is_file():
@@ -160,7 +164,10 @@ def _text(comparison: Comparison, root: Path, relative: str) -> str | None:
     data = path.read_bytes()
     if hashlib.sha256(data).hexdigest() != comparison.rests_on[relative]:
         return None
-    return data.decode("utf-8")
+    try:
+        return read(data.decode("utf-8"))
+    except ValueError:
+        return None
 
 
 def _audio(comparison: Comparison, section: Section, uri: str) -> Path | None:

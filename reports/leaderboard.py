@@ -47,10 +47,11 @@ def find(folder: Path) -> Leaderboard:
     for group in groups:
         summary = summarize(group)
         for dataset in summary.datasets:
-            section = summary.of(dataset)[0].sorted(_by_error)
-            title = f"{visible(dataset)}, {section.subset}, {convention(section.condition)}"
-            table = identity_table(section) + score_table(section) + cost_table(section)
-            boards.append(Board(title, table, summary.footnotes_of(dataset)))
+            for section in summary.of(dataset)[:1]:
+                ranked = section.sorted(_by_error)
+                title = f"{visible(dataset)}, {section.subset}, {convention(section.condition)}"
+                table = identity_table(ranked) + score_table(ranked) + cost_table(ranked)
+                boards.append(Board(title, table, summary.footnotes_of(dataset)))
     return Leaderboard(boards, [*apart, *notes])
 
 

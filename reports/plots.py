@@ -68,13 +68,16 @@ def _parts(section: Section, number: int) -> Iterator[Plot]:
         widths = [100 * (rates_of(line.row)[part] or 0.0) for line in lines]
         axes.barh(range(len(lines)), widths, left=left, color=colour, hatch=hatch, edgecolor="white", label=name)
         left = [start + width for start, width in zip(left, widths, strict=True)]
+    furthest = max(left)
     for at, line in enumerate(lines):
         interval = line.row.interval if line.row else None
         if interval and interval.low is not None and interval.high is not None:
             axes.plot([100 * interval.low, 100 * interval.high], [at, at], color="black", marker="|", linewidth=1)
+            # A reference system's may be very wide, and would squeeze the others.
+            furthest = max(furthest, 100 * interval.high if line.run else 0.0)
     axes.set_yticks(range(len(lines)), [_name(line) for line in lines])
     axes.invert_yaxis()
-    axes.set_xlim(left=0)
+    axes.set_xlim(0, 1.05 * furthest)
     axes.set_xlabel("DER (% of reference speech); the line across a bar's end is its 95 % interval")
     axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1), ncols=3, frameon=False)
     yield Plot(f"der-parts-{number}", f"{_where(section)}: miss, false alarm and confusion of each system", figure)

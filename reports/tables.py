@@ -38,7 +38,7 @@ def print_comparison(comparison: Comparison, console: Console) -> None:
         _print_footnotes(console, summary.footnotes_of(dataset))
         told = verdict(summary, dataset)
         console.print(Text(told, style="bold"))
-        others = (visible(contrast.verdict) for contrast in sections[0].contrasts)
+        others = (visible(contrast.verdict) for section in sections[:1] for contrast in section.contrasts)
         console.print(*(Text(other) for other in others if other.removesuffix(".") not in told), "", sep="\n")
     for failure in summary.failures:
         console.print(Text(failure, style="red"))

@@ -182,3 +182,10 @@ def test_old_records_are_still_drawn(path, tmp_path):
 
 def test_there_are_old_records():
     assert OLD
+
+
+def test_reference_systems_on_dev_alone_are_drawn_too(tmp_path):
+    rows = make_rows(None, "silence", ("one", 10, 10, 0, 0), subset="dev")
+    write_record(tmp_path / "results.json", make_comparison((), rows))
+    assert "nothing was scored on its test set" in bench("report", tmp_path).stdout
+    assert bench("leaderboard", tmp_path).exit_code == 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -186,10 +187,14 @@ def test_what_is_gone_is_told(show: Show, tmp_path: Path) -> None:
     (tmp_path / "data/test/wav/one.wav").unlink()
     (tmp_path / "mini-nemo-base-seed1/rttm/test/one.rttm").write_text("changed")
     (tmp_path / "reference/mini/test/two.rttm").unlink()
-    tab = show(comparison)
+    nonsense = b"SPEAKER \xff"
+    (tmp_path / "mini-pyannote-base-seed1/rttm-pretrained/test/one.rttm").write_bytes(nonsense)
+    listed = {"mini-pyannote-base-seed1/rttm-pretrained/test/one.rttm": hashlib.sha256(nonsense).hexdigest()}
+    tab = show(comparison.model_copy(update={"rests_on": comparison.rests_on | listed}))
     in_view(tab)
     assert "audio of this recording is missing" in tab.locator("#status").inner_text()
-    assert "mini-nemo-base-seed1, finetuned" in tab.locator("#missing").inner_text()
+    for system in ("mini-nemo-base-seed1, finetuned", "mini-pyannote-base-seed1, pretrained"):
+        assert system in tab.locator("#missing").inner_text()
     tab.locator("#recording").select_option("1")
     eventually(tab, "document.getElementById('missing').textContent.includes('the reference')")
 
