@@ -111,7 +111,9 @@ def to_annotation(uri: str, turns: list[Turn]) -> Annotation:
 
 
 def from_annotation(annotation: Annotation) -> list[Turn]:
-    return sorted(Turn(s.start, s.end, str(label)) for s, _, label in annotation.itertracks(yield_label=True))
+    """An Annotation's turns, sorted; but for those under a microsecond, which no RTTM can hold."""
+    turns = (Turn(s.start, s.end, str(label)) for s, _, label in annotation.itertracks(yield_label=True))
+    return sorted(turn for turn in turns if round(turn.end_s, 6) > round(turn.start_s, 6))
 
 
 @dataclass(frozen=True)
