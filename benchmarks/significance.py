@@ -2,8 +2,9 @@
 
 A test set is a sample of recordings, so what is resampled is recordings (Bisani and Ney 2004, "Bootstrap estimates for
 confidence intervals in ASR performance evaluation"). Where there are few, it is blocks of time instead, and the result
-says so: such an interval speaks of more minutes of these recordings, not of other recordings. Spread over seeds is
-another question and is kept apart. All resampling is seeded: the same seconds give the same interval.
+says so: such an interval speaks of more minutes of these recordings, not of other recordings. Spread over
+seeds is another question: a system's seconds are the mean of its seeds', and the reports tell the seeds' range apart. All
+resampling is seeded: the same seconds give the same interval.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from scipy.stats import norm, t
 from diarbench.benchmarks.scoring import ScoringProtocol, score
 from diarbench.benchmarks.windows import errors_by_window
 from diarbench.datasets.rttm import Region, Turn
-from diarbench.reports.records import LEVEL, Difference, ErrorSeconds, Interval, Record
+from diarbench.reports.records import LEVEL, Difference, ErrorSeconds, Interval
 
 Floats = NDArray[np.float64]
 
@@ -32,18 +33,6 @@ EXACT_UNITS = 16
 """Up to so many, the permutation test goes through all sign patterns."""
 FEWEST_UNITS = 6
 """A permutation test of five cannot give a p under 2 / 2**5 = 0.0625."""
-
-
-class Spread(Record):
-    """The two kinds of chance in the figure of a system that was trained with several seeds."""
-
-    der: float
-    """Of all seeds' seconds added up."""
-    recordings: Interval
-    """Over recordings: what another test set might give."""
-    by_seed: dict[int, float]
-    seed_sd: float | None
-    """Standard deviation over seeds: what another training might give; None with one seed."""
 
 
 class Units(NamedTuple):
@@ -98,24 +87,6 @@ def compare(a: Sequence[ErrorSeconds], b: Sequence[ErrorSeconds], unit: str = "r
     times_more = ((norm.ppf((1 + LEVEL) / 2) + norm.ppf(POWER)) * error / der) ** 2
     needed = max(math.ceil(times_more * len(a)), FEWEST_UNITS, len(a) + 1)
     return difference.model_copy(update={"units_needed": needed})
-
-
-def over_seeds(by_seed: Mapping[int, Sequence[ErrorSeconds]], unit: str = "recordings") -> Spread:
-    """Chance over recordings and chance over seeds, kept apart; each seed's seconds are of the same recordings.
-
-    Raises ValueError where no reference speech is scored.
-    """
-    summed = [sum(parts, ErrorSeconds()) for parts in zip(*by_seed.values(), strict=True)]
-    ders = {seed: sum(errors, ErrorSeconds()).der for seed, errors in by_seed.items()}
-    rates = [der for der in ders.values() if der is not None]
-    if not rates or len(rates) < len(ders):
-        raise ValueError("no reference speech is scored: there is no rate to speak of")
-    return Spread(
-        der=float(np.mean(rates)),
-        recordings=interval(summed, unit),
-        by_seed=dict(zip(ders, rates, strict=True)),
-        seed_sd=float(np.std(rates, ddof=1)) if len(rates) > 1 else None,
-    )
 
 
 def _wrong(errors: Sequence[ErrorSeconds]) -> Floats:

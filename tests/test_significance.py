@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from diarbench.benchmarks import significance
 from diarbench.benchmarks.scoring import CONDITIONS, pooled, score
-from diarbench.benchmarks.significance import FEW_RECORDINGS, compare, interval, over_seeds, units_of
+from diarbench.benchmarks.significance import FEW_RECORDINGS, compare, interval, units_of
 from diarbench.benchmarks.windows import split
 from diarbench.datasets.rttm import Region, Turn
 from diarbench.reports.records import ErrorSeconds
@@ -84,19 +84,6 @@ def test_an_interval_is_repeatable_and_lies_among_the_recordings_rates(parts):
     assert found == interval(listed)
     rates = [one.der for one in listed]
     assert min(rates) - 1e-9 <= found.low <= found.high <= max(rates) + 1e-9
-
-
-def test_seeds_and_recordings_are_apart():
-    by_seed = {1: errors(10, 1, 3), 2: errors(10, 2, 4), 3: errors(10, 3, 5)}
-    found = over_seeds(by_seed)
-    assert found.by_seed == {1: 0.2, 2: 0.3, 3: 0.4}
-    assert found.der == pytest.approx(0.3)
-    assert found.seed_sd == pytest.approx(0.1)  # of 0.2, 0.3 and 0.4
-    # the recordings' mean rates are 0.2 and 0.4, whichever the seed
-    assert (found.recordings.low, found.recordings.high) == (pytest.approx(0.2), pytest.approx(0.4))
-    assert over_seeds({1: errors(10, 1, 3)}).seed_sd is None
-    with pytest.raises(ValueError, match="no reference speech"):
-        over_seeds({1: errors(0, 0)})
 
 
 def test_few_recordings_are_cut_into_blocks_that_add_up():
