@@ -2,8 +2,8 @@
 
 A test set is a sample of recordings, so what is resampled is recordings (Bisani and Ney 2004, "Bootstrap estimates for
 confidence intervals in ASR performance evaluation"). Where there are few, it is blocks of time instead, and the result
-says so: such an interval speaks of more minutes of these recordings, not of other recordings. Spread over
-seeds is another question: a system's seconds are the mean of its seeds', and the reports tell the seeds' range apart. All
+says so: such an interval speaks of more minutes of these recordings, not of other recordings. Spread over seeds is
+another question: a system's seconds are the mean of its seeds', and the reports tell the seeds' range apart. All
 resampling is seeded: the same seconds give the same interval.
 """
 
