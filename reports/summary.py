@@ -249,7 +249,7 @@ def unlike(dataset: str, runs: Sequence[Run], footnotes: Footnotes) -> dict[str,
 
     With each mark goes whether it concerns trained stages only. What is held against each other: where the
     weights started, parts that are not fine-tuned, corpora seen before, hours trained, tuning trials, recipe, seed,
-    data and machine.
+    data, code and machine.
     """
     marks: dict[str, list[tuple[str, bool]]] = {run.name: [] for run in runs}
 
@@ -305,6 +305,10 @@ def unlike(dataset: str, runs: Sequence[Run], footnotes: Footnotes) -> dict[str,
             if all(other.seed != run.seed for other in others):
                 mark(run, f"no other backend was run with seed {run.seed}", True)
     where_apart(lambda run: run.fingerprint, lambda value: f"on other data named {dataset} (fingerprint {value[:12]})")
+    where_apart(
+        lambda run: run.environment and (run.environment.git, tuple(sorted(run.environment.versions.items()))),
+        lambda value: f"ran with diarbench at {(value and value[0]) or 'an unknown commit'}; code or versions differ",
+    )
     where_apart(machine, lambda value: f"ran on {value or 'an unknown machine'}: its seconds and memory do not compare")
     return marks
 

@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+import base64
+import json
+import zlib
+from pathlib import Path
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from diarbench.reports.errors import Error, Turn, find_errors, map_speakers, moments, read_regions, read_turns
+from diarbench.reports.explorer import explore
+from diarbench.reports.records import Comparison, read_record
+from diarbench.reports.summary import summarize
 
 REFERENCE = [Turn(0, 4, "A"), Turn(3, 6, "B"), Turn(8, 9, "A")]
 HYPOTHESIS = [Turn(0, 5, "x"), Turn(5, 7, "y")]
@@ -51,6 +59,34 @@ def test_reading_what_is_written():
 def test_what_is_not_such_a_file_is_a_value_error(read):
     with pytest.raises(ValueError):
         read("SPEAKER one x\n")
+
+
+def test_a_real_comparisons_errors_are_its_records_seconds():
+    """Drawn from the files, scored by the scorer: every recording, system and part of a real comparison."""
+    root = Path(__file__).parent / "fixtures" / "reports" / "ami-mini"
+    comparison = read_record(root / "results.json", Comparison)
+    drawn = explore(summarize(comparison), root)
+    seconds = {
+        (f"{row.run}, {row.stage}", row.subset, part.uri): (part.miss, part.false_alarm, part.confusion)
+        for row in comparison.rows
+        if row.run and row.condition == "full"
+        for part in row.files
+    }
+    compared = 0
+    for recording in drawn["recordings"]:
+        timeline = json.loads(zlib.decompress(base64.b64decode(recording["packed"])))
+        assert timeline["missing"] == []
+        for layer in timeline["systems"]:
+            name = drawn["systems"][layer["system"]]["name"]
+            wrong = [0.0, 0.0, 0.0]
+            for at in range(0, len(layer["errors"]), 4):
+                start_ms, end_ms, kind, speakers = layer["errors"][at : at + 4]
+                wrong[kind] += (end_ms - start_ms) * speakers / 1000
+            expected = seconds.get((name, recording["where"].split()[-1], recording["name"]))
+            if expected is not None:  # a fusion's are no run's
+                compared += 1
+                assert wrong == pytest.approx(expected, abs=0.1)  # each error's ends are rounded to milliseconds
+    assert compared == len(seconds) == 12
 
 
 turns = st.lists(

@@ -169,10 +169,11 @@ def test_latex_specials_stay_text():
     )
 
 
-OLD = sorted((Path(__file__).parent / "fixtures" / "reports").glob("*.json"))
+FIXTURES = Path(__file__).parent / "fixtures" / "reports"
+OLD = sorted(FIXTURES.rglob("*.json"))
 
 
-@pytest.mark.parametrize("path", OLD, ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", OLD, ids=lambda path: str(path.relative_to(FIXTURES)))
 def test_old_records_are_still_drawn(path, tmp_path):
     (tmp_path / "results.json").write_bytes(path.read_bytes())
     assert read_record(path, Comparison).rows
@@ -181,7 +182,7 @@ def test_old_records_are_still_drawn(path, tmp_path):
 
 
 def test_there_are_old_records():
-    assert OLD
+    assert len(OLD) >= 3
 
 
 def test_reference_systems_on_dev_alone_are_drawn_too(tmp_path):

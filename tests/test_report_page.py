@@ -15,7 +15,7 @@ from report_records import make_comparison, make_rows, make_run, two_backends
 
 from diarbench.reports import explorer, page
 from diarbench.reports.plots import Plot, draw
-from diarbench.reports.records import Comparison
+from diarbench.reports.records import Comparison, read_record
 from diarbench.reports.summary import summarize
 
 CHROMIUM = shutil.which("chromium")
@@ -133,6 +133,19 @@ def test_dragging_moves_and_does_not_play(show: Show, tmp_path: Path) -> None:
     tab.mouse.up()
     assert in_view(tab)[0] > 3000
     assert tab.locator("#audio").evaluate("audio => audio.paused && audio.currentTime") == 0
+
+
+def test_a_real_comparison(show: Show, tmp_path: Path) -> None:
+    """Three epochs on ami-mini, as ``bench run`` left them; its audio is not in the repository."""
+    real = Path(__file__).parent / "fixtures" / "reports" / "ami-mini"
+    shutil.copytree(real, tmp_path, dirs_exist_ok=True)
+    tab = show(read_record(real / "results.json", Comparison))
+    assert column(tab, "#figures", 1)[:6] == ["nemo", "pyannote", "pyannote", "reference", "reference", "fusion"]
+    in_view(tab)
+    assert "audio of this recording is missing" in tab.locator("#status").inner_text()
+    tab.get_by_role("button", name="Next worst error").click()
+    # nemo heard nothing: its worst error is dev00's first long turn, all missed
+    eventually(tab, "document.getElementById('status').textContent.includes('nemo-quick-seed1, finetuned in dev00')")
 
 
 @pytest.mark.parametrize("embed", [True, False])

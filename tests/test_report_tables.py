@@ -99,6 +99,14 @@ def test_rows_that_are_not_like_for_like_are_marked_with_the_reason(change, reas
     assert reason not in reasons(comparison, "pyannote", "finetuned")
 
 
+def test_other_code_is_marked():
+    environment = make_run("nemo").environment
+    assert environment is not None
+    comparison = pair(environment=environment.model_copy(update={"git": "def5678"}))
+    assert reasons(comparison, "nemo", "finetuned") == "ran with diarbench at def5678; code or versions differ"
+    assert reasons(comparison, "pyannote", "finetuned") == "ran with diarbench at abc1234; code or versions differ"
+
+
 def test_a_hundredth_of_difference_in_training_audio_is_alike():
     assert summarize(pair(trained_audio_s=606.0)).footnotes == {}
 
