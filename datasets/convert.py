@@ -20,7 +20,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Future, ProcessPoolExecutor, wait
 from dataclasses import dataclass, field, replace
-from multiprocessing import get_context
+from multiprocessing import get_context, resource_tracker
 from pathlib import Path
 from typing import Literal, TypeVar
 
@@ -267,11 +267,12 @@ def in_parallel(work: Callable[[T], R], jobs: Iterable[T], workers: int) -> Iter
             except UserError as error:
                 yield error
         return
-    pool = ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=_ignore_interrupt)
+    pool = ProcessPoolExecutor(workers, mp_context=get_context("spawn"))
     pending: set[Future[R]] = set()
     try:
         for job in jobs:
-            pending.add(pool.submit(work, job))
+            with _interrupts_held():
+                pending.add(pool.submit(work, job))
             if len(pending) >= 4 * workers:
                 ended, pending = wait(pending, return_when=FIRST_COMPLETED)
                 yield from map(_outcome, ended)
@@ -289,9 +290,15 @@ def _outcome(future: Future[R]) -> R | UserError:
         raise UserError("a worker process died, perhaps for want of memory; try again with fewer --workers") from error
 
 
-def _ignore_interrupt() -> None:
-    """Ctrl-C is the parent's to handle."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+@contextlib.contextmanager
+def _interrupts_held() -> Iterator[None]:
+    """Ctrl-C waits until after this; the processes that start in it never hear of it, and this one ends them."""
+    resource_tracker.ensure_running()  # where it is not yet, starting it lets Ctrl-C through
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 @dataclass(frozen=True)
