@@ -35,9 +35,11 @@ class Start:
     """What a network starts from: where the weights came from, and the file that holds them (None for scratch)."""
 
     weights: Weights
-    path: Path | None
+    path: Path | None = None
     preset: str | None = None
     """The architecture to build from scratch, where a backend has several."""
+    hub_file: tuple[str, str] | None = None
+    """Repository and file to download first; see `diarbench.backends.weights.fetched`."""
 
 
 class Network(Protocol):
@@ -104,7 +106,10 @@ class Backend(Protocol):
         ...
 
     def network(self, start: Start) -> torch.nn.Module:
-        """A Network with its first weights. Raises UserError where the file is not this toolkit's."""
+        """A Network with its first weights, which are on this machine by now.
+
+        Raises UserError where the file is not this toolkit's.
+        """
         ...
 
     def restore(self, checkpoint: Mapping[str, Any]) -> torch.nn.Module:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
@@ -40,20 +41,37 @@ def cached_hub_file(repository: str, file: str) -> Path | None:
     return Path(found) if isinstance(found, str) else None
 
 
-def download_hub_file(repository: str, file: str) -> Path:
-    """A file of a Hugging Face repository, through its client's own cache, token and offline switch.
+def hub_start(init: str, file: str, known: Mapping[str, Weights]) -> Start:
+    """The start that ``hub:ID`` stands for, found in the hub's cache or to be downloaded to it.
+
+    ``known`` says of some repositories what is known of their weights.
+    """
+    repository = init.removeprefix("hub:")
+    weights = known.get(repository, Weights(origin=init, pretrained=True))
+    path = cached_hub_file(repository, file)
+    if path is None:
+        return Start(weights, hub_file=(repository, file))
+    return Start(weights.model_copy(update={"sha256": sha256_of(path)}), path)
+
+
+def fetched(start: Start) -> Start:
+    """The start with its file on this machine, through the hub client's own cache, token and offline switch.
 
     Raises UserError with the client's reason.
     """
+    if start.hub_file is None:
+        return start
+    repository, file = start.hub_file
     if not importable("huggingface_hub"):
         raise UserError(f"hub:{repository}: needs huggingface_hub: pip install huggingface_hub")
     from huggingface_hub import hf_hub_download
 
     try:
-        return Path(hf_hub_download(repository, file))
+        path = Path(hf_hub_download(repository, file))
     except Exception as error:  # the client raises many kinds; each means that the file is not to be had
         reason = str(error).strip().splitlines()[0]
         raise UserError(f"hub:{repository}: {file} cannot be had from the hub ({reason}); give a local path") from error
+    return Start(start.weights.model_copy(update={"sha256": sha256_of(path)}), path)
 
 
 def local_file(init: str, suffixes: tuple[str, ...]) -> Start:

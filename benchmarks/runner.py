@@ -64,7 +64,8 @@ def plan(
             recipe=recipe.model_dump(),
             seed=seed,
             init=inits[backend],
-            init_sha256=weights.sha256 if weights else None,
+            # A hub's file may be downloaded by the run itself, which then records what it got.
+            init_sha256=weights.sha256 if weights and not inits[backend].startswith("hub:") else None,
             device=device,
             threads=os.cpu_count() or 1,
         )

@@ -19,6 +19,7 @@ from typing import IO, Any
 from diarbench.backends import registry
 from diarbench.backends.base import Backend, Diarizer, Start, load_checkpoint
 from diarbench.backends.recipes import Recipe
+from diarbench.backends.weights import fetched
 from diarbench.benchmarks.environment import environment
 from diarbench.benchmarks.scoring import CONDITIONS, cross_check, pooled, score
 from diarbench.benchmarks.speed import Stopwatch
@@ -62,10 +63,11 @@ class Worker:
             raise UserError(f"{dataset.root}: changed since this run was asked for; choose another --out")
         backend = registry.load(self.job.backend)
         start = backend.locate(self.job.init)
-        if start.weights.sha256 != self.job.init_sha256:
+        if self.job.init_sha256 not in (None, start.weights.sha256):
             raise UserError(
                 f"--init {self.job.init}: its weights changed since they were asked for; choose another --out"
             )
+        start = fetched(start)
         device = _device(self.job)
         self._note(corpus=dataset.info.corpus, environment=environment(device), weights=start.weights)
         self._train(backend, start, dataset, device)

@@ -79,7 +79,7 @@ class Job(Record):
     init: str
     """What was asked of ``--init``."""
     init_sha256: str | None
-    """Of the file that it came to; None for scratch, and for a hub's file that is not on this machine yet."""
+    """Of the file that it came to; None for scratch, and for a hub's file."""
     device: str
     threads: int
 

@@ -10,17 +10,21 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from diarbench.backends.base import Start
-from diarbench.backends.weights import SCRATCH, cached_hub_file, download_hub_file, local_file
-from diarbench.reports.records import UserError, Weights, closest, sha256_of
+from diarbench.backends.weights import SCRATCH, hub_start, local_file
+from diarbench.reports.records import UserError, Weights, closest
 
 if TYPE_CHECKING:
     import torch
 
     from diarbench.backends.base import Diarizer
 
-PUBLISHED = "nvidia/diar_sortformer_4spk-v1"
-TRAINED_ON = ("AISHELL-4", "AMI", "DIHARD", "Fisher", "ICSI", "LibriSpeech", "NIST SRE", "VoxConverse")
-"""What the published Sortformer has seen, says its model card."""
+PUBLISHED = Weights(
+    origin="hub:nvidia/diar_sortformer_4spk-v1",
+    pretrained=True,
+    licence="CC-BY-NC-4.0",
+    trained_on=("AISHELL-4", "AMI", "DIHARD", "Fisher", "ICSI", "LibriSpeech", "NIST SRE", "VoxConverse"),
+)
+"""Trained on what its model card says."""
 
 
 class NemoBackend:
@@ -31,26 +35,24 @@ class NemoBackend:
     def locate(self, init: str) -> Start:
         """See Backend; beside ``scratch`` (the compact preset) there is ``scratch:PRESET``."""
         if init == "auto":
-            return self._at_hand() or Start(SCRATCH, None, "compact")
+            cached = hub(PUBLISHED.origin)
+            return cached if cached.path else Start(SCRATCH, preset="compact")
         if init.partition(":")[0] == "scratch":
             preset = init.partition(":")[2] or "compact"
             if preset not in presets():
                 raise UserError(f"--init {init}: no such preset{closest(preset, presets())}: {', '.join(presets())}")
-            return Start(SCRATCH, None, preset)
+            return Start(SCRATCH, preset=preset)
         if init.startswith("hub:"):
-            return Start(Weights(origin=init, pretrained=True), None)
+            return hub(init)
         return local_file(init, (".nemo",))
 
     def network(self, start: Start) -> torch.nn.Module:
         """See Backend."""
         from diarbench.backends.nemo.network import SortformerNetwork
 
-        if start.preset:
-            return SortformerNetwork.from_config(preset(start.preset))
-        if start.path is None:
-            repository = start.weights.origin.removeprefix("hub:")
-            return SortformerNetwork.from_nemo(download_hub_file(repository, nemo_file(repository)))
-        return SortformerNetwork.from_nemo(start.path)
+        if start.path:
+            return SortformerNetwork.from_nemo(start.path)
+        return SortformerNetwork.from_config(preset(start.preset or "compact"))
 
     def restore(self, checkpoint: Mapping[str, Any]) -> torch.nn.Module:
         """See Backend."""
@@ -68,24 +70,11 @@ class NemoBackend:
         assert isinstance(network, SortformerNetwork)
         return SortformerDiarizer(network, device)
 
-    def _at_hand(self) -> Start | None:
-        """The published Sortformer, where an earlier download left it."""
-        path = cached_hub_file(PUBLISHED, nemo_file(PUBLISHED))
-        if path is None:
-            return None
-        weights = Weights(
-            origin=f"hub:{PUBLISHED}",
-            pretrained=True,
-            sha256=sha256_of(path),
-            licence="CC-BY-NC-4.0",
-            trained_on=TRAINED_ON,
-        )
-        return Start(weights, path)
 
-
-def nemo_file(repository: str) -> str:
-    """The name under which a hub repository of NVIDIA's keeps its model."""
-    return f"{repository.rpartition('/')[2]}.nemo"
+def hub(init: str) -> Start:
+    """What ``hub:ID`` stands for: NVIDIA's repositories keep a model under their own name."""
+    name = init.rpartition("/")[2]
+    return hub_start(init, f"{name}.nemo", {PUBLISHED.origin.removeprefix("hub:"): PUBLISHED})
 
 
 def presets() -> list[str]:

