@@ -34,6 +34,7 @@ from diarbench.reports.records import (
     Scores,
     Subset,
     UserError,
+    digest,
     read_record,
     write_record,
     write_whole,
@@ -179,6 +180,7 @@ def rows_of(recordings: Sequence[Recording], hypothesis: Turns, identity: dict[s
         Row(
             **identity,
             condition=condition,
+            protocol=digest(CONDITIONS[condition]),
             files=tuple(FileScore(uri=uri, **seconds.model_dump()) for uri, seconds in by_uri.items()),
             **pooled(by_uri).model_dump(),
         )

@@ -291,6 +291,8 @@ class Row(ErrorSeconds):
     init: str | None
     subset: Subset
     condition: str
+    protocol: str = ""
+    """Hash of the scoring protocol behind the condition."""
     files: tuple[FileScore, ...]
     interval: Interval | None = None
     """Of the pooled rate; on the test set alone."""

@@ -46,6 +46,7 @@ def test_both_toolkits_were_fine_tuned_on_the_same_hours_and_scored(outs: list[P
             row = found[backend, stage, "test", condition]
             assert row.total == found["reference", "silence", "test", condition].total > 0
             assert sum(file.total for file in row.files) == pytest.approx(row.total)
+    assert len({(row.condition, row.protocol) for row in comparison.rows}) == 3, "a protocol's hash is in each row"
     assert found["reference", "silence", "test", "full"].der == 1
     assert found["pyannote", "oracle-segmentation", "test", "full"].miss < 1
     assert 0.2 < (found["pyannote", "pretrained", "test", "full"].der or 0) < 0.7
