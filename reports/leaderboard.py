@@ -19,7 +19,8 @@ class Board(NamedTuple):
     """What is ranked together, and what its marks mean."""
 
     title: str
-    table: Table
+    scores: Table
+    costs: Table
     footnotes: dict[str, str]
 
 
@@ -50,8 +51,8 @@ def find(folder: Path) -> Leaderboard:
             for section in summary.of(dataset)[:1]:
                 ranked = section.sorted(_by_error)
                 title = f"{visible(dataset)}, {section.subset}, {convention(section.condition)}"
-                table = identity_table(ranked) + score_table(ranked) + cost_table(ranked)
-                boards.append(Board(title, table, summary.footnotes_of(dataset)))
+                scores = identity_table(ranked) + score_table(ranked)
+                boards.append(Board(title, scores, cost_table(ranked), summary.footnotes_of(dataset)))
     return Leaderboard(boards, [*apart, *notes])
 
 
@@ -63,7 +64,7 @@ def render(leaderboard: Leaderboard) -> str:
 def _lines(leaderboard: Leaderboard) -> Iterator[str]:
     yield "# Leaderboard"
     for board in leaderboard.boards:
-        yield from ("", f"## {markdown.escape(board.title)}", "", markdown.table(board.table), "")
+        yield from ("", f"## {markdown.escape(board.title)}", "", markdown.table(board.scores + board.costs), "")
         yield from (f"- ({mark}) {markdown.escape(reason)}" for mark, reason in board.footnotes.items())
     yield from ("", *(f"- {markdown.escape(note)}" for note in leaderboard.notes))
 

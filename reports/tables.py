@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from rich import box
 from rich.console import Console
 from rich.table import Table as RichTable
@@ -47,9 +49,9 @@ def print_comparison(comparison: Comparison, console: Console) -> None:
 
 
 def print_leaderboard(leaderboard: Leaderboard, console: Console) -> None:
-    """A table a board, then what the marks mean, and what is apart or left out."""
+    """A table a board, with costs where there is room; then what the marks mean, and what is apart or left out."""
     for board in leaderboard.boards:
-        _print_table(console, board.title, board.table)
+        _print_table(console, board.title, board.scores + board.costs if console.width >= WIDE else board.scores)
         _print_footnotes(console, board.footnotes)
     for note in leaderboard.notes:
         console.print(Text(note, style="dim"))
@@ -68,9 +70,13 @@ def _title(section: Section) -> str:
 
 def _print_table(console: Console, title: str, table: Table) -> None:
     drawn = RichTable(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, show_edge=False)
-    for column in table.columns:
+    for number, column in enumerate(table.columns):
+        words = [word for row in table.rows for word in row[number].text.split()]
+        # Where it is narrow a column shrinks to its longest word, one of names further: none is squeezed out.
+        longest = max(map(len, [*words, *column.name.split()]), default=1)
+        justify: Literal["left", "right"] = "right" if column.numeric else "left"
         drawn.add_column(
-            column.name, justify="right" if column.numeric else "left", no_wrap=column.numeric, overflow="fold"
+            column.name, justify=justify, min_width=longest if column.numeric else min(longest, 6), overflow="fold"
         )
     for row in table.rows:
         drawn.add_row(*(Text(cell.text) for cell in row))

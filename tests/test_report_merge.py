@@ -116,7 +116,7 @@ def test_leaderboard_is_sorted_and_kept(tmp_path):
     (tmp_path / "broken").mkdir()
     (tmp_path / "broken" / "results.json").write_text("{")
     board = find(tmp_path)
-    assert [[cell.text for cell in row][:4] for row in board.boards[0].table.rows] == [
+    assert [[cell.text for cell in row][:4] for row in board.boards[0].scores.rows] == [
         ["b", "nemo", "finetuned", "20.0"],
         ["deep/a", "nemo", "finetuned", "30.0"],
         ["-", "reference", "silence", "100.0"],
@@ -124,6 +124,7 @@ def test_leaderboard_is_sorted_and_kept(tmp_path):
     assert "broken" in board.notes[0]
     printed = bench("leaderboard", tmp_path)
     assert printed.exit_code == 0
+    assert ["b", "nemo", "finetuned", "20.0"] in [line.split()[:4] for line in printed.stdout.splitlines()]
     assert "| b | nemo | finetuned | 20.0 |" in (tmp_path / "leaderboard.md").read_text()
 
 

@@ -61,6 +61,19 @@ def test_it_fits_the_terminal_and_cuts_nothing(width):
         assert needed in text
 
 
+def test_no_column_is_squeezed_out_by_long_names():
+    """Every identity column there is, all of them long."""
+    runs = [
+        make_run("pyannote" * 8, name=f"out{seed}/run", recipe="a recipe " * 5 + str(seed), seed=seed)
+        for seed in (1, 2)
+    ]
+    rows = [row for run in runs for row in make_rows(run, "finetuned", ("one", 10, 1, 1, 1))]
+    text = drawn(make_comparison(tuple(runs), rows), 80)
+    assert max(len(line) for line in text.splitlines()) <= 80
+    for needed in ("From", "Backend", "Recipe", "Seed", "Stage", "30.0", "10.0", "Marks", "Memory"):
+        assert needed in text
+
+
 def test_conditions_come_in_the_records_order_and_references_last():
     summary = summarize(two_backends())
     assert [section.condition.name for section in summary.sections] == ["full", "fair", "forgiving"]
