@@ -31,6 +31,9 @@ app.add_typer(recipes_app, name="recipes")
 app.command()(doctor)
 
 
+INTERRUPTED = 130
+
+
 def main() -> None:
     """Run the command line; a UserError or Ctrl-C is one line on stderr and a non-zero exit."""
     try:
@@ -38,9 +41,10 @@ def main() -> None:
     except UserError as error:
         sys.stderr.write(f"bench: {error}\n")
         sys.exit(1)
-    except KeyboardInterrupt:
-        sys.stderr.write("bench: interrupted; run the same command again to go on\n")
-        sys.exit(130)
+    except SystemExit as stop:
+        if stop.code == INTERRUPTED:  # which is what typer makes of Ctrl-C
+            sys.stderr.write("bench: interrupted; run the same command again to go on\n")
+        raise
 
 
 if __name__ == "__main__":
