@@ -190,6 +190,7 @@ def simulate(
     rooms: Annotated[Path | None, typer.Option(help="Room impulse responses to draw from.", exists=True)] = None,
     make_rooms: Annotated[bool, typer.Option("--make-rooms", help="Make rooms up instead.")] = False,
     noise: Annotated[Path | None, typer.Option(help="Noises to draw from.", exists=True)] = None,
+    make_noise: Annotated[bool, typer.Option("--make-noise", help="Make steady noise up instead.")] = False,
     snr_db: Annotated[str, typer.Option(help="Speech over noise, drawn between the two.")] = "5,20",
     seed: Annotated[int, typer.Option(help="The same seed makes the same conversations.", min=0)] = 0,
     workers: Annotated[
@@ -229,6 +230,7 @@ def simulate(
         tuple(files(rooms, AUDIO_SUFFIXES)) if rooms else (),
         make_rooms,
         tuple(files(noise, AUDIO_SUFFIXES)) if noise else (),
+        make_noise,
         _numbers("--snr-db", snr_db, 2, -50, 100),  # type: ignore[arg-type]
     )
     for option, folder, found in (("--rooms", rooms, effects.rooms), ("--noise", noise, effects.noises)):

@@ -75,13 +75,15 @@ class Piece(NamedTuple):
 
 @dataclass(frozen=True)
 class Effects:
-    """What rooms and noise do to the speech: files to draw from, or rooms made up, and the ratio to the noise."""
+    """What rooms and noise do to the speech: files to draw from, or made up, and the ratio to the noise."""
 
     rooms: tuple[Path, ...] = ()
     """Room impulse responses."""
     made_rooms: bool = False
     """Rooms made up by the image-source method (pyroomacoustics)."""
     noises: tuple[Path, ...] = ()
+    made_noise: bool = False
+    """Steady noise made up, from white to brown."""
     snr_db: tuple[float, float] = (5.0, 20.0)
 
 
@@ -360,7 +362,7 @@ def _make(job: _Job) -> Found:
                 speech = _speech(pieces, round((turn.end_s - turn.start_s) * SAMPLE_RATE), speech_rng, job.target)
                 track[at : at + len(speech)] += speech[: len(track) - at]
         mixture += track if room is None else _convolved(track, room)
-    if job.effects.noises:
+    if job.effects.noises or job.effects.made_noise:
         mixture += _noise(job.effects, mixture, noise_rng, job.target)
     peak = float(np.abs(mixture).max())
     soundfile.write(str(job.target), mixture * min(1.0, 0.99 / (peak or 1.0)), SAMPLE_RATE, subtype="PCM_16")
@@ -444,14 +446,28 @@ def _noise(effects: Effects, mixture: np.ndarray, rng: np.random.Generator, scra
     """Noise as long as the mixture, repeated where it is shorter, at a signal-to-noise ratio drawn from the range."""
     import numpy as np
 
-    path = effects.noises[rng.integers(len(effects.noises))]
-    noise = _read(Piece(path, 0.0, len(mixture) / SAMPLE_RATE), scratch)
-    noise = np.resize(noise, len(mixture))
+    if effects.made_noise:
+        noise = _made_noise(len(mixture), rng)
+    else:
+        path = effects.noises[rng.integers(len(effects.noises))]
+        noise = np.resize(_read(Piece(path, 0.0, len(mixture) / SAMPLE_RATE), scratch), len(mixture))
     spoken = mixture[mixture != 0]
     if not len(spoken) or not noise.any():
         return np.zeros_like(mixture)
     gain = np.sqrt(np.mean(spoken**2) / np.mean(noise**2)) * 10 ** (-rng.uniform(*effects.snr_db) / 20)
     return np.asarray(gain * noise, dtype=np.float32)
+
+
+def _made_noise(samples: int, rng: np.random.Generator) -> np.ndarray:
+    """Gaussian noise whose power falls with frequency f as f**-b, b drawn from 0 (white) to 2 (brown)."""
+    import numpy as np
+    from scipy.fft import irfft, next_fast_len, rfft, rfftfreq
+
+    length = next_fast_len(samples, real=True)
+    spectrum = rfft(rng.standard_normal(length))
+    audible = np.maximum(rfftfreq(length, 1 / SAMPLE_RATE), 20.0)
+    noise = irfft(spectrum * audible ** (-rng.uniform(0, 2) / 2), length)[:samples]
+    return np.asarray(noise, dtype=np.float32)
 
 
 def clear(work: Path) -> None:

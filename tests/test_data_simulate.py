@@ -171,12 +171,14 @@ def test_same_seed_same_bytes(utterances: Path, tmp_path: Path) -> None:
     assert one.info.fingerprint == two.info.fingerprint
 
 
-def test_noise_at_its_ratio(utterances: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("made_up", [False, True])
+def test_noise_at_its_ratio(made_up: bool, utterances: Path, tmp_path: Path) -> None:
     """Noise at 10 dB under the speech; where nobody speaks it is heard alone."""
     hiss = tmp_path / "noise" / "hiss.wav"
     write_wav(hiss, 60.0, seed=99)
     clean = made_of(utterances, tmp_path / "clean")
-    noisy = made_of(utterances, tmp_path / "noisy", Effects(noises=(hiss,), snr_db=(10.0, 10.0)))
+    noises = () if made_up else (hiss,)
+    noisy = made_of(utterances, tmp_path / "noisy", Effects(noises=noises, made_noise=made_up, snr_db=(10.0, 10.0)))
     for one, other in zip(clean.subset("train"), noisy.subset("train"), strict=True):
         assert one.turns == other.turns
         speech, both = (soundfile.read(str(r.audio))[0] for r in (one, other))

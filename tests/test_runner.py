@@ -164,7 +164,8 @@ def test_ctrl_c_leaves_a_run_that_goes_on(dummy: None, ami_mini: Dataset, tmp_pa
     out = tmp_path / "out"
     plan = plan_of(ami_mini, "hang")
     code = (
-        "import sys, typer; from diarbench.benchmarks import cli, runner; from diarbench.benchmarks.progress import RunProgress\n"
+        "import sys, typer; from diarbench.benchmarks import cli, runner\n"
+        "from diarbench.benchmarks.progress import RunProgress\n"
         "from diarbench.reports.records import Job; from rich.console import Console; from pathlib import Path\n"
         f"job = Job.model_validate_json({plan.job.model_dump_json()!r})\n"
         "cli.app = typer.Typer()\n"

@@ -73,10 +73,9 @@ def make_network():
 
 
 class DummyDiarizer:
-    defaults = {"threshold": 0.5}
-
     def __init__(self, network):
         self.network = network
+        self.defaults = {"threshold": 0.5}
 
     def infer(self, recording):
         import soundfile
