@@ -205,43 +205,37 @@ class Summary:
 def summarize(comparison: Comparison) -> Summary:
     """Sections by dataset, test before dev, conditions in the records' order; rows not like for like are marked."""
     footnotes = Footnotes()
-    runs = {run.name: run for run in comparison.runs}
-    datasets = dict.fromkeys([run.dataset for run in comparison.runs] + [row.dataset for row in comparison.rows])
-    order = list(runs)
+    scored = {row.run for row in comparison.rows}
+    subsets: tuple[Subset, ...] = ("test", "dev", "train")
     sections = []
-    for dataset in datasets:
-        here = [run for run in comparison.runs if run.dataset == dataset]
-        scored = {row.run for row in comparison.rows}
-        marks = unlike(dataset, [run for run in here if run.name in scored], footnotes)
-        subsets: tuple[Subset, ...] = ("test", "dev", "train")
+    for dataset in dict.fromkeys([run.dataset for run in comparison.runs] + [row.dataset for row in comparison.rows]):
+        runs = [run for run in comparison.runs if run.dataset == dataset]
+        marks = unlike(dataset, [run for run in runs if run.name in scored], footnotes)
         for subset in subsets:
             for condition in comparison.conditions:
-                rows = [
-                    r
-                    for r in comparison.rows
-                    if (r.dataset, r.subset, r.condition) == (dataset, subset, condition.name)
-                ]
-                if not rows and not (subset == "test" and here):
-                    continue
-                everything = {part.uri for row in rows for part in row.files}
-                lines = [
-                    Line(
-                        row,
-                        runs.get(row.run or ""),
-                        tuple(_row_marks(row, runs.get(row.run or ""), marks, everything, footnotes)),
-                    )
-                    for row in rows
-                ]
-                with_rows = {row.run for row in rows}
-                lines += [Line(None, run) for run in here if run.name not in with_rows or run.state != "done"]
-                lines.sort(key=lambda line: _reading_order(line, order))
-                contrasts = tuple(
-                    c
-                    for c in comparison.contrasts
-                    if (c.dataset, c.subset, c.condition) == (dataset, subset, condition.name)
-                )
-                sections.append(Section(dataset, subset, condition, tuple(lines), contrasts))
+                place = (dataset, subset, condition.name)
+                rows = [row for row in comparison.rows if (row.dataset, row.subset, row.condition) == place]
+                contrasts = tuple(c for c in comparison.contrasts if (c.dataset, c.subset, c.condition) == place)
+                if rows or (runs and subset == "test"):
+                    lines = tuple(_lines(rows, runs, marks, footnotes))
+                    sections.append(Section(dataset, subset, condition, lines, contrasts))
     return Summary(comparison, tuple(sections), footnotes.reasons)
+
+
+def _lines(
+    rows: Sequence[Row], runs: Sequence[Run], marks: dict[str, list[tuple[str, bool]]], footnotes: Footnotes
+) -> list[Line]:
+    """The lines of a section in reading order; a run without a row, or not done, has one that says so."""
+    by_name = {run.name: run for run in runs}
+    recordings = {part.uri for row in rows for part in row.files}
+    lines = []
+    for row in rows:
+        run = by_name.get(row.run or "")
+        lines.append(Line(row, run, tuple(_row_marks(row, run, marks, recordings, footnotes))))
+    with_rows = {row.run for row in rows}
+    lines += [Line(None, run) for run in runs if run.name not in with_rows or run.state != "done"]
+    order = list(by_name)
+    return sorted(lines, key=lambda line: _reading_order(line, order))
 
 
 def unlike(dataset: str, runs: Sequence[Run], footnotes: Footnotes) -> dict[str, list[tuple[str, bool]]]:
@@ -286,8 +280,8 @@ def unlike(dataset: str, runs: Sequence[Run], footnotes: Footnotes) -> dict[str,
     if hours and max(hours) > 1.01 * min(hours):
         for run in runs:
             if run.trained_audio_s is not None:
-                span = f"{minutes(min(hours))} to {minutes(max(hours))}"
-                mark(run, f"trained on {minutes(run.trained_audio_s)} of audio; the rows range over {span}", True)
+                around = f"{minutes(min(hours))} to {minutes(max(hours))}"
+                mark(run, f"trained on {minutes(run.trained_audio_s)} of audio; the rows range over {around}", True)
     where_apart(
         _trials,
         lambda trials: (
