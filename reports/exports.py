@@ -16,7 +16,7 @@ from diarbench.reports.text import visible
 
 
 def as_json(comparisons: Sequence[Comparison]) -> str:
-    """A list of flat objects, one a row; times in seconds, ``der`` a fraction."""
+    """A list of flat objects, one a row; times in seconds, ``der`` and its 95 % interval fractions."""
     return json.dumps(list(_flat(comparisons)), indent=1, ensure_ascii=False) + "\n"
 
 
@@ -46,6 +46,7 @@ def _flat(comparisons: Sequence[Comparison]) -> Iterator[dict[str, Any]]:
             for line in section.lines:
                 row, run = line.row, line.run
                 weights = run.weights if run else None
+                interval = row.interval if row else None
                 yield {
                     "dataset": section.dataset,
                     "subset": section.subset,
@@ -60,6 +61,8 @@ def _flat(comparisons: Sequence[Comparison]) -> Iterator[dict[str, Any]]:
                     "false_alarm": row and row.false_alarm,
                     "confusion": row and row.confusion,
                     "der": row and row.der,
+                    "der_low": interval and interval.low,
+                    "der_high": interval and interval.high,
                     "weights": weights and weights.origin,
                     "parameters": run and run.parameters,
                     "training_s": line.training_s,

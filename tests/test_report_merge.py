@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import typer
 from report_files import small
-from report_records import CONDITIONS, make_comparison, make_rows, make_run, two_backends
+from report_records import CONDITIONS, make_comparison, make_rows, make_run, two_backends, with_statistics
 from typer.testing import CliRunner
 
 from diarbench.benchmarks.cli_report import leaderboard, report
@@ -134,12 +134,13 @@ def test_leaderboard_of_nothing_is_one_line(tmp_path):
 
 
 def test_json_and_csv_hold_the_records_seconds(tmp_path):
-    write_record(tmp_path / "results.json", two_backends())
+    write_record(tmp_path / "results.json", with_statistics(settled=True))
     rows = json.loads(bench("report", tmp_path, "--format", "json").stdout)
     full = next(
         row for row in rows if (row["backend"], row["stage"], row["condition"]) == ("nemo", "finetuned", "full")
     )
     assert (full["miss"], full["false_alarm"], full["confusion"], full["total"], full["der"]) == (40, 10, 30, 100, 0.8)
+    assert (full["der_low"], full["der_high"]) == (pytest.approx(0.75), pytest.approx(0.85))
     table = list(csv.DictReader(io.StringIO(bench("report", tmp_path, "--format", "csv").stdout)))
     assert [row["der"] for row in table] == [str(row["der"]) for row in rows]
     assert not (tmp_path / "report.md").exists()
