@@ -89,7 +89,7 @@ def check_out(out: Path, plans: Sequence[Plan]) -> None:
     if not out.is_dir():
         raise UserError(f"{out}: is a file; choose another --out")
     asked = {plan.job.name: plan.job for plan in plans}
-    known = {"results.json", "report.md", "report.html", "plots", "reference", "fusion", *asked}
+    known = {"results.json", "report.md", "report.html", "leaderboard.md", "plots", "reference", "fusion", *asked}
     for entry in sorted(out.iterdir()):
         if (entry / "job.json").is_file():
             there = read_record(entry / "job.json", Job)

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from diarbench.benchmarks.scoring import ScoringProtocol, merge_overlapping
-from diarbench.datasets.rttm import Problem, Region, Turn, read_uem, scan_rttm
+from diarbench.datasets.rttm import Problem, Region, Turn, read_lines, read_uem, scan_rttm
 from diarbench.reports.records import ErrorSeconds, UserError, closest
 
 Turns = dict[str, list[Turn]]
@@ -119,7 +119,11 @@ def _read_turns(path: Path, notes: list[str]) -> Turns:
     origin: dict[str, Path] = {}
     problems: list[Problem] = []
     passed_over: list[Problem] = []
+    channels: dict[str, set[str]] = {}
     for file in _files(path, ".rttm"):
+        for _, line in read_lines(file):
+            if line.startswith("SPEAKER ") and len(fields := line.split(maxsplit=3)) > 3:
+                channels.setdefault(fields[1], set()).add(fields[2])
         before = len(turns)
         for where, name, turn in scan_rttm(file, problems, passed_over):
             uri = unicodedata.normalize("NFC", name)
@@ -137,6 +141,8 @@ def _read_turns(path: Path, notes: list[str]) -> Turns:
         notes.append(
             f"{path}: {_count(len(problems), 'turn')} of no length passed over, the first at {problems[0].where}"
         )
+    if several := [uri for uri, used in channels.items() if len(used) > 1]:
+        notes.append(f"{path}: turns on several channels are scored as of one recording: {_names(several)}")
     kinds = Counter(problem.kind for problem in passed_over if problem.kind != "comment")
     notes.extend(f"{path}: {_count(number, kind)} passed over" for kind, number in kinds.items())
     return turns

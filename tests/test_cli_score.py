@@ -45,6 +45,13 @@ def bench(monkeypatch, capsys):
     return run
 
 
+def test_turns_on_several_channels_are_told(bench, files):
+    reference, hypothesis, uem = files
+    reference.write_text(reference.read_text().replace("SPEAKER r 1 5", "SPEAKER r 2 5"))
+    notes = as_json(bench, "score", reference, hypothesis, "--uem", uem)["notes"]
+    assert notes == [f"{reference}: turns on several channels are scored as of one recording: r"]
+
+
 def as_json(bench, *words):
     code, out, _ = bench(*words, "--json")
     assert code == 0
