@@ -9,8 +9,7 @@ import pytest
 from diarbench.datasets.catalog import open_dataset
 from diarbench.datasets.layout import Dataset
 
-# Before torch is imported: threads that wait asleep, and no telemetry, as in a run.
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+# No telemetry, as in a run.
 os.environ.setdefault("PYANNOTE_METRICS_ENABLED", "0")
 
 
