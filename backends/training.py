@@ -186,7 +186,7 @@ class Trainer:
         """Keep the epoch: best before last before table, so that a stop between them loses or repeats nothing."""
         self.epochs.append(epoch)
         checkpoints = self.folder / "checkpoints"
-        if epoch.epoch == 1 or (epoch.epoch > 1 and epoch.der < self.epochs[self.best_epoch].der):
+        if epoch.epoch == 1 or (epoch.epoch > 1 and _merit(epoch) < _merit(self.epochs[self.best_epoch])):
             self.best_epoch = epoch.epoch
             save_checkpoint(checkpoints / "best.ckpt", self.backend, self.plain)
         self.seconds += time.perf_counter() - begun
@@ -240,6 +240,11 @@ def write_epochs(path: Path, epochs: Sequence[Epoch]) -> None:
         values = [getattr(epoch, field) for field in EPOCH_COLUMNS]
         writer.writerow("nan" if v is None else v if isinstance(v, int) else f"{v:.6f}" for v in values)
     write_whole(path, table.getvalue())
+
+
+def _merit(epoch: Epoch) -> tuple[float, float]:
+    """Least is best: the dev DER, and the dev loss where a network is not yet sure enough to change its answers."""
+    return epoch.der, epoch.loss_val
 
 
 def seed_all(seed: int, epoch: int) -> None:
