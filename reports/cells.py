@@ -259,7 +259,7 @@ def _identity(line: Line, columns: tuple[Column, ...]) -> tuple[Cell, ...]:
         "Backend": line.backend,
         "Recipe": line.recipe,
         "Seed": line.seed,
-        "Stage": line.stage,
+        "Stage": line.stage.replace("oracle-", "oracle "),  # two words fit a narrow column
     }
     cells = []
     for column in columns:
