@@ -2,9 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import typer
 
 recipes_app = typer.Typer()
+
+
+def _backends() -> Iterator[tuple[str, str | None, str]]:
+    """Each backend's name, the command that installs what it lacks, and what ``--init auto`` comes to."""
+    from rich.markup import escape
+
+    from diarbench.backends import registry
+    from diarbench.reports.records import UserError
+
+    for name in registry.entries():
+        command = registry.missing(name)
+        try:
+            start = "" if command else registry.load(name).locate("auto").weights.origin
+        except UserError as error:
+            start = str(error)
+        # Brackets of an extra are no markup.
+        yield name, escape(command) if command else None, escape(start)
 
 
 def backends() -> None:
@@ -12,16 +31,8 @@ def backends() -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from diarbench.backends import registry
-    from diarbench.reports.records import UserError
-
     table = Table("backend", "installed", "--init auto")
-    for name in registry.entries():
-        command = registry.missing(name)
-        try:
-            start = "" if command else registry.load(name).locate("auto").weights.origin
-        except UserError as error:
-            start = str(error)
+    for name, command, start in _backends():
         table.add_row(name, command or "yes", start)
     Console().print(table)
 
@@ -62,7 +73,6 @@ def doctor() -> None:
     from diarbench.backends.weights import package_version
     from diarbench.benchmarks.environment import DECISIVE, environment
     from diarbench.datasets.catalog import KNOWN, location
-    from diarbench.reports.records import UserError
 
     console = Console()
     here = environment("")
@@ -71,15 +81,8 @@ def doctor() -> None:
     table.add_row("machine", f"{here.cores} cores, {here.memory_gb:g} GB, {here.platform}", "")
     for package in DECISIVE:
         table.add_row(package, package_version(package) or "-", "")
-    for name in registry.entries():
-        command = registry.missing(name)
-        try:
-            origin = "-" if command else registry.load(name).locate("auto").weights.origin
-        except UserError as error:
-            origin = str(error)
-        table.add_row(
-            f"backend {name}", f"first weights: {origin}" if command is None else "not installed", command or ""
-        )
+    for name, command, start in _backends():
+        table.add_row(f"backend {name}", "not installed" if command else f"first weights: {start}", command or "")
     for name in KNOWN:
         there = location(name).is_dir()
         table.add_row(
