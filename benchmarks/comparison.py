@@ -125,9 +125,7 @@ class _Gathering:
     def _add_fusions(self, done: Sequence[Run]) -> None:
         """The vote of the toolkits' final outputs, a recipe and seed at a time."""
         for recipe, seed in dict.fromkeys((run.recipe, run.seed) for run in done):
-            labels = [
-                self._label(r.backend, r.recipe, FINAL_STAGE) for r in done if (r.recipe, r.seed) == (recipe, seed)
-            ]
+            labels = {self._label(run.backend, recipe, FINAL_STAGE) for run in done}
             voters = [system.turns for system in self.systems if system.label in labels and system.seed == seed]
             if len(voters) < 2:
                 continue
@@ -173,12 +171,12 @@ class _Gathering:
 
     def _contrasts(self) -> Iterator[Contrast]:
         """Each toolkit's final output against what it started from, the others' and the one-speaker row's."""
-        if not sum(len(turns) for turns in self.reference.values()):
-            return
         labels = list(dict.fromkeys(system.label for system in self.systems))
         pairs = [pair for pair in combinations(labels, 2) if _worth_comparing(*pair)]
         pairs.sort(key=lambda pair: not all(label.endswith(f" {FINAL_STAGE}") for label in pair))
-        for name in CONDITIONS:
+        for index, name in enumerate(CONDITIONS):
+            if not self.systems[0].rows[index].total:
+                continue  # a rate of no speech is no rate: such as where all of it overlaps, and overlap is left out
             for a, b in pairs:
                 difference = significance.compare(self._over_seeds(name, a), self._over_seeds(name, b), self.unit)
                 yield Contrast(

@@ -20,6 +20,7 @@ from diarbench.backends import recipes
 from diarbench.benchmarks import runner
 from diarbench.benchmarks.progress import RunProgress
 from diarbench.datasets.layout import Dataset
+from diarbench.datasets.rttm import Turn, write_rttm
 from diarbench.reports.records import Comparison, Job, Run, UserError, read_record
 
 BENCH = [sys.executable, "-m", "diarbench.benchmarks.cli"]
@@ -254,6 +255,19 @@ def test_a_dataset_that_changed_since_is_refused(dummy: None, ami_mini: Dataset,
     changed = runner.Plan(planned.job.model_copy(update={"fingerprint": "of before"}), "")
     comparison, _ = run(tmp_path / "out", changed)
     assert "changed since this run was asked for; choose another --out" in (comparison.runs[0].failure or "")
+
+
+def test_a_condition_that_leaves_no_speech_is_scored_and_not_compared(
+    dummy: None, ami_mini: Dataset, tmp_path: Path
+) -> None:
+    shutil.copytree(ami_mini.root, tmp_path / "copy")
+    overlapped = Dataset.open(tmp_path / "copy")
+    for recording in overlapped.subset("test"):
+        write_rttm(recording.rttm, recording.uri, [Turn(1, 9, "a"), Turn(1, 9, "b")])
+    comparison, _ = run(tmp_path / "out", plan_of(overlapped, "scratch"))
+    rows = {row.condition: row for row in comparison.rows if row.stage == "finetuned" and row.subset == "test"}
+    assert rows["full"].total == 32 and rows["forgiving"].total == 0 and rows["forgiving"].der is None
+    assert {contrast.condition for contrast in comparison.contrasts} == {"full", "fair"}
 
 
 def test_a_folder_with_anything_else_in_it_is_refused(ami_mini: Dataset, tmp_path: Path) -> None:
