@@ -158,6 +158,59 @@ class Phase(Record):
     """Audio gone through, so that ``seconds / audio_s`` is a real-time factor."""
 
 
+class Trial(Record):
+    """One setting of a pipeline's hyper-parameters, tried on dev."""
+
+    number: int
+    """From 0, which is the defaults."""
+    values: dict[str, float | int | str]
+    der: float | None
+    """Pooled over dev under the tuning's condition, as a fraction; None where decoding failed."""
+    seconds: float
+    """Of decoding and scoring all of dev."""
+    failure: str | None = None
+    """Why decoding failed, in one line."""
+
+
+class Tuning(Record):
+    """``tuning.json``: the search for a pipeline's hyper-parameters on dev. The study is rebuilt from its trials."""
+
+    model: str
+    """Changes with the network's weights and the code that infers and decodes."""
+    condition: str
+    """Under which the DER of dev was made least."""
+    seed: int
+    space: dict[str, dict[str, Any]]
+    """What was searched: ``low`` and ``high``, or ``choices``, by hyper-parameter."""
+    defaults: dict[str, float | int | str]
+    trials: tuple[Trial, ...] = ()
+    chosen: dict[str, float | int | str] = Field(default_factory=dict)
+    """The values of the trial with the least DER, the first of several; with what was frozen."""
+    importance: dict[str, float] = Field(default_factory=dict)
+    """Share of each hyper-parameter in the spread of the DER (PED-ANOVA, Watanabe et al. 2023), largest first."""
+    audio_s: float = 0.0
+    """Of dev."""
+    infer_s: float = 0.0
+    """Of inference of dev, once; as measured then, where the cache had it."""
+    decode_s: float = 0.0
+    """Of decoding and scoring, all trials."""
+    storage_s: float = 0.0
+    """Of choosing the trials' values and keeping the trials on disk."""
+    first: Tuning | None = None
+    """What was tuned before, and then frozen, because inference depends on it."""
+
+    @property
+    def default_der(self) -> float | None:
+        """Of dev at the defaults."""
+        return self.trials[0].der if self.trials else None
+
+    @property
+    def best(self) -> Trial | None:
+        """The trial with the least DER, the first of several; None where none has one."""
+        rated = [trial for trial in self.trials if trial.der is not None]
+        return min(rated, key=lambda trial: trial.der or 0.0, default=None)
+
+
 class Environment(Record):
     """What a run ran on."""
 
@@ -201,7 +254,8 @@ class Run(Record):
     phases: tuple[Phase, ...] = ()
     epochs: tuple[Epoch, ...] = ()
     best_epoch: int | None = None
-    tuning: dict[str, Any] | None = None
+    tuning: Tuning | None = None
+    """None where the hyper-parameters stayed at the defaults."""
     environment: Environment | None = None
 
 

@@ -387,5 +387,4 @@ def _sum(values: Iterable[float]) -> float | None:
 
 
 def _trials(run: Run) -> int:
-    trials = (run.tuning or {}).get("trials", 0)
-    return trials if isinstance(trials, int) else len(trials)
+    return len(run.tuning.trials) if run.tuning else 0

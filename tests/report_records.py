@@ -17,6 +17,8 @@ from diarbench.reports.records import (
     Phase,
     Row,
     Run,
+    Trial,
+    Tuning,
     Weights,
 )
 
@@ -83,6 +85,26 @@ def make_run(backend: str, **changes: Any) -> Run:
         ),
     }
     return Run(**(values | changes))
+
+
+def make_tuning(*ders: float) -> Tuning:
+    """A search of which trial k, at threshold 0.5 + k / 10, came to the k-th DER; half a second each."""
+    return Tuning(
+        model="0123456789abcdef",
+        condition="full",
+        seed=1,
+        space={"threshold": {"low": 0.1, "high": 1.5}},
+        defaults={"threshold": 0.5},
+        trials=tuple(
+            Trial(number=k, values={"threshold": 0.5 + k / 10}, der=der, seconds=0.5) for k, der in enumerate(ders)
+        ),
+        chosen={"threshold": 0.5 + ders.index(min(ders)) / 10},
+        importance={"threshold": 1.0},
+        audio_s=60,
+        infer_s=20,
+        decode_s=0.5 * len(ders),
+        storage_s=0.1,
+    )
 
 
 def make_rows(

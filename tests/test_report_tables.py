@@ -5,7 +5,16 @@ from __future__ import annotations
 import io
 
 import pytest
-from report_records import CONDITIONS, SENKO, make_comparison, make_rows, make_run, two_backends, with_statistics
+from report_records import (
+    CONDITIONS,
+    SENKO,
+    make_comparison,
+    make_rows,
+    make_run,
+    make_tuning,
+    two_backends,
+    with_statistics,
+)
 from rich.console import Console
 
 from diarbench.reports.cells import over_seeds, score_table, slice_table
@@ -95,7 +104,7 @@ def test_runs_alike_bear_no_mark():
         ({"recipe": "other"}, "no other backend was trained by the recipe other"),
         ({"seed": 7}, "no other backend was run with seed 7"),
         ({"fingerprint": "0" * 64}, "on other data named mini (fingerprint 000000000000)"),
-        ({"tuning": {"trials": 50}}, "tuned on dev in 50 trials"),
+        ({"tuning": make_tuning(0.4, 0.3, 0.35)}, "tuned on dev in 3 trials"),
         (
             {
                 "environment": Environment(
