@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from pyannote.core import Annotation
     from torch import Tensor
 
+    from diarbench.backends.objective import Objective
     from diarbench.datasets.layout import Recording
 
 Inference = Mapping[str, "np.ndarray"]
@@ -27,6 +28,7 @@ class Losses(NamedTuple):
 
     segmentation: Tensor
     vad: Tensor
+    """Of telling speech from silence, not weighted; told whether or not it is trained on."""
     total: Tensor
 
 
@@ -51,6 +53,8 @@ class Network(Protocol):
     """Centre of the first output frame."""
     max_speakers: int
     """Speakers that the output can tell apart in a window."""
+    trained_on: str
+    """The losses behind `loss`, in words."""
 
     def num_frames(self, samples: int) -> int:
         """Output frames for that many samples at 16 kHz."""
@@ -105,15 +109,15 @@ class Backend(Protocol):
         """
         ...
 
-    def network(self, start: Start) -> torch.nn.Module:
-        """A Network with its first weights, which are on this machine by now.
+    def network(self, start: Start, objective: Objective) -> torch.nn.Module:
+        """A Network with its first weights, which are on this machine by now, to be trained on an objective.
 
         Raises UserError where the file is not this toolkit's.
         """
         ...
 
     def restore(self, checkpoint: Mapping[str, Any]) -> torch.nn.Module:
-        """The Network of a checkpoint that `save_checkpoint` wrote."""
+        """The Network of a checkpoint that `save_checkpoint` wrote, to be run."""
         ...
 
     def diarizer(self, network: torch.nn.Module, device: str) -> Diarizer:

@@ -77,7 +77,7 @@ class Worker:
         if start.weights.pretrained:
             stages = {"pretrained": "first", **stages}
         for stage, checkpoint in stages.items():
-            self._diarize(backend, dataset, device, stage, checkpoint)
+            self._diarize(backend, start, dataset, device, stage, checkpoint)
         self._enter("scoring")
         rows, differences = [], []
         for stage, subset in product((*stages, *self._oracles()), MEASURED):
@@ -96,13 +96,14 @@ class Worker:
 
         self._enter("training")
         seed_all(self.job.seed, 0)
-        network: Any = backend.network(start)
-        self._note(parameters=sum(p.numel() for p in network.parameters()))
+        recipe = Recipe(**self.job.recipe)
+        network: Any = backend.network(start, recipe.objective)
+        self._note(parameters=sum(p.numel() for p in network.parameters()), objective=network.trained_on)
         fabric = Fabric(accelerator=device, devices=1)
         with self.speed.phase("training"):
-            trained = Trainer(
-                network, backend.name, dataset, Recipe(**self.job.recipe), self.job.seed, fabric, self.folder
-            ).run(lambda **progress: self._tell(**progress))
+            trained = Trainer(network, backend.name, dataset, recipe, self.job.seed, fabric, self.folder).run(
+                lambda **progress: self._tell(**progress)
+            )
         # The clock of a run that was stopped and went on is the training loop's own.
         measured = self.speed.phases[-1]
         self.speed.keep(Phase(**{**measured.model_dump(), "seconds": trained.seconds, "audio_s": trained.audio_s}))
@@ -113,15 +114,16 @@ class Worker:
             notes=trained.notes,
         )
 
-    def _diarize(self, backend: Backend, dataset: Dataset, device: str, stage: str, checkpoint: str) -> None:
+    def _diarize(
+        self, backend: Backend, start: Start, dataset: Dataset, device: str, stage: str, checkpoint: str
+    ) -> None:
         """Write the stage's RTTM, going on where there is some. Dev goes first and warms up: test's clock counts."""
         recordings = [recording for subset in MEASURED for recording in dataset.subset(subset)]
         diarizer: Diarizer | None = None
         for done, recording in enumerate(recordings, start=1):
             if not self._rttm(stage, recording).is_file():
                 if diarizer is None:
-                    path = self.folder / "checkpoints" / f"{checkpoint}.ckpt"
-                    diarizer = backend.diarizer(backend.restore(load_checkpoint(path, backend.name)), device)
+                    diarizer = backend.diarizer(self._network(backend, start, checkpoint), device)
                 clocked = stage == FINAL_STAGE and recording.subset == "test"
                 phase = "diarizing" if clocked else f"diarizing {stage} {recording.subset}"
                 with self.speed.phase(phase, audio_s=recording.duration_s):
@@ -132,6 +134,13 @@ class Worker:
                         write_rttm(self._rttm(oracle, recording), recording.uri, from_annotation(annotation))
                 write_rttm(self._rttm(stage, recording), recording.uri, turns)
             self._tell(stage=stage, done=done, total=len(recordings))
+
+    def _network(self, backend: Backend, start: Start, checkpoint: str) -> Any:
+        objective = Recipe(**self.job.recipe).objective
+        if checkpoint == "first" and objective.head == "fresh":
+            # Training began with a head of random weights; what is pretrained is the head that it replaced.
+            return backend.network(start, objective.model_copy(update={"head": "kept"}))
+        return backend.restore(load_checkpoint(self.folder / "checkpoints" / f"{checkpoint}.ckpt", backend.name))
 
     def _score(self, recordings: Sequence[Recording], subset: Subset, stage: str) -> tuple[list[Row], float]:
         """A row a condition, from the RTTM on disk; and how far pyannote.metrics is from the collar-0 one."""

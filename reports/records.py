@@ -247,6 +247,8 @@ class Run(Record):
     """Why it failed, in one line."""
     weights: Weights | None = None
     parameters: int | None = None
+    objective: str = ""
+    """The losses that it was trained on, in words."""
     trained_audio_s: float | None = None
     """Audio that the training steps went through, all epochs."""
     notes: tuple[str, ...] = ()

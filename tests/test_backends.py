@@ -10,6 +10,7 @@ import pytest
 
 from diarbench.backends import registry
 from diarbench.backends.base import load_checkpoint, save_checkpoint
+from diarbench.backends.objective import Objective
 from diarbench.backends.windows import read, targets, training_windows
 from diarbench.datasets.layout import SAMPLE_RATE, Dataset, Recording
 from diarbench.reports.records import UserError
@@ -28,7 +29,7 @@ def backend(request: pytest.FixtureRequest) -> Any:
 @pytest.fixture(scope="module")
 def network(backend: Any) -> Any:
     torch.manual_seed(1)
-    return backend.network(backend.locate("auto"))
+    return backend.network(backend.locate("auto"), Objective())
 
 
 @pytest.fixture(scope="module")
@@ -149,7 +150,7 @@ def test_a_file_that_is_not_the_toolkit_s_is_refused(backend: Any, tmp_path: Pat
     path = tmp_path / ("x.bin" if backend.name == "pyannote" else "x.nemo")
     path.write_bytes(b"not weights")
     with pytest.raises(UserError, match="not a"):
-        backend.network(backend.locate(str(path)))
+        backend.network(backend.locate(str(path)), Objective())
 
 
 def test_a_recording_shorter_than_a_window_is_diarized(
@@ -167,7 +168,7 @@ def test_a_recording_shorter_than_a_window_is_diarized(
 
 def test_pyannote_s_whole_pipeline_gives_the_same_turns(ami_mini: Dataset) -> None:
     backend: Any = registry.load("pyannote")
-    diarizer = backend.diarizer(backend.network(backend.locate("auto")), "cpu")
+    diarizer = backend.diarizer(backend.network(backend.locate("auto"), Objective()), "cpu")
     recording = ami_mini.subset("test")[0]
     ours = diarizer.decode(recording, diarizer.infer(recording), diarizer.defaults)
 
@@ -224,11 +225,11 @@ def test_nemo_presets_and_hub_names() -> None:
 def test_a_nemo_file_starts_a_run(ami_mini: Dataset, tmp_path: Path) -> None:
     backend: Any = registry.load("nemo")
     torch.manual_seed(5)
-    made = backend.network(backend.locate("scratch")).eval()
+    made = backend.network(backend.locate("scratch"), Objective()).eval()
     made.model.save_to(str(tmp_path / "mine.nemo"))
     start = backend.locate(str(tmp_path / "mine.nemo"))
     assert start.weights.pretrained and len(start.weights.sha256) == 64
-    loaded = backend.network(start).eval()
+    loaded = backend.network(start, Objective()).eval()
     waveform = torch.randn(1, SAMPLE_RATE)
     with torch.no_grad():
         assert torch.equal(made.activity(waveform), loaded.activity(waveform))

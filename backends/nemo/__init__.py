@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     import torch
 
     from diarbench.backends.base import Diarizer
+    from diarbench.backends.objective import Objective
 
 PUBLISHED = Weights(
     origin="hub:nvidia/diar_sortformer_4spk-v1",
@@ -46,13 +47,15 @@ class NemoBackend:
             return hub(init)
         return local_file(init, (".nemo",))
 
-    def network(self, start: Start) -> torch.nn.Module:
+    def network(self, start: Start, objective: Objective) -> torch.nn.Module:
         """See Backend."""
         from diarbench.backends.nemo.network import SortformerNetwork
 
         if start.path:
-            return SortformerNetwork.from_nemo(start.path)
-        return SortformerNetwork.from_config(preset(start.preset or "compact"))
+            network = SortformerNetwork.from_nemo(start.path)
+        else:
+            network = SortformerNetwork.from_config(preset(start.preset or "compact"))
+        return network.train_on(objective)
 
     def restore(self, checkpoint: Mapping[str, Any]) -> torch.nn.Module:
         """See Backend."""

@@ -13,7 +13,9 @@ from typing import Any
 import torch
 from omegaconf import OmegaConf
 
+from diarbench.backends import losses
 from diarbench.backends.base import Losses
+from diarbench.backends.objective import Objective
 from diarbench.reports.records import UserError
 from nemo.collections.asr.models import SortformerEncLabelModel
 from nemo.collections.asr.parts.utils.asr_multispeaker_utils import get_ats_targets, get_pil_targets
@@ -33,6 +35,7 @@ class SortformerNetwork(torch.nn.Module):
         self.frame_s = config.preprocessor.window_stride * config.encoder.subsampling_factor
         self.first_frame_s = self.frame_s / 2
         self.num_frames = cache(self._num_frames)
+        self.objective = Objective()
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> SortformerNetwork:
@@ -68,21 +71,31 @@ class SortformerNetwork(torch.nn.Module):
         return int(frames)
 
     def loss(self, waveforms: torch.Tensor, targets: torch.Tensor) -> Losses:
-        """NeMo's own training loss: arrival-time-sorted and permutation-invariant cross entropy, weighted.
-
-        ``vad`` is told, not trained on.
-        """
+        """NeMo's own training loss: arrival-time-sorted and permutation-invariant cross entropy, weighted."""
         activity = self.activity(waveforms)
         frames = torch.full((len(targets),), targets.shape[1], device=targets.device)
         permutations = self.model.speaker_permutations
         by_arrival = get_ats_targets(targets.clone(), activity, speaker_permutations=permutations)
         by_fit = get_pil_targets(targets.clone(), activity, speaker_permutations=permutations)
-        segmentation = self.model.ats_weight * self.model.loss(
-            probs=activity, labels=by_arrival, target_lens=frames
-        ) + self.model.pil_weight * self.model.loss(probs=activity, labels=by_fit, target_lens=frames)
-        speech = 1 - (1 - activity).prod(-1)
-        vad = torch.nn.functional.binary_cross_entropy(speech.clamp(0, 1), targets.any(-1).float())
-        return Losses(segmentation, vad.detach(), segmentation)
+        arrival, permutation = self.objective.arrival, self.objective.permutation
+        segmentation = (
+            arrival * self.model.loss(probs=activity, labels=by_arrival, target_lens=frames)
+            + permutation * self.model.loss(probs=activity, labels=by_fit, target_lens=frames)
+        ) / (arrival + permutation)
+        vad = losses.voice_activity(losses.of_sigmoids(activity), targets)
+        return Losses(segmentation, vad.detach(), losses.weighted(segmentation, vad, self.objective))
+
+    def train_on(self, objective: Objective) -> SortformerNetwork:
+        """Set the objective of `loss`."""
+        self.objective = objective
+        return self
+
+    @property
+    def trained_on(self) -> str:
+        arrival, permutation = self.objective.arrival, self.objective.permutation
+        share = arrival / (arrival + permutation)
+        words = f"binary cross entropy a speaker, {share:.0%} sorted by arrival and {1 - share:.0%} by best fit"
+        return losses.in_words(words, self.objective)
 
     def activity(self, waveforms: torch.Tensor) -> torch.Tensor:
         """Sortformer's sigmoids, speakers in order of arrival."""

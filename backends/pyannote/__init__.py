@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     import torch
 
     from diarbench.backends.base import Diarizer
+    from diarbench.backends.objective import Objective
 
 HUB_FILE = "pytorch_model.bin"
 SEGMENTATION = Weights(
@@ -43,11 +44,12 @@ class PyannoteBackend:
             start = local_file(init, (".bin", ".ckpt"))
         return replace(start, weights=start.weights.model_copy(update={"fixed_parts": (embedding,)}))
 
-    def network(self, start: Start) -> torch.nn.Module:
+    def network(self, start: Start, objective: Objective) -> torch.nn.Module:
         """See Backend."""
         from diarbench.backends.pyannote.network import PyannoteNetwork
 
-        return PyannoteNetwork.from_pretrained(start.path) if start.path else PyannoteNetwork.from_scratch()
+        network = PyannoteNetwork.from_pretrained(start.path) if start.path else PyannoteNetwork.from_scratch()
+        return network.train_on(objective)
 
     def restore(self, checkpoint: Mapping[str, Any]) -> torch.nn.Module:
         """See Backend."""

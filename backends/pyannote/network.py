@@ -1,4 +1,4 @@
-"""PyanNet and its powerset loss (Plaquet and Bredin, Interspeech 2023) as a Network."""
+"""PyanNet as a Network: with its powerset loss (Plaquet and Bredin, Interspeech 2023), or a speaker at a time."""
 
 from __future__ import annotations
 
@@ -8,7 +8,9 @@ from typing import Any
 
 import torch
 
+from diarbench.backends import losses
 from diarbench.backends.base import Losses
+from diarbench.backends.objective import Objective
 from diarbench.reports.records import UserError
 from pyannote.audio import Model
 from pyannote.audio.core.task import Problem, Resolution, Specifications
@@ -24,15 +26,18 @@ SCRATCH = {
     "simultaneous": 2,
 }
 """The architecture of segmentation-3.0."""
+POWERSET, SIGMOIDS = "powerset", "sigmoids"
+"""The heads there are: chances of sets of speakers, or a chance a speaker."""
 
 
 class PyannoteNetwork(torch.nn.Module):
-    """A segmentation model of pyannote.audio with a powerset head."""
+    """A segmentation model of pyannote.audio, with either head."""
 
     def __init__(self, model: PyanNet, settings: Mapping[str, Any]) -> None:
         super().__init__()
         self.model = model
         self.settings = dict(settings)
+        self.objective = Objective(name="multilabel" if self.head == SIGMOIDS else "powerset")
         self.max_speakers = settings["speakers"]
         self.frame_s = model.receptive_field.step
         self.first_frame_s = model.receptive_field.start + model.receptive_field.duration / 2
@@ -61,16 +66,39 @@ class PyannoteNetwork(torch.nn.Module):
     def from_scratch(cls, settings: Mapping[str, Any] = SCRATCH) -> PyannoteNetwork:
         """segmentation-3.0's architecture, or that of given settings, with random weights."""
         model = PyanNet(**settings["hyperparameters"])
-        model.specifications = Specifications(
-            problem=Problem.MONO_LABEL_CLASSIFICATION,
-            resolution=Resolution.FRAME,
-            duration=settings["duration_s"],
-            classes=[f"speaker#{k + 1}" for k in range(settings["speakers"])],
-            powerset_max_classes=settings["simultaneous"],
-            permutation_invariant=True,
-        )
+        model.specifications = _specifications(settings)
         model.build()
         return cls(model, settings)
+
+    def train_on(self, objective: Objective) -> PyannoteNetwork:
+        """Set the objective of `loss`; a fresh head takes the old one's place, with random weights.
+
+        Raises UserError where a head of sigmoids is to be trained on the powerset, or kept as one.
+        """
+        if objective.head == "fresh":
+            self.settings["head"] = SIGMOIDS
+            self.model.specifications = _specifications(self.settings)
+            self.model.build()
+        elif self.head == SIGMOIDS and objective.name == POWERSET:
+            raise UserError(
+                "these weights have a head of sigmoids, a speaker each, which has no powerset: take a recipe with "
+                "'name: multilabel' in its objective"
+            )
+        self.objective = objective
+        return self
+
+    @property
+    def head(self) -> str:
+        return str(self.settings.get("head", POWERSET))
+
+    @property
+    def trained_on(self) -> str:
+        objective = self.objective
+        if objective.name == POWERSET:
+            return losses.in_words("powerset cross entropy", objective)
+        head = "a fresh head of sigmoids" if objective.head == "fresh" else f"the {self.head} head kept"
+        term = f" and Dice of weight {objective.dice:g}" if objective.dice else ""
+        return losses.in_words(f"binary cross entropy a speaker{term}, {head}", objective)
 
     @classmethod
     def restore(cls, checkpoint: Mapping[str, Any]) -> PyannoteNetwork:
@@ -85,16 +113,42 @@ class PyannoteNetwork(torch.nn.Module):
         return self.model.num_frames(samples)
 
     def loss(self, waveforms: torch.Tensor, targets: torch.Tensor) -> Losses:
-        """pyannote.audio's own training loss; ``vad`` is told, not trained on: the powerset has it within."""
+        """pyannote.audio's own training loss, or the multilabel one of its 3.x; speakers are told apart as it does."""
         prediction = self.model(waveforms[:, None])
-        permutated, _ = permutate(self.powerset.to_multilabel(prediction), targets)
-        wanted = torch.argmax(self.powerset.to_powerset(permutated.float()), dim=-1)
-        segmentation = nll_loss(prediction, wanted, weight=torch.ones_like(prediction[..., :1]))
-        speech = 1 - prediction[..., 0].exp()
-        vad = torch.nn.functional.binary_cross_entropy(speech.clamp(0, 1), targets.any(-1).float())
-        return Losses(segmentation, vad.detach(), segmentation)
+        chances = self._chances(prediction)
+        if self.objective.name == POWERSET:
+            permutated, _ = permutate(self.powerset.to_multilabel(prediction), targets)
+            wanted = torch.argmax(self.powerset.to_powerset(permutated.float()), dim=-1)
+            segmentation = nll_loss(prediction, wanted, weight=torch.ones_like(prediction[..., :1]))
+        else:
+            permutated, _ = permutate(chances.each.speaks.exp(), targets)
+            segmentation = losses.multilabel(chances, permutated.float(), self.objective.dice)
+        vad = losses.voice_activity(chances, targets)
+        return Losses(segmentation, vad.detach(), losses.weighted(segmentation, vad, self.objective))
 
     def activity(self, waveforms: torch.Tensor) -> torch.Tensor:
-        """Each speaker's marginal over the powerset's classes."""
-        activity: torch.Tensor = self.powerset.to_multilabel(self.model(waveforms[:, None]), soft=True)
+        """Each speaker's marginal over the powerset's classes, or its sigmoid."""
+        prediction = self.model(waveforms[:, None])
+        if self.head == SIGMOIDS:
+            return prediction
+        activity: torch.Tensor = self.powerset.to_multilabel(prediction, soft=True)
         return activity
+
+    def _chances(self, prediction: torch.Tensor) -> losses.Chances:
+        if self.head == SIGMOIDS:
+            return losses.of_sigmoids(prediction)
+        mapping: Any = self.powerset.mapping
+        return losses.of_powerset(prediction, mapping)
+
+
+def _specifications(settings: Mapping[str, Any]) -> Specifications:
+    """What a model of pyannote.audio has to know of its own output."""
+    powerset = settings.get("head", POWERSET) == POWERSET
+    return Specifications(
+        problem=Problem.MONO_LABEL_CLASSIFICATION if powerset else Problem.MULTI_LABEL_CLASSIFICATION,
+        resolution=Resolution.FRAME,
+        duration=settings["duration_s"],
+        classes=[f"speaker#{k + 1}" for k in range(settings["speakers"])],
+        powerset_max_classes=settings["simultaneous"] if powerset else None,
+        permutation_invariant=True,
+    )

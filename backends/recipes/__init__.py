@@ -9,6 +9,7 @@ from typing import Literal
 import yaml
 from pydantic import Field, ValidationError
 
+from diarbench.backends.objective import Objective
 from diarbench.reports.records import Record, UserError, closest
 
 
@@ -26,6 +27,7 @@ class Recipe(Record):
     window_s: float = Field(gt=0)
     gradient_clip: float = Field(gt=0)
     """Largest norm of the gradient."""
+    objective: Objective = Objective()
 
 
 def names() -> list[str]:
@@ -58,7 +60,8 @@ def load(name_or_path: str) -> Recipe:
     except ValidationError as error:
         first = min(error.errors(), key=lambda each: each["type"] != "extra_forbidden")
         key = ".".join(str(part) for part in first["loc"])
-        hint = closest(key, Recipe.model_fields) if first["type"] == "extra_forbidden" else ""
+        fields = Objective.model_fields if first["loc"][0] == "objective" else Recipe.model_fields
+        hint = closest(str(first["loc"][-1]), fields) if first["type"] == "extra_forbidden" else ""
         raise UserError(f"{name_or_path}: {key}: {first['msg']}{hint}") from error
     except TypeError as error:
         raise UserError(f"{name_or_path}: a recipe takes no 'name'; its file is its name") from error

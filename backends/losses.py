@@ -1,0 +1,85 @@
+"""Losses that the toolkits don't have themselves, on the chances of speech that any network gives.
+
+They are computed from the logarithms of a chance and of its complement, so that a network that is sure and wrong
+gets a large loss and a gradient of ordinary size, where a rounded probability of 1 would leave neither.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+
+from diarbench.backends.objective import Objective
+
+
+class Chance(NamedTuple):
+    """Logarithms of the chance that somebody speaks, and that they don't; tensors of one shape."""
+
+    speaks: torch.Tensor
+    silent: torch.Tensor
+
+
+class Chances(NamedTuple):
+    """What a network says of a batch."""
+
+    each: Chance
+    """(batch, frames, speakers)."""
+    anybody: Chance
+    """(batch, frames)."""
+
+
+def of_powerset(log_chances: torch.Tensor, mapping: torch.Tensor) -> Chances:
+    """Marginals of the sets of speakers: log chances (batch, frames, sets), 0/1 mapping (sets, speakers).
+
+    The first set is the empty one (Plaquet and Bredin, "Powerset multi-class cross entropy loss for neural speaker
+    diarization", Interspeech 2023).
+    """
+    each = [(log_chances[..., m], log_chances[..., ~m]) for m in mapping.bool().T]
+    speaks, silent = (torch.stack([pair[k].logsumexp(-1) for pair in each], dim=-1) for k in (0, 1))
+    return Chances(Chance(speaks, silent), Chance(log_chances[..., 1:].logsumexp(-1), log_chances[..., 0]))
+
+
+def of_sigmoids(activity: torch.Tensor) -> Chances:
+    """Activity (batch, frames, speakers) in [0, 1], the speakers taken as independent of each other."""
+    speaks = activity.clamp(min=1e-30).log()
+    silent = torch.log1p(-activity.clamp(max=1 - 1e-6))
+    nobody = silent.sum(-1)
+    return Chances(Chance(speaks, silent), Chance((-torch.expm1(nobody)).clamp(min=1e-30).log(), nobody))
+
+
+def binary_cross_entropy(chance: Chance, wanted: torch.Tensor) -> torch.Tensor:
+    """Mean over all entries of minus the log chance of what is wanted (0/1, of the chance's shape)."""
+    return -(wanted * chance.speaks + (1 - wanted) * chance.silent).mean()
+
+
+def dice(activity: torch.Tensor, wanted: torch.Tensor) -> torch.Tensor:
+    """Soft Dice loss (Milletari et al., "V-Net", 2016) of activity (batch, frames, speakers): one minus twice what
+    both share over what each has, with 1 added to both so that silence is met by silence; the mean over the batch.
+    """
+    shared = (activity * wanted).sum((1, 2))
+    return (1 - (2 * shared + 1) / (activity.sum((1, 2)) + wanted.sum((1, 2)) + 1)).mean()
+
+
+def voice_activity(chances: Chances, targets: torch.Tensor) -> torch.Tensor:
+    """Binary cross entropy of speech against silence, for 0/1 targets (batch, frames, speakers)."""
+    return binary_cross_entropy(chances.anybody, targets.any(-1).float())
+
+
+def multilabel(chances: Chances, wanted: torch.Tensor, dice_weight: float) -> torch.Tensor:
+    """Binary cross entropy a speaker, for 0/1 targets in the network's order of speakers; with a Dice term."""
+    loss = binary_cross_entropy(chances.each, wanted)
+    return loss + dice_weight * dice(chances.each.speaks.exp(), wanted) if dice_weight else loss
+
+
+def weighted(segmentation: torch.Tensor, vad: torch.Tensor, objective: Objective) -> torch.Tensor:
+    """What is minimised."""
+    return segmentation + objective.vad * vad if objective.vad else segmentation
+
+
+def in_words(segmentation: str, objective: Objective) -> str:
+    """An objective in words, after its segmentation loss in words."""
+    auxiliary = (
+        f"with a voice-activity loss of weight {objective.vad:g}" if objective.vad else "voice activity told only"
+    )
+    return f"{segmentation}; {auxiliary}"
