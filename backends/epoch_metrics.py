@@ -30,25 +30,24 @@ class ThresholdSweep:
     """
 
     def __init__(self) -> None:
-        self.total = 0.0
-        self.parts = np.zeros((3, len(THRESHOLDS)))
-        """Miss, false alarm, confusion; in grid frames."""
+        self.counts = np.zeros((4, len(THRESHOLDS)))
+        """Reference speech, miss, false alarm, confusion, at each threshold; in grid frames. Those of parts add up."""
 
     def add(self, activity: torch.Tensor, reference: torch.Tensor) -> None:
         """Add a window: soft activity (frames, speakers), 0/1 reference (frames, any speakers), on the grid."""
         active = (activity[None] > THRESHOLDS[:, None, None]).float()  # (thresholds, frames, speakers)
         spoken, claimed = reference.sum(-1), active.sum(-1)
-        self.total += spoken.sum().item()
         miss = (spoken - claimed).clamp(min=0).sum(-1)
         false_alarm = (claimed - spoken).clamp(min=0).sum(-1)
         both = torch.minimum(spoken.expand_as(claimed), claimed).sum(-1)
         together = torch.einsum("fr,tfs->trs", reference, active).numpy()
         correct = np.array([overlap[linear_sum_assignment(overlap, maximize=True)].sum() for overlap in together])
-        self.parts += np.stack([miss.numpy(), false_alarm.numpy(), both.numpy() - correct])
+        total = np.full(len(THRESHOLDS), spoken.sum().item())
+        self.counts += np.stack([total, miss.numpy(), false_alarm.numpy(), both.numpy() - correct])
 
     def best(self) -> Best:
         """The figures at the threshold of least DER, the one nearest 0.5 of equals; zeros with no speech."""
-        rates = self.parts / max(self.total, 1.0)
+        rates = self.counts[1:] / max(self.counts[0, 0], 1.0)
         der = rates.sum(0)
         at = min(range(len(THRESHOLDS)), key=lambda k: (round(der[k], 9), abs(THRESHOLDS[k].item() - 0.5)))
         miss, false_alarm, confusion = (float(rate) for rate in rates[:, at])

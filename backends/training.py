@@ -13,9 +13,10 @@ import math
 import random
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -23,7 +24,8 @@ from lightning.fabric import Fabric
 from torch.utils.data import DataLoader
 
 from diarbench.backends.base import load_checkpoint, save_checkpoint
-from diarbench.backends.epoch_metrics import ThresholdSweep, grid, on_grid
+from diarbench.backends.epoch_metrics import Best, ThresholdSweep, grid, on_grid
+from diarbench.backends.optimizing import Average, LearningRate, freeze, optimizer_of
 from diarbench.backends.recipes import Recipe
 from diarbench.backends.windows import (
     Clipped,
@@ -69,11 +71,28 @@ class Windows(torch.utils.data.Dataset):
         return read(window, self.samples), *targets(window, self.samples, self.centres, self.columns)
 
 
+class Batch(NamedTuple):
+    """This process's share of a batch."""
+
+    windows: list[Window]
+    waveforms: torch.Tensor
+    """(windows, samples)."""
+    targets: torch.Tensor
+    """(windows, frames, speakers)."""
+    left_out: int
+    """Active frames of speakers beyond the targets' columns."""
+    counted: int
+    """Windows that count: all, or none where there were fewer windows than processes, so that this one has a filler."""
+    size: int
+    """Windows of all processes."""
+
+
 class Trainer:
     """Fine-tunes a network by a recipe; `run` does it all.
 
     Leaves ``checkpoints/{first,last,best}.ckpt`` and ``epochs.csv`` in the folder. Raises UserError where the data
-    hold no window, or where the loss is no longer a number (the last good epoch stays).
+    hold no window, where the recipe does not fit the network, or where the loss is no longer a number (the last good
+    epoch stays). Where the fabric has several processes they share each batch, and the first alone writes.
     """
 
     def __init__(
@@ -83,19 +102,28 @@ class Trainer:
         self.dataset, self.fabric = dataset, fabric
         self.samples = round(recipe.window_s * SAMPLE_RATE)
         self.centres = network.first_frame_s + np.arange(network.num_frames(self.samples)) * network.frame_s
-        optimizer = getattr(torch.optim, recipe.optimizer)(network.parameters(), lr=recipe.learning_rate)
+        self.clipped = Clipped()
+        self.windows_an_epoch = len(self._draw(1, self.clipped))
+        self.dev = measuring_windows(dataset.subset("dev"), recipe.window_s)
+        for subset, held in (("train", self.windows_an_epoch), ("dev", len(self.dev))):
+            if not held:
+                raise UserError(
+                    f"{dataset.root}: no annotated {subset} region holds a window of {recipe.window_s:g} s; "
+                    "take a recipe with a shorter window_s"
+                )
+        self.batches_an_epoch = math.ceil(self.windows_an_epoch / recipe.batch_size)
+        self.resting = freeze(network, recipe.freeze.get(backend, ()))
+        optimizer = optimizer_of(network, recipe, recipe.layer_rates.get(backend, {}))
+        self.rate = LearningRate(optimizer, recipe, math.ceil(self.batches_an_epoch / recipe.accumulate))
         self.plain = network
         self.network, self.optimizer = fabric.setup(network, optimizer)
         self.network.mark_forward_method("loss")
         self.network.mark_forward_method("activity")
-        self.dev = measuring_windows(dataset.subset("dev"), recipe.window_s)
-        if not self.dev:
-            raise UserError(f"{dataset.root}: no annotated dev region holds a window of {recipe.window_s:g} s")
+        self.average = Average(network, recipe.average) if recipe.average else None
         self.epochs: list[Epoch] = []
         self.best_epoch = 0
         self.seconds = 0.0
         self.audio_s = 0.0
-        self.clipped = Clipped()
 
     def run(self, progress: Progress) -> Trained:
         """Train all epochs of the recipe, going on from ``checkpoints/last.ckpt`` where there is one."""
@@ -104,65 +132,63 @@ class Trainer:
             self._go_on_from(load_checkpoint(last, self.backend))
         else:
             begun = time.perf_counter()
-            save_checkpoint(self.folder / "checkpoints" / "first.ckpt", self.backend, self.plain)
+            self._save("first")
             self._finish_epoch(self._measure(None), begun)
-        while len(self.epochs) <= self.recipe.epochs:
+        while len(self.epochs) <= self.recipe.epochs and not self._has_stalled():
             begun = time.perf_counter()
             self._finish_epoch(self._train_epoch(len(self.epochs), progress), begun)
             progress(epoch=len(self.epochs) - 1, epochs=self.recipe.epochs, dev_der=self.epochs[-1].der)
         return Trained(tuple(self.epochs), self.best_epoch, self.audio_s, self.seconds, self._notes())
 
+    def _draw(self, epoch: int, clipped: Clipped | None = None) -> list[Window]:
+        return training_windows(self.dataset.subset("train"), self.recipe.window_s, self.seed, epoch, clipped)
+
+    def _has_stalled(self) -> bool:
+        return self.recipe.patience is not None and len(self.epochs) - 1 - self.best_epoch >= self.recipe.patience
+
     def _train_epoch(self, epoch: int, progress: Progress) -> Epoch:
-        windows = training_windows(
-            self.dataset.subset("train"), self.recipe.window_s, self.seed, epoch, self.clipped if epoch == 1 else None
-        )
-        if not windows:
-            raise UserError(
-                f"{self.dataset.root}: no annotated train region holds a window of {self.recipe.window_s:g} s"
-            )
+        windows = self._draw(epoch)
         seed_all(self.seed, epoch)
         self.network.train()
+        for module in self.resting:
+            module.eval()
+        a_step = self.recipe.batch_size * self.recipe.accumulate
         sums = np.zeros(3)
-        for done, (waveforms, wanted, left_out) in enumerate(self._batches(windows), start=1):
-            losses = self.network.loss(waveforms, wanted)
-            if not math.isfinite(losses.total.item()):
-                raise UserError(
-                    f"the loss became {losses.total.item()} in epoch {epoch}, batch {done}: lower the learning rate; "
-                    f"epoch {epoch - 1} is kept in {self.folder / 'checkpoints' / 'last.ckpt'}"
-                )
-            self.optimizer.zero_grad()
-            self.fabric.backward(losses.total)
-            self.fabric.clip_gradients(self.network, self.optimizer, max_norm=self.recipe.gradient_clip)
-            self.optimizer.step()
-            sums += len(waveforms) * np.array([loss.item() for loss in losses])
-            self.audio_s += waveforms.numel() / SAMPLE_RATE
-            self.clipped.crowded_s += float(left_out.sum()) * self.plain.frame_s
-            progress(
-                epoch=epoch,
-                epochs=self.recipe.epochs,
-                done=done,
-                total=math.ceil(len(windows) / self.recipe.batch_size),
-                loss=losses.total.item(),
+        self.optimizer.zero_grad()
+        for done, batch in enumerate(self._batches(windows), start=1):
+            begun = (done - 1) // self.recipe.accumulate * a_step
+            of_step = min(a_step, len(windows) - begun)
+            losses = self.network.loss(batch.waveforms, batch.targets)
+            self.fabric.backward(losses.total * (batch.counted * self.fabric.world_size / of_step))
+            *told, left_out = self._over_processes(
+                [*(batch.counted * loss for loss in torch.stack(losses).tolist()), batch.left_out]
             )
+            loss = told[2] / batch.size
+            if not math.isfinite(loss):
+                raise self._diverged(f"the loss became {loss} in epoch {epoch}, batch {done}")
+            sums += np.array(told)
+            self.audio_s += batch.size * self.recipe.window_s
+            self.clipped.crowded_s += left_out * self.plain.frame_s
+            if done % self.recipe.accumulate == 0 or done == self.batches_an_epoch:
+                self._step()
+            progress(epoch=epoch, epochs=self.recipe.epochs, done=done, total=self.batches_an_epoch, loss=loss)
         return self._measure((sums / len(windows)).tolist())
 
-    @torch.no_grad()
+    def _step(self) -> None:
+        if self.recipe.gradient_clip:
+            self.fabric.clip_gradients(self.network, self.optimizer, max_norm=self.recipe.gradient_clip)
+        self.optimizer.step()
+        self.optimizer.zero_grad()
+        self.rate.after_step()
+        if self.average:
+            self.average.after_step(self.rate.steps)
+
     def _measure(self, trained: list[float] | None) -> Epoch:
         """The epoch's record: dev losses and rates, beside the training losses (segmentation, vad, total)."""
-        seed_all(self.seed, 0)
-        self.network.eval()
-        sums, sweep, windows = np.zeros(3), ThresholdSweep(), iter(self.dev)
-        points = grid(self.recipe.window_s)
-        for waveforms, wanted, _ in self._batches(self.dev):
-            losses = self.network.loss(waveforms, wanted)
-            sums += len(waveforms) * np.array([loss.item() for loss in losses])
-            for activity, window in zip(self.network.activity(waveforms).float().cpu(), windows, strict=False):
-                reference, _ = targets(window, self.samples, points, None)
-                sweep.add(
-                    on_grid(activity, self.plain.first_frame_s, self.plain.frame_s, self.recipe.window_s),
-                    torch.from_numpy(reference),
-                )
-        val, best = (sums / len(self.dev)).tolist(), sweep.best()
+        with torch.no_grad(), self._as_kept():
+            val, best = self._on_dev()
+        if not math.isfinite(val[2]):
+            raise self._diverged(f"the loss on dev became {val[2]} in epoch {len(self.epochs)}")
         return Epoch(
             epoch=len(self.epochs),
             loss_val_segmentation=val[0],
@@ -172,53 +198,137 @@ class Trainer:
             **({} if trained is None else dict(zip(TRAIN_LOSSES, trained, strict=True))),
         )
 
-    def _batches(self, windows: Sequence[Window]) -> Iterator[list[torch.Tensor]]:
+    def _on_dev(self) -> tuple[list[float], Best]:
+        seed_all(self.seed, 0)
+        self.network.eval()
+        sums, sweep = np.zeros(3), ThresholdSweep()
+        points = grid(self.recipe.window_s)
+        for batch in self._batches(self.dev):
+            losses = self.network.loss(batch.waveforms, batch.targets)
+            sums += batch.counted * np.array(torch.stack(losses).tolist())
+            activities = self.network.activity(batch.waveforms).float().cpu()
+            for activity, window in zip(activities[: batch.counted], batch.windows, strict=False):
+                reference, _ = targets(window, self.samples, points, None)
+                sweep.add(
+                    on_grid(activity, self.plain.first_frame_s, self.plain.frame_s, self.recipe.window_s),
+                    torch.from_numpy(reference),
+                )
+        sums, sweep.counts = self._over_processes(sums), self._over_processes(sweep.counts)
+        return (sums / len(self.dev)).tolist(), sweep.best()
+
+    def _batches(self, windows: Sequence[Window]) -> Iterator[Batch]:
+        """This process's windows of each batch, every so-many-th beginning with its own."""
+        rank, processes, size = self.fabric.global_rank, self.fabric.world_size, self.recipe.batch_size
+        batches = [range(begin, min(begin + size, len(windows))) for begin in range(0, len(windows), size)]
+        shares = [batch[rank::processes] for batch in batches]
         loader = DataLoader(
             Windows(windows, self.samples, self.centres, self.plain.max_speakers),
-            batch_size=self.recipe.batch_size,
+            batch_sampler=[list(share or batch[:1]) for share, batch in zip(shares, batches, strict=True)],
             # On a CPU the cores belong to the network; beside an accelerator they are free to read.
             num_workers=0 if self.fabric.device.type == "cpu" else 4,
         )
-        for waveforms, wanted, left_out in loader:
-            yield [waveforms.to(self.fabric.device), wanted.to(self.fabric.device), left_out]
+        for batch, share, (waveforms, wanted, left_out) in zip(batches, shares, loader, strict=True):
+            yield Batch(
+                [windows[k] for k in share],
+                waveforms.to(self.fabric.device),
+                wanted.to(self.fabric.device),
+                int(left_out.sum()) if share else 0,
+                len(share),
+                len(batch),
+            )
+
+    def _over_processes(self, figures: Any) -> np.ndarray:
+        """An array of figures, added up over all processes; the same numbers in each of them."""
+        mine = np.asarray(figures, dtype=np.float64)
+        if self.fabric.world_size == 1:
+            return mine
+        added: Any = self.fabric.all_reduce(torch.from_numpy(mine), reduce_op="sum")
+        return np.asarray(added.cpu().numpy())
+
+    @contextmanager
+    def _as_kept(self) -> Iterator[None]:
+        """The network with the weights that are measured, and kept where they are best."""
+        with self.average.in_place() if self.average else nullcontext():
+            yield
 
     def _finish_epoch(self, epoch: Epoch, begun: float) -> None:
         """Keep the epoch: best before last before table, so that a stop between them loses or repeats nothing."""
         self.epochs.append(epoch)
-        checkpoints = self.folder / "checkpoints"
-        if epoch.epoch == 1 or (epoch.epoch > 1 and _merit(epoch) < _merit(self.epochs[self.best_epoch])):
+        if epoch.epoch:
+            self.rate.after_epoch(self._merit(epoch)[0])
+        if epoch.epoch == 1 or (epoch.epoch > 1 and self._merit(epoch) < self._merit(self.epochs[self.best_epoch])):
             self.best_epoch = epoch.epoch
-            save_checkpoint(checkpoints / "best.ckpt", self.backend, self.plain)
+            with self._as_kept():
+                self._save("best")
         self.seconds += time.perf_counter() - begun
-        save_checkpoint(
-            checkpoints / "last.ckpt",
-            self.backend,
-            self.plain,
+        self._save(
+            "last",
             optimizer=self.optimizer.state_dict(),
+            rate=self.rate.state_dict(),
+            precision=self.fabric.strategy.precision.state_dict(),
+            average=self.average.weights if self.average else None,
             epochs=[kept.model_dump() for kept in self.epochs],
             best_epoch=self.best_epoch,
             seconds=self.seconds,
             audio_s=self.audio_s,
             clipped=vars(self.clipped),
         )
-        write_epochs(self.folder / "epochs.csv", self.epochs)
+        self._write_table()
         logger.info("epoch %d: loss/val %.4f, dev DER %.4f", epoch.epoch, epoch.loss_val, epoch.der)
+
+    def _save(self, name: str, **more: Any) -> None:
+        if self.fabric.is_global_zero:
+            save_checkpoint(self.folder / "checkpoints" / f"{name}.ckpt", self.backend, self.plain, **more)
+
+    def _write_table(self) -> None:
+        if self.fabric.is_global_zero:
+            write_epochs(self.folder / "epochs.csv", self.epochs)
 
     def _go_on_from(self, checkpoint: dict[str, Any]) -> None:
         self.plain.load_state_dict(checkpoint["weights"])
         self.optimizer.load_state_dict(checkpoint["optimizer"])
+        self.rate.load_state_dict(checkpoint["rate"])
+        self.fabric.strategy.precision.load_state_dict(checkpoint["precision"])
+        if self.average:
+            self.average.weights = checkpoint["average"]
         self.epochs = [Epoch(**kept) for kept in checkpoint["epochs"]]
         self.best_epoch = checkpoint["best_epoch"]
         self.seconds, self.audio_s = checkpoint["seconds"], checkpoint["audio_s"]
         self.clipped = Clipped(**checkpoint["clipped"])
+        self._write_table()  # the stop may have come between the checkpoint and it
         logger.info("going on after epoch %d", len(self.epochs) - 1)
 
+    def _merit(self, epoch: Epoch) -> tuple[float, float]:
+        """Least is best: the recipe's figure, and of equals the dev loss, or the DER where the figure is a loss.
+
+        A network that is not yet sure enough to change its answers has the same DER and a lower loss.
+        """
+        if self.recipe.best == "der":
+            return epoch.der, epoch.loss_val
+        return getattr(epoch, self.recipe.best.replace("/", "_")), epoch.der
+
+    def _diverged(self, what: str) -> UserError:
+        return UserError(
+            f"{what}: lower the learning rate; epoch {len(self.epochs) - 1} is kept in "
+            f"{self.folder / 'checkpoints' / 'last.ckpt'}"
+        )
+
     def _notes(self) -> tuple[str, ...]:
-        notes = []
+        recipe, notes = self.recipe, []
+        if recipe.batch_size > self.windows_an_epoch:
+            notes.append(
+                f"a batch of {recipe.batch_size} windows is more than the train subset holds: each epoch is one batch "
+                f"of {self.windows_an_epoch}"
+            )
+        if self._has_stalled() and len(self.epochs) <= recipe.epochs:
+            notes.append(
+                f"stopped after epoch {len(self.epochs) - 1} of {recipe.epochs}: {recipe.patience} epochs were no "
+                f"better than epoch {self.best_epoch} by {recipe.best}"
+            )
         if self.clipped.short_regions_s:
             notes.append(
                 f"{self.clipped.short_regions_s:.1f} s of annotated train regions are shorter than a window "
-                f"of {self.recipe.window_s:g} s and were left out"
+                f"of {recipe.window_s:g} s and were left out"
             )
         if self.clipped.crowded_s:
             notes.append(
@@ -240,11 +350,6 @@ def write_epochs(path: Path, epochs: Sequence[Epoch]) -> None:
         values = [getattr(epoch, field) for field in EPOCH_COLUMNS]
         writer.writerow("nan" if v is None else v if isinstance(v, int) else f"{v:.6f}" for v in values)
     write_whole(path, table.getvalue())
-
-
-def _merit(epoch: Epoch) -> tuple[float, float]:
-    """Least is best: the dev DER, and the dev loss where a network is not yet sure enough to change its answers."""
-    return epoch.der, epoch.loss_val
 
 
 def seed_all(seed: int, epoch: int) -> None:

@@ -449,5 +449,6 @@ def closest(word: str, words: Iterable[str]) -> str:
     """``' (did you mean X?)'`` for the nearest of some words, or nothing."""
     import difflib
 
-    near = difflib.get_close_matches(word, list(words), n=1)
-    return f" (did you mean {near[0]}?)" if near else ""
+    folded = {each.casefold(): each for each in words}
+    near = difflib.get_close_matches(word.casefold(), folded, n=1)
+    return f" (did you mean {folded[near[0]]}?)" if near else ""

@@ -4,13 +4,73 @@ from __future__ import annotations
 
 from importlib.resources import files
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, Field, ValidationError, model_validator
 
+from diarbench.backends import registry
 from diarbench.backends.objective import Objective
+from diarbench.backends.recipes.torch_classes import check_optimizer, check_schedule
 from diarbench.reports.records import Record, UserError, closest
+
+
+def _numbers(options: Any) -> Any:
+    """YAML reads ``1e-2`` as text; it is a number here."""
+    if not isinstance(options, dict):
+        return options
+    return {name: _number(value) if isinstance(value, str) else value for name, value in options.items()}
+
+
+def _number(text: str) -> float | str:
+    try:
+        return float(text)
+    except ValueError:
+        return text
+
+
+def _by_backend(settings: Any) -> Any:
+    for name in settings if isinstance(settings, dict) else ():
+        if name not in registry.entries():
+            raise ValueError(f"no backend {name!r}{closest(str(name), registry.entries())}")
+    return settings
+
+
+Options = Annotated[dict[str, Any], BeforeValidator(_numbers)]
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Share = Annotated[float, Field(gt=0, lt=1)]
+
+PER_STEP = ("CyclicLR", "OneCycleLR")
+"""Schedules that are made to go on with every step."""
+
+
+class Schedule(Record):
+    """How the learning rate goes, by a class of ``torch.optim.lr_scheduler``."""
+
+    name: str
+    every: Literal["epoch", "step"] = "epoch"
+    """What it goes on with. OneCycleLR and CyclicLR always go on with each step."""
+    options: Options = Field(default_factory=dict)
+    """Of the class. Unless given, ``T_max`` and ``total_iters`` are the whole training and ``max_lr`` is the learning
+    rate; OneCycleLR always lasts as long as the training."""
+
+    @model_validator(mode="after")
+    def _possible(self) -> Schedule:
+        filled_in = [option for option in ("T_max", "total_iters", "max_lr") if option not in self.options]
+        fixed = ["total_steps", "epochs", "steps_per_epoch", *(["mode"] if self.by_figure else [])]
+        check_schedule(self.name, self.options, given=[*filled_in, *fixed])
+        if self.by_figure and self.every == "step":
+            raise ValueError("ReduceLROnPlateau goes by an epoch's figure: it can't go on every step")
+        return self
+
+    @property
+    def by_figure(self) -> bool:
+        """Whether it goes by the figure that says which epoch is best."""
+        return self.name == "ReduceLROnPlateau"
+
+    @property
+    def per_step(self) -> bool:
+        return self.every == "step" or self.name in PER_STEP
 
 
 class Recipe(Record):
@@ -18,16 +78,43 @@ class Recipe(Record):
 
     name: str
     about: str = ""
-    optimizer: Literal["Adam", "AdamW", "RAdam", "NAdam", "SGD"]
-    """A class of ``torch.optim``, with its own defaults but for the learning rate."""
-    learning_rate: float = Field(gt=0)
+    optimizer: str
+    """A class of ``torch.optim``."""
+    optimizer_options: Options = Field(default_factory=dict)
+    """Of the class, but for the learning rate; what is not given is the class's own default."""
+    learning_rate: Positive
+    schedule: Schedule | None = None
+    """None: the learning rate stays."""
+    warmup: float = Field(default=0, ge=0, lt=1)
+    """Share of all steps in which the learning rate climbs to its height, before the schedule begins."""
     epochs: int = Field(ge=1)
     """An epoch goes through as many hours as the train subset has."""
+    patience: int | None = Field(default=None, ge=1)
+    """Stop after so many epochs that were no better than the best; None: never."""
+    best: Literal["der", "loss/val", "loss/val/segmentation", "loss/val/vad"] = "der"
+    """The dev figure whose least value makes an epoch the best one."""
     batch_size: int = Field(ge=1)
-    window_s: float = Field(gt=0)
-    gradient_clip: float = Field(gt=0)
-    """Largest norm of the gradient."""
+    """Windows, on all devices together."""
+    accumulate: int = Field(default=1, ge=1)
+    """Batches whose gradients are put together for a step."""
+    window_s: Positive
+    gradient_clip: Positive | None = None
+    """Largest norm of the gradient; None: any."""
+    precision: Literal["32-true", "16-mixed", "bf16-mixed", "64-true"] = "32-true"
+    freeze: Annotated[dict[str, tuple[str, ...]], BeforeValidator(_by_backend)] = Field(default_factory=dict)
+    """By backend, patterns of the names of parameters that stay as they are: ``{pyannote: [model.sincnet.*]}``."""
+    layer_rates: Annotated[dict[str, dict[str, Positive]], BeforeValidator(_by_backend)] = Field(default_factory=dict)
+    """By backend and pattern, factors of the learning rate; the first pattern that fits a parameter counts."""
     objective: Objective = Objective()
+    average: Share | None = None
+    """Decay a step of an exponential moving average of the weights, which is what is measured and kept as best."""
+
+    @model_validator(mode="after")
+    def _possible(self) -> Recipe:
+        check_optimizer(self.optimizer, self.optimizer_options)
+        if self.warmup and self.schedule and self.schedule.name == "OneCycleLR":
+            raise ValueError("OneCycleLR warms up by itself (its option pct_start): leave out warmup")
+        return self
 
 
 def names() -> list[str]:
@@ -47,21 +134,32 @@ def load(name_or_path: str) -> Recipe:
     path = Path(name_or_path)
     is_file = path.suffix in (".yaml", ".yml")
     try:
-        content = path.read_text() if is_file else text(name_or_path)
+        content = path.read_text(encoding="utf-8") if is_file else text(name_or_path)
         settings = yaml.safe_load(content)
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({error.strerror})") from error
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise UserError(f"{path}: not YAML ({str(error).splitlines()[0]})") from error
     if not isinstance(settings, dict):
         raise UserError(f"{path}: not a recipe (expected 'key: value' lines; 'bench recipes show quick' prints one)")
+    if "name" in settings:
+        raise UserError(f"{path}: a recipe takes no 'name'; its file is its name")
     try:
-        return Recipe(name=path.stem if is_file else name_or_path, **settings)
+        return Recipe.model_validate({"name": path.stem if is_file else name_or_path, **settings})
     except ValidationError as error:
-        first = min(error.errors(), key=lambda each: each["type"] != "extra_forbidden")
-        key = ".".join(str(part) for part in first["loc"])
-        fields = Objective.model_fields if first["loc"][0] == "objective" else Recipe.model_fields
-        hint = closest(str(first["loc"][-1]), fields) if first["type"] == "extra_forbidden" else ""
-        raise UserError(f"{name_or_path}: {key}: {first['msg']}{hint}") from error
-    except TypeError as error:
-        raise UserError(f"{name_or_path}: a recipe takes no 'name'; its file is its name") from error
+        raise UserError(f"{name_or_path}: {_told(error)}") from error
+
+
+def _told(error: ValidationError) -> str:
+    """The first thing that is wrong, by key; a key that is not known goes first, for another may be missing by it."""
+    first = min(error.errors(), key=lambda each: each["type"] != "extra_forbidden")
+    *within, last = [str(part) for part in first["loc"]] or [""]
+    message = first["msg"].removeprefix("Value error, ")
+    if first["type"] == "extra_forbidden":
+        fields = PARTS[within[-1]].model_fields if within and within[-1] in PARTS else Recipe.model_fields
+        message = f"no such key{closest(last, fields)}"
+    return f"{'.'.join([*within, last])}: {message}" if last else message
+
+
+PARTS: dict[str, type[BaseModel]] = {"objective": Objective, "schedule": Schedule}
+"""The recipe's parts that have keys of their own."""
