@@ -158,11 +158,12 @@ class Trainer:
         for done, batch in enumerate(self._batches(windows), start=1):
             begun = (done - 1) // self.recipe.accumulate * a_step
             of_step = min(a_step, len(windows) - begun)
-            losses = self.network.loss(batch.waveforms, batch.targets)
-            self.fabric.backward(losses.total * (batch.counted * self.fabric.world_size / of_step))
+            with self._explained(f"in epoch {epoch}, batch {done}"):
+                losses = self.network.loss(batch.waveforms, batch.targets)
+                self.fabric.backward(losses.total * (batch.counted * self.fabric.world_size / of_step))
             *told, left_out = self._over_processes(
                 [*(batch.counted * loss for loss in torch.stack(losses).tolist()), batch.left_out]
-            )
+            ).tolist()
             loss = told[2] / batch.size
             if not math.isfinite(loss):
                 raise self._diverged(f"the loss became {loss} in epoch {epoch}, batch {done}")
@@ -175,8 +176,11 @@ class Trainer:
         return self._measure((sums / len(windows)).tolist())
 
     def _step(self) -> None:
-        if self.recipe.gradient_clip:
-            self.fabric.clip_gradients(self.network, self.optimizer, max_norm=self.recipe.gradient_clip)
+        longest = self.recipe.gradient_clip or math.inf
+        norm = self.fabric.clip_gradients(self.network, self.optimizer, max_norm=longest, error_if_nonfinite=False)
+        # In 16 bits gradients overflow now and then; the scaler that comes with them skips such a step.
+        if norm is not None and not norm.isfinite() and self.recipe.precision != "16-mixed":
+            raise self._diverged(f"a gradient became {norm.item()} in epoch {len(self.epochs)}")
         self.optimizer.step()
         self.optimizer.zero_grad()
         self.rate.after_step()
@@ -185,7 +189,7 @@ class Trainer:
 
     def _measure(self, trained: list[float] | None) -> Epoch:
         """The epoch's record: dev losses and rates, beside the training losses (segmentation, vad, total)."""
-        with torch.no_grad(), self._as_kept():
+        with torch.no_grad(), self._as_kept(), self._explained(f"on dev in epoch {len(self.epochs)}"):
             val, best = self._on_dev()
         if not math.isfinite(val[2]):
             raise self._diverged(f"the loss on dev became {val[2]} in epoch {len(self.epochs)}")
@@ -306,6 +310,21 @@ class Trainer:
         if self.recipe.best == "der":
             return epoch.der, epoch.loss_val
         return getattr(epoch, self.recipe.best.replace("/", "_")), epoch.der
+
+    @contextmanager
+    def _explained(self, where: str) -> Iterator[None]:
+        """Raises UserError in place of what torch raises for weights that are no numbers, or for too little memory."""
+        try:
+            yield
+        except (RuntimeError, MemoryError) as error:
+            if not all(parameter.isfinite().all() for parameter in self.plain.parameters()):
+                raise self._diverged(f"weights are no numbers any more {where}") from error
+            if isinstance(error, torch.OutOfMemoryError | MemoryError) or "can't allocate memory" in str(error):
+                raise UserError(
+                    f"a batch of {self.recipe.batch_size} windows of {self.recipe.window_s:g} s does not fit in the "
+                    f"memory of {self.fabric.device}: lower batch_size, and raise accumulate to make up for it"
+                ) from error
+            raise
 
     def _diverged(self, what: str) -> UserError:
         return UserError(
