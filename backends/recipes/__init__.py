@@ -105,9 +105,9 @@ class Recipe(Record):
     """By backend, patterns of the names of parameters that stay as they are: ``{pyannote: [model.sincnet.*]}``."""
     layer_rates: Annotated[dict[str, dict[str, Positive]], BeforeValidator(_by_backend)] = Field(default_factory=dict)
     """By backend and pattern, factors of the learning rate; the first pattern that fits a parameter counts."""
-    objective: Objective = Objective()
     average: Share | None = None
     """Decay a step of an exponential moving average of the weights, which is what is measured and kept as best."""
+    objective: Objective = Objective()
 
     @model_validator(mode="after")
     def _possible(self) -> Recipe:
