@@ -61,7 +61,7 @@ def run(
     runner.check_out(folder, plans)
     console = Console()
     if dry_run:
-        console.print(f"{len(plans)} runs into {folder}:", highlight=False)
+        console.print(f"{len(plans)} runs into {folder}:", highlight=False, markup=False, soft_wrap=True)
         for planned in plans:
             job = planned.job
             console.print(

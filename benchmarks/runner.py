@@ -67,13 +67,19 @@ def plan(
             # A hub's file may be downloaded by the run itself, which then records what it got.
             init_sha256=weights.sha256 if weights and not inits[backend].startswith("hub:") else None,
             device=device,
-            threads=os.cpu_count() or 1,
+            threads=threads(),
         )
         plans.append(Plan(job, weights.origin if weights else "?", f"not installed: {command}" if command else None))
     names = [p.job.name for p in plans]
     if twice := next((name for name in names if names.count(name) > 1), None):
         raise UserError(f"two runs would be called {twice}: ask for each backend, dataset, recipe and seed once")
     return plans
+
+
+def threads() -> int:
+    """The cores of a run: all, or as many as OMP_NUM_THREADS leaves it on a machine that has other work."""
+    asked = os.environ.get("OMP_NUM_THREADS", "")
+    return int(asked) if asked.isdigit() and int(asked) else os.cpu_count() or 1
 
 
 def default_out(plans: Sequence[Plan]) -> Path:
