@@ -11,6 +11,7 @@ import pytest
 from diarbench.backends import registry
 from diarbench.backends.base import load_checkpoint, save_checkpoint
 from diarbench.backends.objective import Objective
+from diarbench.backends.training import seed_all
 from diarbench.backends.windows import read, targets, training_windows
 from diarbench.datasets.layout import SAMPLE_RATE, Dataset, Recording
 from diarbench.reports.records import UserError
@@ -47,12 +48,39 @@ def gradients(network: Any) -> list[Any]:
 
 
 def test_our_loss_and_gradients_are_the_toolkit_s_own_step(backend: Any, network: Any, batch: tuple[Any, Any]) -> None:
+    assert_own_step(backend, network, *batch)
+
+
+def test_streaming_sortformer_is_trained_in_chunks_and_restored(ami_mini: Dataset, tmp_path: Path) -> None:
+    backend: Any = registry.load("nemo")
+    torch.manual_seed(1)
+    network = backend.network(backend.locate("scratch:compact-streaming"), Objective())
+    windows = training_windows(ami_mini.subset("train"), 10, seed=1, epoch=1)[:2]
+    waveforms = torch.from_numpy(np.stack([read(window, 10 * SAMPLE_RATE) for window in windows]))
+    assert network.streaming and network.num_frames(waveforms.shape[1]) == 125
+    wanted = torch.zeros(2, 125, 4)
+    wanted[:, 20:90, 0] = wanted[:, 60:, 1] = 1
+    assert_own_step(backend, network, waveforms, wanted)
+    save_checkpoint(tmp_path / "c.ckpt", backend.name, network)
+    again = backend.restore(load_checkpoint(tmp_path / "c.ckpt", backend.name))
+    with torch.no_grad():
+        streamed = network.eval().activity(waveforms)
+        assert torch.equal(streamed, again.eval().activity(waveforms))
+        # A frame has heard no more than its chunk and the next frame: what comes later changes nothing.
+        changed = waveforms.clone()
+        changed[:, 5 * SAMPLE_RATE :] = 0
+        assert torch.allclose(network.activity(changed)[:, :50], streamed[:, :50], atol=1e-5)
+        network.model.streaming_mode = False
+        assert network.activity(waveforms).shape == streamed.shape
+        assert not torch.allclose(network.activity(changed)[:, :50], network.activity(waveforms)[:, :50], atol=1e-3)
+
+
+def assert_own_step(backend: Any, network: Any, waveforms: Any, wanted: Any) -> None:
     network.train()
-    waveforms, wanted = batch
     losses, parts = [], []
     for step in (network.loss, lambda *batch: OWN_STEP[backend.name](network, *batch)):
         network.zero_grad()
-        torch.manual_seed(3)  # the same dropout
+        seed_all(3, 0)  # the same dropout, and the same shuffle of the speakers that a stream remembers
         loss = step(waveforms, wanted)
         total = loss if torch.is_tensor(loss) else loss.total
         total.backward()
@@ -107,7 +135,7 @@ def nemo_step(network: Any, waveforms: Any, wanted: Any) -> Any:
     model.log_dict = lambda *args, **kwargs: None  # there is no trainer to log to
     lengths = torch.full((len(waveforms),), waveforms.shape[1])
     frames = torch.full((len(wanted),), wanted.shape[1])
-    return model.training_step([waveforms, lengths, wanted, frames], 0)["loss"]
+    return model.training_step([waveforms.clone(), lengths, wanted, frames], 0)["loss"]
 
 
 OWN_STEP = {"pyannote": pyannote_step, "nemo": nemo_step}

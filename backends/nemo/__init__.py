@@ -26,6 +26,7 @@ PUBLISHED = Weights(
     trained_on=("AISHELL-4", "AMI", "DIHARD", "Fisher", "ICSI", "LibriSpeech", "NIST SRE", "VoxConverse"),
 )
 """Trained on what its model card says."""
+STREAMING = "streaming"
 
 
 class NemoBackend:
@@ -34,7 +35,9 @@ class NemoBackend:
     name = "nemo"
 
     def locate(self, init: str) -> Start:
-        """See Backend; beside ``scratch`` (the compact preset) there is ``scratch:PRESET``."""
+        """See Backend; beside ``scratch`` (the compact preset) there is ``scratch:PRESET``, such as
+        ``scratch:compact-streaming``.
+        """
         if init == "auto":
             cached = hub(PUBLISHED.origin)
             return cached if cached.path else Start(SCRATCH, preset="compact")
@@ -81,11 +84,20 @@ def hub(init: str) -> Start:
 
 
 def presets() -> list[str]:
-    """The architectures that can start from scratch."""
-    return sorted(Path(entry.name).stem for entry in (files(__package__) / "presets").iterdir())
+    """The architectures that can start from scratch: each in its offline form and, ``-streaming``, in chunks."""
+    sizes = sorted(Path(entry.name).stem for entry in (files(__package__) / "presets").iterdir())
+    return [f"{size}{form}" for size in sizes if size != STREAMING for form in ("", f"-{STREAMING}")]
 
 
 def preset(name: str) -> dict[str, Any]:
     """A preset's NeMo configuration."""
+    size, _, streaming = name.partition("-")
+    settings = _settings(size)
+    for key, value in _settings(STREAMING).items() if streaming else ():
+        settings[key] = {**settings[key], **value} if isinstance(value, dict) else value
+    return settings
+
+
+def _settings(name: str) -> dict[str, Any]:
     settings: dict[str, Any] = yaml.safe_load((files(__package__) / "presets" / f"{name}.yaml").read_text())
     return settings

@@ -25,7 +25,11 @@ DATA_SECTIONS = ("train_ds", "validation_ds", "test_ds", "optim")
 
 
 class SortformerNetwork(torch.nn.Module):
-    """NeMo's Sortformer."""
+    """NeMo's Sortformer, in its offline form or, as its configuration says, in its streaming one.
+
+    The streaming form goes over the features in chunks, with a cache of what each speaker sounds like and a queue of
+    the latest frames; it is trained and run that way. ``model.sortformer_modules`` holds the lengths.
+    """
 
     def __init__(self, model: SortformerEncLabelModel) -> None:
         super().__init__()
@@ -57,6 +61,10 @@ class SortformerNetwork(torch.nn.Module):
         if not isinstance(model, SortformerEncLabelModel):
             raise UserError(f"{path}: holds a {type(model).__name__}, not a Sortformer")
         return cls(model)
+
+    @property
+    def streaming(self) -> bool:
+        return bool(self.model.streaming_mode)
 
     def architecture(self) -> dict[str, Any]:
         config = OmegaConf.to_container(self.model._cfg, resolve=True)
@@ -100,5 +108,7 @@ class SortformerNetwork(torch.nn.Module):
     def activity(self, waveforms: torch.Tensor) -> torch.Tensor:
         """Sortformer's sigmoids, speakers in order of arrival."""
         lengths = torch.full((len(waveforms),), waveforms.shape[1], device=waveforms.device)
+        if self.streaming:
+            waveforms = waveforms.clone()  # its dither is added in place
         activity: torch.Tensor = self.model(audio_signal=waveforms, audio_signal_length=lengths)
         return activity
