@@ -13,14 +13,22 @@ from diarbench.reports.records import UserError, Weights, write_whole
 if TYPE_CHECKING:
     import numpy as np
     import torch
+    from optuna.distributions import BaseDistribution
     from pyannote.core import Annotation
     from torch import Tensor
 
     from diarbench.backends.objective import Objective
     from diarbench.datasets.layout import Recording
 
-Inference = Mapping[str, "np.ndarray"]
-"""What a network makes of a recording before any hyper-parameter: arrays by name, which a cache can keep."""
+
+class Inference(dict[str, "np.ndarray"]):
+    """What a network makes of a recording before any hyper-parameter: arrays by name, which a cache can keep.
+
+    It is only ever equal to itself, so that a decoder can keep beside it what it works out from it.
+    """
+
+    __eq__ = object.__eq__
+    __hash__ = object.__hash__  # type: ignore[assignment]
 
 
 class Losses(NamedTuple):
@@ -78,13 +86,21 @@ class Diarizer(Protocol):
 
     defaults: Mapping[str, Any]
     """The hyper-parameters before any tuning."""
+    search_space: Mapping[str, BaseDistribution]
+    """Where tuning looks for better ones: a distribution for each of them, with the default inside."""
+    first: Diarizer | None
+    """What is tuned before this and then frozen, where inference is not free of every hyper-parameter; mostly None."""
+
+    def at(self, hyperparameters: Mapping[str, Any]) -> Diarizer:
+        """This diarizer with the hyper-parameters of ``first`` frozen at those values; itself where it has none."""
+        ...
 
     def infer(self, recording: Recording) -> Inference:
-        """The dear part, free of hyper-parameters."""
+        """The dear part, free of the hyper-parameters in the search space."""
         ...
 
     def decode(self, recording: Recording, inference: Inference, hyperparameters: Mapping[str, Any]) -> Annotation:
-        """The cheap part: who spoke when, in seconds within the recording."""
+        """The cheap part: who spoke when, in seconds within the recording. May be called from several threads."""
         ...
 
     def oracles(

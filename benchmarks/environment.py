@@ -26,8 +26,13 @@ def environment(device: str) -> Environment:
         memory_gb=round(psutil.virtual_memory().total / 1e9, 1),
         device=device,
         git=_git_revision(),
-        versions={name: found for name in DECISIVE if (found := package_version(name))},
+        versions=versions(),
     )
+
+
+def versions() -> dict[str, str]:
+    """Of the decisive packages that are installed."""
+    return {name: found for name in DECISIVE if (found := package_version(name))}
 
 
 def _processor() -> str:

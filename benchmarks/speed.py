@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
@@ -21,6 +22,39 @@ class Speed(Record):
     phases: tuple[Phase, ...] = ()
 
 
+@dataclass
+class Cost:
+    """What a block of work took; filled in when it ends."""
+
+    seconds: float = 0.0
+    peak_memory_mb: float = 0.0
+
+    def add(self, other: Cost) -> None:
+        """Count in what was done before this block, such as what a cache spared it."""
+        self.seconds += other.seconds
+        self.peak_memory_mb = max(self.peak_memory_mb, other.peak_memory_mb)
+
+
+@contextmanager
+def measured() -> Iterator[Cost]:
+    """Time a block; memory is sampled 20 times a second."""
+    cost, peak, stop = Cost(), [_resident_mb()], threading.Event()
+
+    def sample() -> None:
+        while not stop.wait(SAMPLING_S):
+            peak[0] = max(peak[0], _resident_mb())
+
+    sampler = threading.Thread(target=sample, daemon=True)
+    sampler.start()
+    begun = time.perf_counter()
+    try:
+        yield cost
+    finally:
+        stop.set()
+        sampler.join()
+        cost.add(Cost(time.perf_counter() - begun, max(peak[0], _resident_mb())))
+
+
 class Stopwatch:
     """Times phases and keeps them in a file, so that a run that goes on keeps what its earlier phases cost."""
 
@@ -29,28 +63,16 @@ class Stopwatch:
         self.phases = list(read_record(path, Speed).phases) if path.is_file() else []
 
     @contextmanager
-    def phase(self, name: str, audio_s: float | None = None) -> Iterator[None]:
-        """Time a block and add its figures to the phase's once it ends well; memory is sampled 20 times a second."""
-        peak, stop = [_resident_mb()], threading.Event()
-
-        def sample() -> None:
-            while not stop.wait(SAMPLING_S):
-                peak[0] = max(peak[0], _resident_mb())
-
-        sampler = threading.Thread(target=sample, daemon=True)
-        sampler.start()
-        begun = time.perf_counter()
-        try:
-            yield
-        finally:
-            stop.set()
-            sampler.join()
-        seconds = time.perf_counter() - begun
+    def phase(self, name: str, audio_s: float | None = None) -> Iterator[Cost]:
+        """Time a block and add its figures to the phase's once it ends well."""
+        with measured() as cost:
+            yield cost
         before = next((kept for kept in self.phases if kept.name == name), None)
+        seconds = cost.seconds
         if before is not None:
             seconds += before.seconds
             audio_s = audio_s if before.audio_s is None else before.audio_s + (audio_s or 0)
-        self.keep(Phase(name=name, seconds=seconds, peak_memory_mb=max(peak[0], _resident_mb()), audio_s=audio_s))
+        self.keep(Phase(name=name, seconds=seconds, peak_memory_mb=cost.peak_memory_mb, audio_s=audio_s))
 
     def keep(self, phase: Phase) -> None:
         """Keep a phase's figures in place of earlier ones of that name, but for a higher peak of memory."""

@@ -9,9 +9,10 @@ import numpy as np
 import psutil
 import soundfile
 import torch
+from optuna.distributions import BaseDistribution, FloatDistribution
 from pyannote.core import Annotation
 
-from diarbench.backends.base import Inference
+from diarbench.backends.base import Diarizer, Inference
 from diarbench.backends.nemo.network import SortformerNetwork
 from diarbench.datasets.layout import Recording, to_annotation
 from diarbench.datasets.rttm import Turn
@@ -29,10 +30,24 @@ class SortformerDiarizer:
         "min_duration_on_s": 0.0,
         "min_duration_off_s": 0.0,
     }
+    search_space: Mapping[str, BaseDistribution] = {
+        "onset": FloatDistribution(0.05, 0.95),
+        "offset": FloatDistribution(0.05, 0.95),
+        "pad_onset_s": FloatDistribution(0.0, 0.3),
+        "pad_offset_s": FloatDistribution(0.0, 0.3),
+        "min_duration_on_s": FloatDistribution(0.0, 0.8),
+        "min_duration_off_s": FloatDistribution(0.0, 0.8),
+    }
+    """Wide enough for what NVIDIA published with its own models; an offset above the onset is taken as the onset."""
+    first: Diarizer | None = None
 
     def __init__(self, network: SortformerNetwork, device: str) -> None:
         self.network = network.to(device).eval()
         self.device = device
+
+    def at(self, hyperparameters: Mapping[str, Any]) -> SortformerDiarizer:
+        """See Diarizer: inference is free of all of them."""
+        return self
 
     @torch.inference_mode()
     def infer(self, recording: Recording) -> Inference:
@@ -51,7 +66,7 @@ class SortformerDiarizer:
             )
         audio, _ = soundfile.read(str(recording.audio), dtype="float32")
         activity = self.network.activity(torch.from_numpy(audio)[None].to(self.device))
-        return {"activity": activity[0].float().cpu().numpy()}
+        return Inference(activity=activity[0].float().cpu().numpy())
 
     def decode(self, recording: Recording, inference: Inference, hyperparameters: Mapping[str, Any]) -> Annotation:
         """See Diarizer; turns are cut at the end of the recording."""

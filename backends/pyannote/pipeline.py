@@ -2,35 +2,38 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import numpy as np
 import soundfile
 import torch
+from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 
-from diarbench.backends.base import Inference
-from diarbench.backends.pyannote.embedding import load_camplusplus
-from diarbench.backends.pyannote.network import PyannoteNetwork
-from diarbench.datasets.layout import SAMPLE_RATE, Recording
+from diarbench.backends.base import Diarizer, Inference
+from diarbench.backends.pyannote.decoding import LINKAGES, VBX, Decoder
+from diarbench.backends.pyannote.embedding import load_camplusplus, load_plda
+from diarbench.backends.pyannote.network import SIGMOIDS, PyannoteNetwork
+from diarbench.datasets.layout import SAMPLE_RATE, Recording, to_annotation
+from diarbench.datasets.rttm import Turn
 from pyannote.audio.core.plda import PLDA
 from pyannote.audio.pipelines import SpeakerDiarization
 from pyannote.audio.pipelines.clustering import OracleClustering
 from pyannote.audio.pipelines.utils.oracle import oracle_segmentation
-from pyannote.core import Annotation, Segment, SlidingWindow, SlidingWindowFeature
+from pyannote.audio.utils.signal import binarize
+from pyannote.core import Annotation, SlidingWindow, SlidingWindowFeature
+
+THRESHOLD = "segmentation.threshold"
+"""From which a speaker's sigmoid is speech; a powerset has none."""
 
 
 class PyannoteDiarizer:
     """Segmentation and embeddings are inferred; clustering and reconstruction are decoded."""
 
-    defaults: Mapping[str, Any] = {
-        "segmentation.min_duration_off": 0.0,
-        "clustering.method": "centroid",
-        "clustering.min_cluster_size": 12,
-        "clustering.threshold": 0.6,
-    }
-
     def __init__(self, network: PyannoteNetwork, device: str) -> None:
+        self.plda = load_plda()
         self.pipeline = SpeakerDiarization(
             legacy=True,
             segmentation=network.model.eval(),
@@ -43,8 +46,41 @@ class PyannoteDiarizer:
             embedding_batch_size=32,
         )
         self.pipeline.to(torch.device(device))
-        # In training the pipeline reads segmentation and embeddings from the file's own cache.
-        self.pipeline.training = True
+        self.frames: SlidingWindow = self.pipeline._segmentation.model.receptive_field
+        self.defaults: Mapping[str, Any] = {
+            "segmentation.min_duration_off": 0.0,
+            "clustering.method": "centroid",
+            "clustering.min_cluster_size": 12,
+            "clustering.threshold": 0.6,
+        }
+        self.search_space: Mapping[str, BaseDistribution] = {
+            "segmentation.min_duration_off": FloatDistribution(0.0, 1.0),
+            "clustering.method": CategoricalDistribution((*LINKAGES, VBX) if self.plda else LINKAGES),
+            "clustering.min_cluster_size": IntDistribution(1, 30),
+            "clustering.threshold": FloatDistribution(0.2, 1.4),
+        }
+        if self.plda:
+            self.defaults |= {"clustering.Fa": 0.07, "clustering.Fb": 0.8}
+            self.search_space |= {
+                "clustering.Fa": FloatDistribution(0.01, 0.5),
+                "clustering.Fb": FloatDistribution(0.01, 15.0),
+            }
+        self.first: Diarizer | None = None
+        self.threshold: float | None = None
+        if network.head == SIGMOIDS:
+            first = ThresholdDiarizer(self)
+            self.first, self.threshold = first, first.defaults[THRESHOLD]
+            self.defaults |= first.defaults
+        self._decoders: WeakKeyDictionary[Inference, Decoder] = WeakKeyDictionary()
+
+    def at(self, hyperparameters: Mapping[str, Any]) -> PyannoteDiarizer:
+        """See Diarizer: embeddings are those of what the threshold takes for speech, which must be chosen before."""
+        if self.threshold is None:
+            return self
+        frozen = copy.copy(self)
+        frozen.threshold = hyperparameters[THRESHOLD]
+        frozen._decoders = WeakKeyDictionary()
+        return frozen
 
     def infer(self, recording: Recording) -> Inference:
         """``segmentation`` (chunks, frames, speakers), its ``window`` (start, duration, step in seconds) and
@@ -55,25 +91,21 @@ class PyannoteDiarizer:
         file = self._file(recording)
         with torch.inference_mode():
             segmentation = self.pipeline.get_segmentations(file)
-            if not np.any(segmentation.data > 0):
+            active = self._active(segmentation)
+            if not np.any(active.data > 0):
                 embeddings = np.zeros((*segmentation.data.shape[::2], self.pipeline._embedding.dimension), np.float32)
             else:
-                embeddings = self.pipeline.get_embeddings(file, segmentation, exclude_overlap=True)
-        window = segmentation.sliding_window
-        return {
-            "segmentation": segmentation.data,
-            "window": np.array([window.start, window.duration, window.step]),
-            "embeddings": embeddings,
-        }
+                embeddings = self.pipeline.get_embeddings(file, active, exclude_overlap=True)
+        return Inference(**_arrays(segmentation), embeddings=embeddings)
 
     def decode(self, recording: Recording, inference: Inference, hyperparameters: Mapping[str, Any]) -> Annotation:
         """See Diarizer; turns are cut at the end of the recording."""
-        file = {
-            "uri": recording.uri,
-            self.pipeline.CACHED_SEGMENTATION: _segmentation(inference),
-            "training_cache/embeddings": {"embeddings": inference["embeddings"]},
-        }
-        return self._apply(file, recording, hyperparameters)
+        decoder = self._decoders.get(inference)
+        if decoder is None:
+            segmentation = _segmentation(inference)
+            decoder = self._decoder(segmentation, inference["embeddings"])
+            self._decoders[inference] = decoder
+        return _cut(recording, decoder.turns(hyperparameters))
 
     def oracles(
         self, recording: Recording, inference: Inference, hyperparameters: Mapping[str, Any]
@@ -82,31 +114,40 @@ class PyannoteDiarizer:
         local speakers apart as the reference does.
         """
         segmentation = _segmentation(inference)
-        chunks, frames, _ = segmentation.data.shape
-        window = segmentation.sliding_window
-        file = {
-            **self._file(recording),
-            "annotation": recording.reference,
-            # As long as the chunks are, so that the oracle has as many.
-            "duration": (chunks - 1) * window.step + window.duration,
-        }
-        perfect = oracle_segmentation(file, window, self.pipeline._segmentation.model.receptive_field)
-        perfect.data = perfect.data[:, :frames]
-        cached = self.pipeline.CACHED_SEGMENTATION
+        perfect = self._perfect(recording, segmentation)
         with torch.inference_mode():
-            by_reference = self._apply({**file, cached: perfect}, recording, hyperparameters)
-        # Only the clustering is swapped: it takes no hyper-parameter, and no embedding.
-        own = self.pipeline.clustering
-        self.pipeline.clustering = OracleClustering()
-        try:
-            file["training_cache/embeddings"] = {"embeddings": inference["embeddings"]}
-            names = [name for name in hyperparameters if not name.startswith("clustering.")]
-            by_network = self._apply(
-                {**file, cached: segmentation}, recording, {name: hyperparameters[name] for name in names}
-            )
-        finally:
-            self.pipeline.clustering = own
-        return {"oracle-segmentation": by_reference, "oracle-clustering": by_network}
+            embeddings = self.pipeline.get_embeddings(self._file(recording), perfect, exclude_overlap=True)
+        by_reference = Decoder(perfect, perfect, embeddings, self.frames, self.plda).turns(hyperparameters)
+        by_network = self.by_oracle(recording, segmentation, hyperparameters["segmentation.min_duration_off"])
+        return {"oracle-segmentation": _cut(recording, by_reference), "oracle-clustering": by_network}
+
+    def by_oracle(
+        self, recording: Recording, segmentation: SlidingWindowFeature, min_duration_off: float
+    ) -> Annotation:
+        """The network's local speakers told apart as the reference does."""
+        decoder = self._decoder(segmentation, None)
+        turns = []
+        if decoder.count.any():
+            file = _reference(recording, segmentation)
+            clusters, _, _ = OracleClustering()(segmentations=decoder.active, file=file, frames=self.frames)
+            turns = decoder.reconstruct(clusters.astype(np.int64), min_duration_off)
+        return _cut(recording, turns)
+
+    def _decoder(self, segmentation: SlidingWindowFeature, embeddings: np.ndarray | None) -> Decoder:
+        return Decoder(segmentation, self._active(segmentation), embeddings, self.frames, self.plda)
+
+    def _active(self, segmentation: SlidingWindowFeature) -> SlidingWindowFeature:
+        """A powerset's segmentation is 0 and 1 as it is."""
+        if self.threshold is None:
+            return segmentation
+        active: SlidingWindowFeature = binarize(segmentation, onset=self.threshold, initial_state=False)
+        return active
+
+    def _perfect(self, recording: Recording, segmentation: SlidingWindowFeature) -> SlidingWindowFeature:
+        """The segmentation of a network that makes no error."""
+        perfect = oracle_segmentation(_reference(recording, segmentation), segmentation.sliding_window, self.frames)
+        perfect.data = perfect.data[:, : segmentation.data.shape[1]]
+        return perfect
 
     def _file(self, recording: Recording) -> dict[str, Any]:
         audio, _ = soundfile.read(str(recording.audio), dtype="float32")
@@ -114,21 +155,59 @@ class PyannoteDiarizer:
         waveform = torch.from_numpy(np.pad(audio, (0, max(0, samples - len(audio)))))[None]
         return {"uri": recording.uri, "waveform": waveform, "sample_rate": SAMPLE_RATE}
 
-    def _apply(self, file: dict[str, Any], recording: Recording, hyperparameters: Mapping[str, Any]) -> Annotation:
-        self.pipeline.instantiate(_nested(hyperparameters))
-        annotation: Any = self.pipeline.apply(file)
-        return annotation.crop(Segment(0, recording.duration_s))
+
+class ThresholdDiarizer:
+    """The first of the two steps in which pyannote's own guide tunes a network without a powerset: its threshold.
+
+    The reference tells the speakers apart, so that no clustering is needed, and no embedding.
+    """
+
+    first: Diarizer | None = None
+
+    def __init__(self, whole: PyannoteDiarizer) -> None:
+        self.whole = whole
+        self.defaults: Mapping[str, Any] = {THRESHOLD: 0.5}
+        self.search_space: Mapping[str, BaseDistribution] = {THRESHOLD: FloatDistribution(0.1, 0.9)}
+
+    def at(self, hyperparameters: Mapping[str, Any]) -> ThresholdDiarizer:
+        """See Diarizer: nothing is tuned before this."""
+        return self
+
+    def infer(self, recording: Recording) -> Inference:
+        """``segmentation`` and its ``window``, as for the whole pipeline."""
+        with torch.inference_mode():
+            return Inference(**_arrays(self.whole.pipeline.get_segmentations(self.whole._file(recording))))
+
+    def decode(self, recording: Recording, inference: Inference, hyperparameters: Mapping[str, Any]) -> Annotation:
+        """See Diarizer; with the reference's clustering."""
+        return self.whole.at(hyperparameters).by_oracle(recording, _segmentation(inference), 0.0)
+
+    def oracles(
+        self, recording: Recording, inference: Inference, hyperparameters: Mapping[str, Any]
+    ) -> Mapping[str, Annotation]:
+        """None: it is one itself."""
+        return {}
+
+
+def _reference(recording: Recording, segmentation: SlidingWindowFeature) -> dict[str, Any]:
+    """What pyannote's oracles are told, as long as the chunks are, so that they have as many."""
+    window = segmentation.sliding_window
+    duration = (len(segmentation.data) - 1) * window.step + window.duration
+    return {"uri": recording.uri, "annotation": recording.reference, "duration": duration}
+
+
+def _cut(recording: Recording, turns: list[Turn]) -> Annotation:
+    """Turns inside the recording: the last chunk may reach beyond its end."""
+    end = recording.duration_s
+    inside = [turn._replace(end_s=min(turn.end_s, end)) for turn in turns if turn.start_s < end]
+    return to_annotation(recording.uri, inside)
+
+
+def _arrays(segmentation: SlidingWindowFeature) -> dict[str, np.ndarray]:
+    window = segmentation.sliding_window
+    return {"segmentation": segmentation.data, "window": np.array([window.start, window.duration, window.step])}
 
 
 def _segmentation(inference: Inference) -> SlidingWindowFeature:
     start, duration, step = (float(value) for value in inference["window"])
     return SlidingWindowFeature(inference["segmentation"], SlidingWindow(start=start, duration=duration, step=step))
-
-
-def _nested(hyperparameters: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
-    """``{"a.b": 1}`` as ``{"a": {"b": 1}}``, the form in which a pipeline takes its parameters."""
-    nested: dict[str, dict[str, Any]] = {}
-    for name, value in hyperparameters.items():
-        group, _, key = name.partition(".")
-        nested.setdefault(group, {})[key] = value
-    return nested

@@ -6,7 +6,7 @@ import os
 import signal
 import time
 
-from diarbench.backends.base import Start
+from diarbench.backends.base import Inference, Start
 from diarbench.datasets.layout import to_annotation
 from diarbench.datasets.rttm import Turn
 from diarbench.reports.records import UserError, Weights
@@ -75,8 +75,15 @@ def make_network():
 
 class DummyDiarizer:
     def __init__(self, network):
+        from optuna.distributions import FloatDistribution
+
         self.network = network
         self.defaults = {"threshold": 0.5}
+        self.search_space = {"threshold": FloatDistribution(0.0, 1.0)}
+        self.first = None
+
+    def at(self, hyperparameters):
+        return self
 
     def infer(self, recording):
         import soundfile
@@ -84,7 +91,7 @@ class DummyDiarizer:
 
         audio, _ = soundfile.read(recording.audio, dtype="float32")
         with torch.no_grad():
-            return {"activity": self.network.activity(torch.from_numpy(audio)[None])[0].numpy()}
+            return Inference(activity=self.network.activity(torch.from_numpy(audio)[None])[0].numpy())
 
     def decode(self, recording, inference, hyperparameters):
         return to_annotation(
