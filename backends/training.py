@@ -15,6 +15,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -23,10 +24,11 @@ import torch
 from lightning.fabric import Fabric
 from torch.utils.data import DataLoader
 
+from diarbench.backends.augmentation import Augmenter
 from diarbench.backends.base import load_checkpoint, save_checkpoint
 from diarbench.backends.epoch_metrics import Best, ThresholdSweep, grid, on_grid
 from diarbench.backends.optimizing import Average, LearningRate, freeze, optimizer_of
-from diarbench.backends.recipes import Recipe
+from diarbench.backends.recipes import Augmentation, Recipe
 from diarbench.backends.windows import (
     Clipped,
     Window,
@@ -60,15 +62,27 @@ class Trained:
 class Windows(torch.utils.data.Dataset):
     """Windows as (waveform (samples,), targets (frames, speakers), how many active frames were left out)."""
 
-    def __init__(self, windows: Sequence[Window], samples: int, centres: np.ndarray, columns: int) -> None:
+    def __init__(
+        self,
+        windows: Sequence[Window],
+        samples: int,
+        centres: np.ndarray,
+        columns: int,
+        augmented: Callable[[np.ndarray, int], np.ndarray] | None = None,
+    ) -> None:
+        """``augmented`` takes a waveform and its place among the windows."""
         self.windows, self.samples, self.centres, self.columns = windows, samples, centres, columns
+        self.augmented = augmented
 
     def __len__(self) -> int:
         return len(self.windows)
 
     def __getitem__(self, index: int) -> tuple[np.ndarray, np.ndarray, int]:
         window = self.windows[index]
-        return read(window, self.samples), *targets(window, self.samples, self.centres, self.columns)
+        waveform = read(window, self.samples)
+        if self.augmented:
+            waveform = self.augmented(waveform, index)
+        return waveform, *targets(window, self.samples, self.centres, self.columns)
 
 
 class Batch(NamedTuple):
@@ -112,6 +126,7 @@ class Trainer:
                     "take a recipe with a shorter window_s"
                 )
         self.batches_an_epoch = math.ceil(self.windows_an_epoch / recipe.batch_size)
+        self.augmenter = Augmenter(recipe.augmentation, seed) if recipe.augmentation != Augmentation() else None
         self.resting = freeze(network, recipe.freeze.get(backend, ()))
         optimizer = optimizer_of(network, recipe, recipe.layer_rates.get(backend, {}))
         self.rate = LearningRate(optimizer, recipe, math.ceil(self.batches_an_epoch / recipe.accumulate))
@@ -155,7 +170,7 @@ class Trainer:
         a_step = self.recipe.batch_size * self.recipe.accumulate
         sums = np.zeros(3)
         self.optimizer.zero_grad()
-        for done, batch in enumerate(self._batches(windows), start=1):
+        for done, batch in enumerate(self._batches(windows, epoch), start=1):
             begun = (done - 1) // self.recipe.accumulate * a_step
             of_step = min(a_step, len(windows) - begun)
             with self._explained(f"in epoch {epoch}, batch {done}"):
@@ -220,13 +235,14 @@ class Trainer:
         sums, sweep.counts = self._over_processes(sums), self._over_processes(sweep.counts)
         return (sums / len(self.dev)).tolist(), sweep.best()
 
-    def _batches(self, windows: Sequence[Window]) -> Iterator[Batch]:
-        """This process's windows of each batch, every so-many-th beginning with its own."""
+    def _batches(self, windows: Sequence[Window], epoch: int | None = None) -> Iterator[Batch]:
+        """This process's windows of each batch, every so-many-th beginning with its own; augmented in an epoch."""
         rank, processes, size = self.fabric.global_rank, self.fabric.world_size, self.recipe.batch_size
         batches = [range(begin, min(begin + size, len(windows))) for begin in range(0, len(windows), size)]
         shares = [batch[rank::processes] for batch in batches]
+        augmented = partial(self.augmenter, epoch=epoch) if self.augmenter and epoch is not None else None
         loader = DataLoader(
-            Windows(windows, self.samples, self.centres, self.plain.max_speakers),
+            Windows(windows, self.samples, self.centres, self.plain.max_speakers, augmented),
             batch_sampler=[list(share or batch[:1]) for share, batch in zip(shares, batches, strict=True)],
             # On a CPU the cores belong to the network; beside an accelerator they are free to read.
             num_workers=0 if self.fabric.device.type == "cpu" else 4,

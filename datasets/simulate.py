@@ -17,7 +17,8 @@ from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from diarbench.datasets.audio import Clip, need, write_audio
+from diarbench.datasets.acoustics import at_snr, in_room, made_noise, made_room, noise_from, room_from
+from diarbench.datasets.audio import Clip, write_audio
 from diarbench.datasets.convert import Corpus, Found, in_parallel
 from diarbench.datasets.layout import SAMPLE_RATE, Dataset
 from diarbench.datasets.rttm import Turn
@@ -361,9 +362,9 @@ def _make(job: _Job) -> Found:
                 at = round(turn.start_s * SAMPLE_RATE)
                 speech = _speech(pieces, round((turn.end_s - turn.start_s) * SAMPLE_RATE), speech_rng, job.target)
                 track[at : at + len(speech)] += speech[: len(track) - at]
-        mixture += track if room is None else _convolved(track, room)
+        mixture += track if room is None else in_room(track, room)
     if job.effects.noises or job.effects.made_noise:
-        mixture += _noise(job.effects, mixture, noise_rng, job.target)
+        mixture += _noise(job.effects, mixture, noise_rng)
     peak = float(np.abs(mixture).max())
     soundfile.write(str(job.target), mixture * min(1.0, 0.99 / (peak or 1.0)), SAMPLE_RATE, subtype="PCM_16")
     return Found(job.uri, (Clip(job.target),), job.turns, None, job.subset)
@@ -408,66 +409,19 @@ def _read(piece: Piece, scratch: Path) -> np.ndarray:
 def _rooms(effects: Effects, count: int, rng: np.random.Generator) -> list[np.ndarray | None]:
     """An impulse response a speaker, of one room where rooms are made up; None: as it is."""
     if effects.made_rooms:
-        return _made_room(count, rng)
+        return [*made_room(count, rng)]
     if effects.rooms:
-        import soundfile
-
-        chosen = [effects.rooms[rng.integers(len(effects.rooms))] for _ in range(count)]
-        return [soundfile.read(str(path), dtype="float32", always_2d=True)[0][:, 0] for path in chosen]
+        return [room_from(effects.rooms[rng.integers(len(effects.rooms))]) for _ in range(count)]
     return [None] * count
 
 
-def _made_room(count: int, rng: np.random.Generator) -> list[np.ndarray | None]:
-    """A shoebox of 3 to 8 m by 3 to 6 m by 2.5 to 3.5 m, reverberating for 0.2 to 0.6 s, a microphone amid speakers."""
-    import numpy as np
-
-    pra = need("pyroomacoustics", "making rooms up")
-    size = rng.uniform([3, 3, 2.5], [8, 6, 3.5])
-    absorption, order = pra.inverse_sabine(rng.uniform(0.2, 0.6), size)
-    room = pra.ShoeBox(size, fs=SAMPLE_RATE, materials=pra.Material(absorption), max_order=min(order, 12))
-    for _ in range(count):
-        room.add_source(rng.uniform([0.5, 0.5, 1.0], size - [0.5, 0.5, 0.6]))
-    room.add_microphone(np.append(size[:2] / 2 + rng.uniform(-0.3, 0.3, 2), 0.9))
-    room.compute_rir()
-    return [np.asarray(response, dtype=np.float32) for response in room.rir[0]]
-
-
-def _convolved(track: np.ndarray, room: np.ndarray) -> np.ndarray:
-    """Speech in a room, its direct sound where the speech was and as loud."""
-    import numpy as np
-    from scipy.signal import oaconvolve
-
-    direct = int(np.abs(room).argmax())
-    wet = oaconvolve(track, room / (np.abs(room[direct]) or 1.0))[direct : direct + len(track)]
-    return np.asarray(wet, dtype=np.float32)
-
-
-def _noise(effects: Effects, mixture: np.ndarray, rng: np.random.Generator, scratch: Path) -> np.ndarray:
-    """Noise as long as the mixture, repeated where it is shorter, at a signal-to-noise ratio drawn from the range."""
-    import numpy as np
-
+def _noise(effects: Effects, mixture: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Noise as long as the mixture, at a signal-to-noise ratio drawn from the range."""
     if effects.made_noise:
-        noise = _made_noise(len(mixture), rng)
+        noise = made_noise(len(mixture), rng)
     else:
-        path = effects.noises[rng.integers(len(effects.noises))]
-        noise = np.resize(_read(Piece(path, 0.0, len(mixture) / SAMPLE_RATE), scratch), len(mixture))
-    spoken = mixture[mixture != 0]
-    if not len(spoken) or not noise.any():
-        return np.zeros_like(mixture)
-    gain = np.sqrt(np.mean(spoken**2) / np.mean(noise**2)) * 10 ** (-rng.uniform(*effects.snr_db) / 20)
-    return np.asarray(gain * noise, dtype=np.float32)
-
-
-def _made_noise(samples: int, rng: np.random.Generator) -> np.ndarray:
-    """Gaussian noise whose power falls with frequency f as f**-b, b drawn from 0 (white) to 2 (brown)."""
-    import numpy as np
-    from scipy.fft import irfft, next_fast_len, rfft, rfftfreq
-
-    length = next_fast_len(samples, real=True)
-    spectrum = rfft(rng.standard_normal(length))
-    audible = np.maximum(rfftfreq(length, 1 / SAMPLE_RATE), 20.0)
-    noise = irfft(spectrum * audible ** (-rng.uniform(0, 2) / 2), length)[:samples]
-    return np.asarray(noise, dtype=np.float32)
+        noise = noise_from(effects.noises[rng.integers(len(effects.noises))], len(mixture), rng)
+    return at_snr(noise, mixture, rng.uniform(*effects.snr_db))
 
 
 def clear(work: Path) -> None:

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from importlib.resources import files
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, BeforeValidator, Field, ValidationError, model_validator
+from pydantic import BaseModel, BeforeValidator, Field, ValidationError, field_validator, model_validator
 
 from diarbench.backends import registry
 from diarbench.backends.objective import Objective
 from diarbench.backends.recipes.torch_classes import check_optimizer, check_schedule
-from diarbench.reports.records import Record, UserError, closest
+from diarbench.datasets.audio import AUDIO_SUFFIXES
+from diarbench.datasets.sources.pairing import files as files_in
+from diarbench.reports.records import Record, UserError, closest, digest
 
 
 def _numbers(options: Any) -> Any:
@@ -73,6 +76,65 @@ class Schedule(Record):
         return self.every == "step" or self.name in PER_STEP
 
 
+class Sounds(Record):
+    """Sounds that are added to windows now and then: from a folder of audio files, or made up."""
+
+    probability: float = Field(default=0.5, gt=0, le=1)
+    """Of each window."""
+    folder: str | None = None
+    """Searched at any depth, and named from the recipe's own folder; None: made up."""
+    fingerprint: str | None = None
+    """Of the folder's files when the recipe was read, by name and size; never given by hand."""
+
+    def files(self) -> list[Path]:
+        return files_in(Path(self.folder), AUDIO_SUFFIXES) if self.folder else []
+
+    def fingerprint_of(self, found: Sequence[Path]) -> str:
+        return digest([[str(path.relative_to(self.folder or "")), path.stat().st_size] for path in found])
+
+    def found_from(self, base: Path) -> Sounds:
+        """The same with its folder found. Raises ValueError where that holds no audio."""
+        if self.folder is None:
+            return self
+        there = self.model_copy(update={"folder": str((base / Path(self.folder).expanduser()).resolve())})
+        if not (found := there.files()):
+            raise ValueError(f"{there.folder}: no audio in it")
+        return there.model_copy(update={"fingerprint": there.fingerprint_of(found)})
+
+
+class Noise(Sounds):
+    """Background noise; made up, it is steady, from white to brown."""
+
+    snr_db: tuple[float, float] = (5.0, 20.0)
+    """Least and largest ratio of the window to the noise."""
+
+    @field_validator("snr_db")
+    @classmethod
+    def _in_order(cls, snr_db: tuple[float, float]) -> tuple[float, float]:
+        if not -100 <= snr_db[0] <= snr_db[1] <= 100:
+            raise ValueError("expected the least ratio, then the largest, between -100 and 100 dB")
+        return snr_db
+
+
+class Augmentation(Record):
+    """What is done to the windows of the train subset, to each anew in every epoch; None: nothing."""
+
+    noise: Noise | None = None
+    rooms: Sounds | None = None
+    """Impulse responses of rooms; made up, they are of shoebox rooms."""
+
+    def found_from(self, base: Path) -> Augmentation:
+        """The same with its folders found; ValueErrors tell the key."""
+        found = {}
+        for key in ("noise", "rooms"):
+            if sounds := getattr(self, key):
+                try:
+                    found[key] = sounds.found_from(base)
+                except ValueError as error:
+                    raise ValueError(f"augmentation.{key}.folder: {error}") from error
+        return self.model_copy(update=found)
+
+
 class Recipe(Record):
     """What decides a fine-tuning beside the data, the first weights and the seed."""
 
@@ -108,6 +170,7 @@ class Recipe(Record):
     average: Share | None = None
     """Decay a step of an exponential moving average of the weights, which is what is measured and kept as best."""
     objective: Objective = Objective()
+    augmentation: Augmentation = Augmentation()
 
     @model_validator(mode="after")
     def _possible(self) -> Recipe:
@@ -145,9 +208,12 @@ def load(name_or_path: str) -> Recipe:
     if "name" in settings:
         raise UserError(f"{path}: a recipe takes no 'name'; its file is its name")
     try:
-        return Recipe.model_validate({"name": path.stem if is_file else name_or_path, **settings})
+        recipe = Recipe.model_validate({"name": path.stem if is_file else name_or_path, **settings})
+        return recipe.model_copy(update={"augmentation": recipe.augmentation.found_from(path.parent)})
     except ValidationError as error:
         raise UserError(f"{name_or_path}: {_told(error)}") from error
+    except ValueError as error:
+        raise UserError(f"{name_or_path}: {error}") from error
 
 
 def _told(error: ValidationError) -> str:
@@ -161,5 +227,11 @@ def _told(error: ValidationError) -> str:
     return f"{'.'.join([*within, last])}: {message}" if last else message
 
 
-PARTS: dict[str, type[BaseModel]] = {"objective": Objective, "schedule": Schedule}
+PARTS: dict[str, type[BaseModel]] = {
+    "augmentation": Augmentation,
+    "noise": Noise,
+    "objective": Objective,
+    "rooms": Sounds,
+    "schedule": Schedule,
+}
 """The recipe's parts that have keys of their own."""

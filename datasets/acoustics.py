@@ -1,0 +1,100 @@
+"""Rooms and noise, from files or made up: what recordings are simulated and windows are augmented with.
+
+Audio is float32 at 16 kHz, mono. Every draw is from the generator that is handed in.
+"""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from diarbench.datasets.audio import need
+from diarbench.datasets.layout import SAMPLE_RATE
+from diarbench.reports.records import UserError
+
+if TYPE_CHECKING:
+    import numpy as np
+
+
+def made_room(sources: int, rng: np.random.Generator) -> list[np.ndarray]:
+    """Impulse responses from each source to one microphone amid them, by the image-source method (pyroomacoustics).
+
+    The room is a shoebox of 3 to 8 m by 3 to 6 m by 2.5 to 3.5 m that reverberates for 0.2 to 0.6 s.
+    """
+    import numpy as np
+
+    pra = need("pyroomacoustics", "making rooms up")
+    size = rng.uniform([3, 3, 2.5], [8, 6, 3.5])
+    absorption, order = pra.inverse_sabine(rng.uniform(0.2, 0.6), size)
+    room = pra.ShoeBox(size, fs=SAMPLE_RATE, materials=pra.Material(absorption), max_order=min(order, 12))
+    for _ in range(sources):
+        room.add_source(rng.uniform([0.5, 0.5, 1.0], size - [0.5, 0.5, 0.6]))
+    room.add_microphone(np.append(size[:2] / 2 + rng.uniform(-0.3, 0.3, 2), 0.9))
+    room.compute_rir()
+    return [np.asarray(response, dtype=np.float32) for response in room.rir[0]]
+
+
+def in_room(audio: np.ndarray, response: np.ndarray) -> np.ndarray:
+    """Audio with a room's impulse response, its direct sound where the audio was and as loud."""
+    import numpy as np
+    from scipy.signal import oaconvolve
+
+    direct = int(np.abs(response).argmax())
+    wet = oaconvolve(audio, response / (np.abs(response[direct]) or 1.0))[direct : direct + len(audio)]
+    return np.asarray(wet, dtype=np.float32)
+
+
+def made_noise(samples: int, rng: np.random.Generator) -> np.ndarray:
+    """Gaussian noise whose power falls with frequency f as f**-b, b drawn from 0 (white) to 2 (brown)."""
+    import numpy as np
+    from scipy.fft import irfft, next_fast_len, rfft, rfftfreq
+
+    length = next_fast_len(samples, real=True)
+    spectrum = rfft(rng.standard_normal(length))
+    audible = np.maximum(rfftfreq(length, 1 / SAMPLE_RATE), 20.0)
+    noise = irfft(spectrum * audible ** (-rng.uniform(0, 2) / 2), length)[:samples]
+    return np.asarray(noise, dtype=np.float32)
+
+
+def at_snr(noise: np.ndarray, audio: np.ndarray, snr_db: float) -> np.ndarray:
+    """The noise as loud as the ratio wants it beside the audio, whose samples of nothing at all don't count."""
+    import numpy as np
+
+    sounding = audio[audio != 0]
+    if not len(sounding) or not noise.any():
+        return np.zeros_like(audio)
+    gain = np.sqrt(np.mean(sounding**2) / np.mean(noise**2)) * 10 ** (-snr_db / 20)
+    return np.asarray(gain * noise, dtype=np.float32)
+
+
+def noise_from(path: Path, samples: int, rng: np.random.Generator) -> np.ndarray:
+    """A stretch of a file, from anywhere in it, repeated where the file is shorter; channels are averaged."""
+    import numpy as np
+
+    return np.resize(_read(path, samples, rng).mean(axis=1), samples)
+
+
+def room_from(path: Path) -> np.ndarray:
+    """The impulse response in a file: its first channel."""
+    return _read(path)[:, 0]
+
+
+def _read(path: Path, samples: int | None = None, rng: np.random.Generator | None = None) -> np.ndarray:
+    """(samples, channels) at 16 kHz, of the whole file or of so many samples from anywhere in it."""
+    import soundfile
+
+    try:
+        with soundfile.SoundFile(str(path)) as file:
+            rate = file.samplerate
+            wanted = math.ceil(samples * rate / SAMPLE_RATE) if samples else file.frames
+            if rng is not None:
+                file.seek(int(rng.integers(max(1, file.frames - wanted + 1))))
+            audio: np.ndarray = file.read(wanted, dtype="float32", always_2d=True)
+    except (OSError, RuntimeError) as error:
+        raise UserError(f"{path}: not readable audio ({error})") from error
+    if not len(audio):
+        raise UserError(f"{path}: holds no sample; leave it out")
+    if rate != SAMPLE_RATE:
+        audio = need("soxr", f"resampling from {rate} Hz").resample(audio, rate, SAMPLE_RATE)
+    return audio
