@@ -19,6 +19,14 @@ def run(
     ],
     recipe: Annotated[Many, typer.Option(help="A recipe's name or YAML file; repeat for more.")] = ["quick"],  # noqa: B006
     seed: Annotated[list[int], typer.Option(min=0, help="A seed; repeat for more.")] = [1],  # noqa: B006
+    train_fraction: Annotated[
+        list[float],
+        typer.Option(help="Fine-tune on a part of train alone, such as 0.25; repeat for DER against hours."),
+    ] = [1.0],  # noqa: B006
+    also_score: Annotated[
+        Many,
+        typer.Option(help="Another domain's dataset, to score its test recordings too: what was forgotten?"),
+    ] = [],  # noqa: B006
     epochs: Annotated[int | None, typer.Option(min=1, help="Epochs, in place of the recipe's.")] = None,
     init: Annotated[
         Many,
@@ -55,7 +63,14 @@ def run(
     if epochs is not None:
         asked = [each.model_copy(update={"epochs": epochs}) for each in asked]
     plans = runner.plan(
-        backend, [open_dataset(name) for name in dataset], asked, seed, by_backend(init, backend), device
+        backend,
+        [open_dataset(name) for name in dataset],
+        asked,
+        seed,
+        by_backend(init, backend),
+        device,
+        train_fraction,
+        [open_dataset(name) for name in also_score],
     )
     folder = out or runner.default_out(plans)
     runner.check_out(folder, plans)

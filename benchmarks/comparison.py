@@ -6,7 +6,7 @@ import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
-from itertools import combinations
+from itertools import combinations, pairwise
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +32,7 @@ from diarbench.reports.records import (
     read_record,
     sha256_of,
 )
+from diarbench.reports.summary import competing, system_label
 
 FIRST, *_ = CONDITIONS
 
@@ -42,10 +43,12 @@ class System:
 
     label: str
     """What tells it from other systems, whatever the seed."""
+    stage: str
     seed: int | None
     turns: Turns
     rows: list[Row]
     """On the test set, one a condition."""
+    run: Run | None = None
 
 
 def gather(out: Path, jobs: Sequence[Job], command: str) -> Comparison:
@@ -54,9 +57,12 @@ def gather(out: Path, jobs: Sequence[Job], command: str) -> Comparison:
     rows: list[Row] = []
     contrasts: list[Contrast] = []
     differences: list[float] = []
-    for name, root in {job.dataset: Path(job.dataset_root) for job in jobs}.items():
-        done = [run for run in runs if run.dataset == name and run.state == "done"]
-        found = _Gathering(out, Dataset.open(root), done, several_recipes=len({run.recipe for run in done}) > 1)
+    roots = {job.dataset: job.dataset_root for job in jobs}
+    roots |= {other.dataset: other.root for job in jobs for other in job.also_score}
+    for name, root in roots.items():
+        done = [run for run in runs if run.domain(name) and run.state == "done"]
+        trained_on = any(job.dataset == name for job in jobs)
+        found = _Gathering(out, Dataset.open(Path(root)), done, MEASURED if trained_on else ("test",))
         rows += found.rows
         contrasts += found.contrasts
         differences += found.differences
@@ -81,8 +87,10 @@ def gather(out: Path, jobs: Sequence[Job], command: str) -> Comparison:
 class _Gathering:
     """One dataset's part of a comparison: ``rows``, ``contrasts``, and the scorers' ``differences`` in seconds."""
 
-    def __init__(self, out: Path, dataset: Dataset, done: Sequence[Run], several_recipes: bool) -> None:
-        self.out, self.dataset, self.several_recipes = out, dataset, several_recipes
+    def __init__(self, out: Path, dataset: Dataset, done: Sequence[Run], subsets: Sequence[Subset]) -> None:
+        self.out, self.dataset, self.done, self.subsets = out, dataset, done, subsets
+        self.name = dataset.info.name
+        self.competing = competing(self.name, done)
         self.test = dataset.subset("test")
         self.reference = {r.uri: r.turns for r in self.test}
         self.scored = {r.uri: r.regions for r in self.test}
@@ -92,16 +100,16 @@ class _Gathering:
         self._add_reference_systems()
         for run in done:
             self._add_run(run)
-        self._add_fusions(done)
+        self._add_fusions()
         self._add_statistics()
         self.contrasts = list(self._contrasts())
         self.rows = [*self.others, *(row for system in self.systems for row in system.rows)]
 
     def _add_reference_systems(self) -> None:
         """Nothing is speech, and everything is one speaker; the reference itself is left beside the runs."""
-        for subset in MEASURED:
+        for subset in self.subsets:
             recordings = self.dataset.subset(subset)
-            folder = self.out / "reference" / self.dataset.info.name / subset
+            folder = self.out / "reference" / self.name / subset
             folder.mkdir(parents=True, exist_ok=True)
             for recording in recordings:
                 shutil.copyfile(recording.rttm, folder / recording.rttm.name)
@@ -113,25 +121,26 @@ class _Gathering:
     def _add_run(self, run: Run) -> None:
         scores = read_record(self.out / run.name / "scores.json", Scores)
         self.differences.append(scores.largest_difference_s)
-        self.others += [row for row in scores.rows if row.subset != "test"]
-        for stage in dict.fromkeys(row.stage for row in scores.rows):
-            rows = [row for row in scores.rows if row.stage == stage and row.subset == "test"]
-            turns = {
-                r.uri: read_rttm(self.out / run.name / rttm_folder(stage) / "test" / f"{r.uri}.rttm").get(r.uri, [])
-                for r in self.test
-            }
-            self.systems.append(System(self._label(run.backend, run.recipe, stage), run.seed, turns, rows))
+        found = [row for row in scores.rows if row.dataset == self.name]
+        self.others += [row for row in found if row.subset != "test"]
+        for stage in dict.fromkeys(row.stage for row in found):
+            rows = [row for row in found if row.stage == stage and row.subset == "test"]
+            folder = self.out / run.name / rttm_folder(run, self.name, stage) / "test"
+            turns = {r.uri: read_rttm(folder / f"{r.uri}.rttm").get(r.uri, []) for r in self.test}
+            label = system_label(run, self.name, stage, self.done)
+            self.systems.append(System(label, stage, run.seed, turns, rows, run))
 
-    def _add_fusions(self, done: Sequence[Run]) -> None:
-        """The vote of the toolkits' final outputs, a recipe and seed at a time."""
-        for recipe, seed in dict.fromkeys((run.recipe, run.seed) for run in done):
-            labels = {self._label(run.backend, recipe, FINAL_STAGE) for run in done}
-            voters = [system.turns for system in self.systems if system.label in labels and system.seed == seed]
+    def _add_fusions(self) -> None:
+        """The vote of the toolkits' final outputs, a recipe and seed at a time; on the dataset they trained on."""
+        home = [run for run in self.competing if run.dataset == self.name]
+        for recipe, seed in dict.fromkeys((run.recipe, run.seed) for run in home):
+            finals = [system for system in self.systems if system.run in home and system.stage == FINAL_STAGE]
+            voters = [s.turns for s in finals if s.run and (s.run.recipe, s.seed) == (recipe, seed)]
             if len(voters) < 2:
                 continue
             fused = dover_lap(voters, self.scored)
             for uri, turns in fused.items():
-                folder = self.out / "fusion" / f"{self.dataset.info.name}-{recipe}-seed{seed}" / "test"
+                folder = self.out / "fusion" / f"{self.name}-{recipe}-seed{seed}" / "test"
                 write_rttm(folder / f"{uri}.rttm", uri, turns)
             self._add_scored("fusion", "dover-lap", recipe, seed, "test", fused)
 
@@ -140,7 +149,7 @@ class _Gathering:
     ) -> None:
         identity = {
             "run": None,
-            "dataset": self.dataset.info.name,
+            "dataset": self.name,
             "backend": backend,
             "recipe": recipe,
             "seed": seed,
@@ -151,7 +160,7 @@ class _Gathering:
         rows, difference = rows_of(self.dataset.subset(subset), turns, identity)
         self.differences.append(difference)
         if subset == "test":
-            self.systems.append(System(self._label(backend, recipe, stage), seed, turns, rows))
+            self.systems.append(System(f"{backend} {stage}", stage, seed, turns, rows))
         else:
             self.others += rows
 
@@ -171,16 +180,18 @@ class _Gathering:
 
     def _contrasts(self) -> Iterator[Contrast]:
         """Each toolkit's final output against what it started from, the others' and the one-speaker row's."""
-        labels = list(dict.fromkeys(system.label for system in self.systems))
-        pairs = [pair for pair in combinations(labels, 2) if _worth_comparing(*pair)]
-        pairs.sort(key=lambda pair: not all(label.endswith(f" {FINAL_STAGE}") for label in pair))
+        first = {system.label: system for system in reversed(self.systems)}  # of each label, the first
+        systems = [first[label] for label in dict.fromkeys(system.label for system in self.systems)]
+        chosen = [pair for pair in combinations(systems, 2) if self._worth_comparing(*pair)]
+        chosen.sort(key=lambda pair: not all(system.stage == FINAL_STAGE for system in pair))
+        pairs = [(a.label, b.label) for a, b in chosen]
         for index, name in enumerate(CONDITIONS):
             if not self.systems[0].rows[index].total:
                 continue  # a rate of no speech is no rate: such as where all of it overlaps, and overlap is left out
             for a, b in pairs:
                 difference = significance.compare(self._over_seeds(name, a), self._over_seeds(name, b), self.unit)
                 yield Contrast(
-                    dataset=self.dataset.info.name,
+                    dataset=self.name,
                     subset="test",
                     condition=name,
                     a=a,
@@ -205,19 +216,33 @@ class _Gathering:
                     sums[part] = sums.get(part, ErrorSeconds()) + errors
         return found
 
-    def _label(self, backend: str, recipe: str | None, stage: str) -> str:
-        named = f" {recipe}" if self.several_recipes and recipe else ""
-        return f"{backend}{named} {stage}"
+    def _worth_comparing(self, a: System, b: System) -> bool:
+        """Final outputs that compete; one and its own start, one speaker for everything, or less of the same data."""
+        final, other = (a, b) if a.stage == FINAL_STAGE else (b, a)
+        if final.stage != FINAL_STAGE or final.run is None:
+            return False
+        if other.run is None:
+            return other.stage == "one-speaker" and final.run in self.competing
+        if other.stage == FINAL_STAGE:
+            both_compete = final.run in self.competing and other.run in self.competing
+            return both_compete or self._next_in_size(final.run, other.run)
+        return other.stage == "pretrained" and _data(other.run) == _data(final.run)
+
+    def _next_in_size(self, a: Run, b: Run) -> bool:
+        """Whether two runs differ in the train fraction alone, with none between them."""
+        asked = sorted({run.train_fraction for run in self.done if _kind(run) == _kind(a)})
+        steps = list(pairwise(asked))
+        return _kind(a) == _kind(b) and tuple(sorted((a.train_fraction, b.train_fraction))) in steps
 
 
-def _worth_comparing(a: str, b: str) -> bool:
-    """Two final outputs, a final output and its own start, or a final output and one speaker for everything."""
-    finals = [label for label in (a, b) if label.endswith(f" {FINAL_STAGE}")]
-    if len(finals) == 2:
-        return True
-    other = {a, b}.difference(finals)
-    own_start = [label.removesuffix(FINAL_STAGE) + "pretrained" for label in finals]
-    return len(finals) == 1 and bool(other.intersection(["reference one-speaker", *own_start]))
+def _kind(run: Run) -> tuple[str, str, str]:
+    """All but the seed and how much of the data."""
+    return run.dataset, run.backend, run.recipe
+
+
+def _data(run: Run) -> tuple[tuple[str, str, str], float]:
+    """All but the seed."""
+    return _kind(run), run.train_fraction
 
 
 def _mean(parts: Sequence[ErrorSeconds]) -> ErrorSeconds:
@@ -229,5 +254,6 @@ def _rested_on(out: Path, jobs: Sequence[Job]) -> Iterator[Path]:
     for folder in ("reference", "fusion"):
         yield from sorted((out / folder).rglob("*.*"))
     for job in jobs:
-        yield from sorted((out / job.name).glob("rttm*/*/*.rttm"))
+        for pattern in ("rttm*/*/*.rttm", "also/*/rttm*/*/*.rttm"):
+            yield from sorted((out / job.name).glob(pattern))
         yield from (out / job.name).glob("epochs.csv")

@@ -19,6 +19,7 @@ from diarbench.benchmarks.worker import MEASURED, run_record
 from diarbench.datasets.layout import Dataset
 from diarbench.reports.records import (
     Comparison,
+    Domain,
     Job,
     Run,
     UserError,
@@ -45,17 +46,22 @@ def plan(
     seeds: Sequence[int],
     inits: Mapping[str, str],
     device: str,
+    fractions: Sequence[float] = (1.0,),
+    also_score: Sequence[Dataset] = (),
 ) -> list[Plan]:
     """All runs of the matrix, in order. Raises UserError for what could never run; reads no audio.
 
-    ``inits`` is ``--init`` by backend.
+    ``inits`` is ``--init`` by backend. A dataset that is also scored is not for the runs that are trained on it.
     """
+    _check_names([*datasets, *also_score])
+    others = {each.info.name: _domain(each) for each in also_score}
     plans = []
-    for dataset, backend, recipe, seed in product(datasets, backends, recipes, seeds):
+    for dataset, backend, recipe, seed, fraction in product(datasets, backends, recipes, seeds, fractions):
         command = registry.missing(backend)
         weights = None if command else registry.load(backend).locate(inits[backend]).weights
         for subset in ("train", *MEASURED):
             dataset.subset(subset)
+        _check_fraction(dataset, recipe, fraction)
         job = Job(
             backend=backend,
             dataset=dataset.info.name,
@@ -68,11 +74,15 @@ def plan(
             init_sha256=weights.sha256 if weights and not inits[backend].startswith("hub:") else None,
             device=device,
             threads=threads(),
+            train_fraction=fraction,
+            also_score=tuple(other for name, other in others.items() if name != dataset.info.name),
         )
         plans.append(Plan(job, weights.origin if weights else "?", f"not installed: {command}" if command else None))
     names = [p.job.name for p in plans]
     if twice := next((name for name in names if names.count(name) > 1), None):
-        raise UserError(f"two runs would be called {twice}: ask for each backend, dataset, recipe and seed once")
+        raise UserError(
+            f"two runs would be called {twice}: ask for each backend, dataset, recipe, seed and fraction once"
+        )
     return plans
 
 
@@ -80,6 +90,37 @@ def threads() -> int:
     """The cores of a run: all, or as many as OMP_NUM_THREADS leaves it on a machine that has other work."""
     asked = os.environ.get("OMP_NUM_THREADS", "")
     return int(asked) if asked.isdigit() and int(asked) else os.cpu_count() or 1
+
+
+def _domain(dataset: Dataset) -> Domain:
+    """Raises UserError where it has no test recording to score."""
+    if not dataset.recordings.get("test"):
+        raise UserError(f"{dataset.root}: no recordings in test.txt; --also-score scores a dataset's test subset")
+    info = dataset.info
+    return Domain(dataset=info.name, root=str(dataset.root.resolve()), fingerprint=info.fingerprint, corpus=info.corpus)
+
+
+def _check_names(datasets: Sequence[Dataset]) -> None:
+    """Raises UserError where two datasets of one name are not the same: a report could not tell them apart."""
+    known: dict[str, Dataset] = {}
+    for dataset in datasets:
+        other = known.setdefault(dataset.info.name, dataset)
+        if other.info.fingerprint != dataset.info.fingerprint:
+            raise UserError(
+                f"{other.root} and {dataset.root}: two datasets are called {dataset.info.name}; convert one of them "
+                "again into a folder of another name"
+            )
+
+
+def _check_fraction(dataset: Dataset, recipe: Recipe, fraction: float) -> None:
+    if not 0 < fraction <= 1:
+        raise UserError(f"--train-fraction {fraction:g}: not a fraction of the train subset; give one above 0, up to 1")
+    train = dataset.info.subsets.get("train")
+    if train is not None and fraction * train.scored_s < recipe.window_s:
+        raise UserError(
+            f"--train-fraction {fraction:g}: {fraction * train.scored_s:.1f} s of {dataset.info.name} is not one "
+            f"window of {recipe.window_s:g} s; give a larger one"
+        )
 
 
 def default_out(plans: Sequence[Plan]) -> Path:
@@ -181,6 +222,11 @@ def _difference(there: Job, asked: Job) -> str:
     for field in Job.model_fields:
         old, new = getattr(there, field), getattr(asked, field)
         if old != new and field != "dataset_root":
+            if field == "also_score":
+                old, new = (
+                    " and ".join(f"{each.dataset} ({each.fingerprint[:12]})" for each in value) or "nothing"
+                    for value in (old, new)
+                )
             if isinstance(old, dict):
                 key = next(key for key in {**old, **new} if old.get(key) != new.get(key))
                 field, old, new = f"{field} {key}", old.get(key), new.get(key)

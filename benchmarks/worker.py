@@ -23,6 +23,7 @@ from diarbench.backends.weights import fetched
 from diarbench.benchmarks.environment import environment
 from diarbench.benchmarks.scoring import CONDITIONS, cross_check, pooled, score
 from diarbench.benchmarks.speed import Stopwatch
+from diarbench.datasets.fractions import annotated_s, with_train
 from diarbench.datasets.layout import Dataset, Recording, from_annotation
 from diarbench.datasets.rttm import Turn, read_rttm, write_rttm
 from diarbench.reports.records import (
@@ -59,9 +60,8 @@ class Worker:
 
     def run(self) -> None:
         """Train, diarize, score. Raises UserError for what the user can mend."""
-        dataset = Dataset.open(Path(self.job.dataset_root))
-        if dataset.info.fingerprint != self.job.fingerprint:
-            raise UserError(f"{dataset.root}: changed since this run was asked for; choose another --out")
+        dataset = _opened(self.job.dataset_root, self.job.fingerprint)
+        others = [_opened(domain.root, domain.fingerprint) for domain in self.job.also_score]
         backend = registry.load(self.job.backend)
         start = backend.locate(self.job.init)
         if self.job.init_sha256 not in (None, start.weights.sha256):
@@ -71,20 +71,24 @@ class Worker:
         start = fetched(start)
         device = _device(self.job)
         self._note(corpus=dataset.info.corpus, environment=environment(device), weights=start.weights)
-        self._train(backend, start, dataset, device)
+        self._train(backend, start, with_train(dataset, self.job.train_fraction, self.job.seed), device)
         self._enter("diarizing")
         stages = {FINAL_STAGE: "best"}
         if start.weights.pretrained:
             stages = {"pretrained": "first", **stages}
         for stage, checkpoint in stages.items():
-            self._diarize(backend, start, dataset, device, stage, checkpoint)
+            for scored in (dataset, *others):
+                self._diarize(backend, start, scored, device, stage, checkpoint)
         self._enter("scoring")
         rows, differences = [], []
-        for stage, subset in product((*stages, *self._oracles()), MEASURED):
-            if stage in stages or subset == "test":
-                found, difference = self._score(dataset.subset(subset), subset, stage)
-                rows += found
-                differences.append(difference)
+        for scored, stage, subset in [
+            *((dataset, *each) for each in product(stages, MEASURED)),
+            *((dataset, oracle, "test") for oracle in self._oracles()),
+            *((other, stage, "test") for other, stage in product(others, stages)),
+        ]:
+            found, difference = self._score(scored, subset, stage)
+            rows += found
+            differences.append(difference)
         write_record(self.folder / "scores.json", Scores(rows=tuple(rows), largest_difference_s=max(differences)))
         self._note(phases=tuple(self.speed.phases))
         self._enter("done")
@@ -98,7 +102,11 @@ class Worker:
         seed_all(self.job.seed, 0)
         recipe = Recipe(**self.job.recipe)
         network: Any = backend.network(start, recipe.objective)
-        self._note(parameters=sum(p.numel() for p in network.parameters()), objective=network.trained_on)
+        self._note(
+            parameters=sum(p.numel() for p in network.parameters()),
+            objective=network.trained_on,
+            train_s=annotated_s(dataset.subset("train")),
+        )
         fabric = Fabric(accelerator=device, devices=1)
         with self.speed.phase("training"):
             trained = Trainer(network, backend.name, dataset, recipe, self.job.seed, fabric, self.folder).run(
@@ -117,22 +125,28 @@ class Worker:
     def _diarize(
         self, backend: Backend, start: Start, dataset: Dataset, device: str, stage: str, checkpoint: str
     ) -> None:
-        """Write the stage's RTTM, going on where there is some. Dev goes first and warms up: test's clock counts."""
-        recordings = [recording for subset in MEASURED for recording in dataset.subset(subset)]
+        """Write the stage's RTTM, going on where there is some. Dev goes first and warms up: test's clock counts.
+
+        Of another domain, the test subset's alone.
+        """
+        home = dataset.info.name == self.job.dataset
+        recordings = [recording for subset in (MEASURED if home else ("test",)) for recording in dataset.subset(subset)]
         diarizer: Diarizer | None = None
         for done, recording in enumerate(recordings, start=1):
-            if not self._rttm(stage, recording).is_file():
+            path = self._rttm(stage, dataset, recording)
+            if not path.is_file():
                 if diarizer is None:
                     diarizer = backend.diarizer(self._network(backend, start, checkpoint), device)
-                clocked = stage == FINAL_STAGE and recording.subset == "test"
-                phase = "diarizing" if clocked else f"diarizing {stage} {recording.subset}"
+                clocked = home and stage == FINAL_STAGE and recording.subset == "test"
+                where = recording.subset if home else dataset.info.name
+                phase = "diarizing" if clocked else f"diarizing {stage} {where}"
                 with self.speed.phase(phase, audio_s=recording.duration_s):
                     inference = diarizer.infer(recording)
                     turns = from_annotation(diarizer.decode(recording, inference, diarizer.defaults))
                 if clocked:
                     for oracle, annotation in diarizer.oracles(recording, inference, diarizer.defaults).items():
-                        write_rttm(self._rttm(oracle, recording), recording.uri, from_annotation(annotation))
-                write_rttm(self._rttm(stage, recording), recording.uri, turns)
+                        write_rttm(self._rttm(oracle, dataset, recording), recording.uri, from_annotation(annotation))
+                write_rttm(path, recording.uri, turns)
             self._tell(stage=stage, done=done, total=len(recordings))
 
     def _network(self, backend: Backend, start: Start, checkpoint: str) -> Any:
@@ -142,12 +156,13 @@ class Worker:
             return backend.network(start, objective.model_copy(update={"head": "kept"}))
         return backend.restore(load_checkpoint(self.folder / "checkpoints" / f"{checkpoint}.ckpt", backend.name))
 
-    def _score(self, recordings: Sequence[Recording], subset: Subset, stage: str) -> tuple[list[Row], float]:
+    def _score(self, dataset: Dataset, subset: Subset, stage: str) -> tuple[list[Row], float]:
         """A row a condition, from the RTTM on disk; and how far pyannote.metrics is from the collar-0 one."""
-        hypothesis = {r.uri: read_rttm(self._rttm(stage, r)).get(r.uri, []) for r in recordings}
+        recordings = dataset.subset(subset)
+        hypothesis = {r.uri: read_rttm(self._rttm(stage, dataset, r)).get(r.uri, []) for r in recordings}
         identity = {
             "run": self.record.name,
-            "dataset": self.job.dataset,
+            "dataset": dataset.info.name,
             "backend": self.job.backend,
             "recipe": self.job.recipe["name"],
             "seed": self.job.seed,
@@ -161,8 +176,9 @@ class Worker:
         """The stages in which the reference stood in for a part of the pipeline."""
         return sorted(folder.name.removeprefix("rttm-") for folder in self.folder.glob("rttm-oracle-*"))
 
-    def _rttm(self, stage: str, recording: Recording) -> Path:
-        return self.folder / rttm_folder(stage) / recording.subset / f"{recording.uri}.rttm"
+    def _rttm(self, stage: str, dataset: Dataset, recording: Recording) -> Path:
+        folder = rttm_folder(self.record, dataset.info.name, stage)
+        return self.folder / folder / recording.subset / f"{recording.uri}.rttm"
 
     def _enter(self, state: str) -> None:
         self._note(state=state)
@@ -208,9 +224,20 @@ def _device(job: Job) -> str:
     return job.device
 
 
-def rttm_folder(stage: str) -> str:
-    """Where in a run's folder a stage's RTTM is: the final stage's in ``rttm``, an earlier one's beside it."""
-    return "rttm" if stage == FINAL_STAGE else f"rttm-{stage}"
+def _opened(root: str, fingerprint: str) -> Dataset:
+    dataset = Dataset.open(Path(root))
+    if dataset.info.fingerprint != fingerprint:
+        raise UserError(f"{dataset.root}: changed since this run was asked for; choose another --out")
+    return dataset
+
+
+def rttm_folder(run: Run, dataset: str, stage: str) -> str:
+    """Where in a run's folder a stage's RTTM is: the final stage's in ``rttm``, an earlier one's beside it.
+
+    What it made of another domain is in ``also/DATASET/``.
+    """
+    folder = "rttm" if stage == FINAL_STAGE else f"rttm-{stage}"
+    return folder if dataset == run.dataset else f"also/{dataset}/{folder}"
 
 
 def run_record(job: Job) -> Run:
@@ -225,6 +252,8 @@ def run_record(job: Job) -> Run:
         fingerprint=job.fingerprint,
         recipe=job.recipe["name"],
         seed=job.seed,
+        train_fraction=job.train_fraction,
+        also_scored=job.also_score,
         init=job.init,
         state="queued",
     )

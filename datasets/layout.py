@@ -69,6 +69,8 @@ class Recording:
     audio: Path
     rttm: Path
     uem: Path
+    only: tuple[Region, ...] | None = None
+    """Regions to keep to, in place of all that the UEM has."""
 
     @cached_property
     def duration_s(self) -> float:
@@ -88,7 +90,7 @@ class Recording:
     @cached_property
     def regions(self) -> list[Region]:
         """What is annotated, trained on and scored."""
-        return read_uem(self.uem).get(self.uri, [])
+        return read_uem(self.uem).get(self.uri, []) if self.only is None else list(self.only)
 
     @property
     def reference(self) -> Annotation:
@@ -153,5 +155,5 @@ class Dataset:
 
 def recording_in(root: Path, subset: Subset, uri: str) -> Recording:
     """Where a recording's files are in a dataset."""
-    folder = root / subset
-    return Recording(uri, subset, *(folder / kind / f"{uri}.{kind}" for kind in ("wav", "rttm", "uem")))
+    audio, rttm, uem = (root / subset / kind / f"{uri}.{kind}" for kind in ("wav", "rttm", "uem"))
+    return Recording(uri, subset, audio, rttm, uem)

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
-from diarbench.reports.records import EPOCH_COLUMNS, Comparison, ErrorSeconds, Run
-from diarbench.reports.summary import Line, Section, add_slices, machine, rates_of
-from diarbench.reports.text import NONE, convention, count, memory, minutes, number, percent, span, visible
+from diarbench.reports.records import EPOCH_COLUMNS, Comparison, Contrast, ErrorSeconds, Run
+from diarbench.reports.summary import Line, Section, Summary, add_slices, machine, rates_of
+from diarbench.reports.text import NONE, convention, count, memory, minutes, number, percent, points, span, visible
 
 
 @dataclass(frozen=True)
@@ -39,8 +39,20 @@ COST_LEGEND = (
     "memory the largest resident set of the run's process."
 )
 
+DATA_LEGEND = "How much data: annotated hours of train, and what the step from the row above changed, in points of DER"
 
-IDENTITY_COLUMNS = (Column("From"), Column("Backend"), Column("Recipe"), Column("Seed", True), Column("Stage"))
+FORGOTTEN_LEGEND = "What was forgotten: DER before and after fine-tuning, at home and on other domains"
+
+
+IDENTITY_COLUMNS = (
+    Column("From"),
+    Column("Trained on"),
+    Column("Backend"),
+    Column("Recipe"),
+    Column("Train %", True),
+    Column("Seed", True),
+    Column("Stage"),
+)
 
 
 RATE_COLUMNS = tuple(Column(name, True) for name in ("DER %", "Miss", "FA", "Conf."))
@@ -188,6 +200,63 @@ def over_seeds(section: Section) -> Table | None:
     return Table(tuple(Column(name, n > 0) for n, name in enumerate(names)), tuple(rows)) if rows else None
 
 
+def data_table(section: Section) -> Table | None:
+    """DER by how much of train there was, and what the last addition to it changed; None where all had the same."""
+    systems = sorted(
+        (contender for contender in section.last_stages if not contender.lines[0].abroad),
+        key=lambda c: (c.runs[0].backend, c.runs[0].recipe, c.runs[0].train_fraction),
+    )
+    if len({contender.runs[0].train_fraction for contender in systems}) < 2:
+        return None
+    rows = []
+    for before, contender in zip([None, *systems], systems, strict=False):
+        contrast = section.contrast(before, contender) if before else None
+        trained_s = contender.train_s
+        rows.append(
+            (
+                Cell(visible(contender.label)),
+                Cell(number(trained_s and trained_s / 3600, "{:.3g}"), trained_s),
+                Cell(percent(contender.der), contender.der),
+                *_change(contrast, contender.label),
+            )
+        )
+    names = ("System", "Hours", "DER %", "Change", "95 % interval", "p")
+    return Table(tuple(Column(name, n > 0) for n, name in enumerate(names)), tuple(rows))
+
+
+def forgotten_table(summary: Summary, dataset: str) -> Table | None:
+    """DER before and after fine-tuning, on the dataset itself and on the other domains; None without any."""
+    abroad = summary.abroad(dataset)
+    rows = []
+    for section in (*summary.of(dataset)[:1], *abroad) if abroad else ():
+        for contender in section.last_stages:
+            start = section.first_stage(contender)
+            if start and contender.runs[0].dataset == dataset:
+                rows.append(
+                    (
+                        Cell(visible(contender.label.removesuffix(f" on {dataset}"))),
+                        Cell(visible(section.dataset)),
+                        Cell(percent(start.der), start.der),
+                        Cell(percent(contender.der), contender.der),
+                        *_change(section.contrast(start, contender), contender.label, contender.der - start.der),
+                    )
+                )
+    names = ("System", "Scored on", "Before %", "After %", "Change", "95 % interval", "p")
+    return Table(tuple(Column(name, n > 1) for n, name in enumerate(names)), tuple(rows)) if rows else None
+
+
+def _change(contrast: Contrast | None, to: str, otherwise: float | None = None) -> tuple[Cell, Cell, Cell]:
+    """What a system's DER changed by in points, up to the one called ``to``, with interval and p where recorded."""
+    if contrast is None:
+        return Cell(points(otherwise), otherwise), Cell(NONE), Cell(NONE)
+    difference = contrast.difference if contrast.b == to else contrast.difference.reversed()
+    return (
+        Cell(points(difference.der), difference.der),
+        Cell(span(difference.interval), difference.interval.low),
+        Cell(f"{difference.p:.2g}", difference.p),
+    )
+
+
 def epoch_table(run: Run) -> Table:
     """The fine-tuning guide's columns, a row an epoch."""
     rows = (
@@ -247,6 +316,8 @@ def _identity_columns(section: Section) -> tuple[Column, ...]:
     runs = [line for line in section.lines if line.run]
     varying = {
         "From": len({line.origin for line in runs}) > 1,
+        "Trained on": any(line.abroad for line in runs),
+        "Train %": len({line.run.train_fraction for line in runs if line.run}) > 1,
         "Recipe": len({line.recipe for line in runs}) > 1,
         "Seed": len({line.seed for line in runs}) > 1,
     }
@@ -256,6 +327,8 @@ def _identity_columns(section: Section) -> tuple[Column, ...]:
 def _identity(line: Line, columns: tuple[Column, ...]) -> tuple[Cell, ...]:
     values = {
         "From": line.origin,
+        "Trained on": line.run.dataset if line.run else None,
+        "Train %": f"{100 * line.run.train_fraction:g}" if line.run else None,
         "Backend": line.backend,
         "Recipe": line.recipe,
         "Seed": line.seed,

@@ -81,14 +81,17 @@ class _System(NamedTuple):
 def _systems(comparison: Comparison) -> Iterator[_System]:
     """Each run and stage that has rows, and each fusion."""
     for run in comparison.runs:
-        subsets: dict[str, set[str]] = {}
+        subsets: dict[tuple[str, str], set[str]] = {}
         for row in comparison.rows:
             if row.run == run.name:
-                subsets.setdefault(row.stage, set()).add(row.subset)
-        final = max((stage for stage in subsets if stage in STAGES), key=STAGES.index, default=None)
-        for stage, scored in subsets.items():
-            folder = f"{run.name}/{'rttm' if stage == final else f'rttm-{stage}'}"
-            yield _System(f"{run.name}, {stage}", run.dataset, folder, frozenset(scored), stage == final)
+                subsets.setdefault((row.dataset, row.stage), set()).add(row.subset)
+        final = max((stage for _, stage in subsets if stage in STAGES), key=STAGES.index, default=None)
+        for (dataset, stage), scored in subsets.items():
+            abroad = dataset != run.dataset
+            place = f"{run.name}/also/{dataset}" if abroad else run.name
+            folder = f"{place}/{'rttm' if stage == final else f'rttm-{stage}'}"
+            name = f"{run.name}, {stage}{f', on {dataset}' if abroad else ''}"
+            yield _System(name, dataset, folder, frozenset(scored), stage == final)
     for row in comparison.rows:
         if row.backend == "fusion" and row.condition == comparison.conditions[0].name:
             name = f"{row.dataset}-{row.recipe}-seed{row.seed}"
@@ -173,9 +176,10 @@ def _read(comparison: Comparison, root: Path, relative: str, read: Callable[[str
 def _audio(comparison: Comparison, section: Section, uri: str) -> Path | None:
     """A recording's WAV file in the dataset that the runs read, if it is still there."""
     for run in comparison.runs:
-        root = Path(run.dataset_root).resolve()
-        path = (root / section.subset / "wav" / f"{uri}.wav").resolve()
-        if run.dataset == section.dataset and path.is_relative_to(root) and path.is_file():
+        domain = run.domain(section.dataset)
+        root = Path(domain.root).resolve() if domain else None
+        path = root and (root / section.subset / "wav" / f"{uri}.wav").resolve()
+        if root and path and path.is_relative_to(root) and path.is_file():
             return path
     return None
 

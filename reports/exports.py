@@ -46,6 +46,7 @@ def _flat(comparisons: Sequence[Comparison]) -> Iterator[dict[str, Any]]:
             for line in section.lines:
                 row, run = line.row, line.run
                 weights = run.weights if run else None
+                domain = run.domain(section.dataset) if run else None
                 interval = row.interval if row else None
                 yield {
                     "dataset": section.dataset,
@@ -71,7 +72,10 @@ def _flat(comparisons: Sequence[Comparison]) -> Iterator[dict[str, Any]]:
                     "failure": run and run.failure,
                     "not_like_for_like": "; ".join(summary.footnotes[mark] for mark in line.marks),
                     "protocol": section.condition.text,
-                    "fingerprint": run and run.fingerprint,
+                    "fingerprint": domain and domain.fingerprint,
+                    "trained_on": run and run.dataset,
+                    "train_fraction": run and run.train_fraction,
+                    "train_s": run and run.train_s,
                 }
 
 

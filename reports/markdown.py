@@ -7,11 +7,15 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from diarbench.reports.cells import (
     COST_LEGEND,
+    DATA_LEGEND,
+    FORGOTTEN_LEGEND,
     Table,
     constants,
     contrast_table,
     cost_table,
+    data_table,
     epoch_table,
+    forgotten_table,
     identity_table,
     metric_table,
     over_seeds,
@@ -66,6 +70,9 @@ def _lines(summary: Summary, plots: Sequence[Plot]) -> Iterator[str]:
         yield from ("", f"## {escape(dataset)}", "", escape(verdict(summary, dataset)))
         for number, section in enumerate(summary.of(dataset)):
             yield from _section(section, first=number == 0)
+            if number == 0:
+                yield from _table(f"{DATA_LEGEND}:", data_table(section))
+                yield from _table(f"{FORGOTTEN_LEGEND}:", forgotten_table(summary, dataset))
         yield from _list("Not like for like", (f"({k}) {v}" for k, v in summary.footnotes_of(dataset).items()))
     for plot in plots:
         yield from ("", f"![{escape(plot.text)}](plots/{plot.name}.png)", "", escape(plot.text))

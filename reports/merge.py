@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -33,10 +33,19 @@ def merge(comparisons: Mapping[Path, Comparison], root: Path) -> tuple[list[Comp
     groups: dict[Group, list[Comparison]] = {}
     for out, comparison in comparisons.items():
         moved = _moved(comparison, os.path.relpath(out, root))
-        for dataset in dict.fromkeys([run.dataset for run in moved.runs] + [row.dataset for row in moved.rows]):
+        for dataset in dict.fromkeys(run.dataset for run in moved.runs):
             fingerprints = frozenset(run.fingerprint for run in moved.runs if run.dataset == dataset)
             groups.setdefault(Group(dataset, fingerprints, moved.conditions), []).append(_only(moved, dataset))
-    return [_joined(parts) for parts in groups.values()], list(_apart(groups))
+    left_out = {group: list(_unlike_abroad(parts)) for group, parts in groups.items()}
+    joined = [_joined([_without(part, left_out[group]) for part in parts]) for group, parts in groups.items()]
+    return joined, [
+        *_apart(groups),
+        *(
+            f"{other}: left out of the report on {group.dataset}: the comparisons scored other recordings of that name"
+            for group, others in left_out.items()
+            for other in others
+        ),
+    ]
 
 
 def _moved(comparison: Comparison, prefix: str) -> Comparison:
@@ -47,10 +56,31 @@ def _moved(comparison: Comparison, prefix: str) -> Comparison:
 
 
 def _only(comparison: Comparison, dataset: str) -> Comparison:
+    """What is of a dataset, and what its runs made of other domains."""
     runs = tuple(run for run in comparison.runs if run.dataset == dataset)
-    rows = tuple(row for row in comparison.rows if row.dataset == dataset)
-    contrasts = tuple(contrast for contrast in comparison.contrasts if contrast.dataset == dataset)
+    names = {run.name for run in runs}
+    scored = {dataset, *(domain.dataset for run in runs for domain in run.also_scored)}
+    rows = tuple(row for row in comparison.rows if row.dataset in scored and row.run in {None, *names})
+    contrasts = tuple(contrast for contrast in comparison.contrasts if contrast.dataset in scored)
     return comparison.model_copy(update={"runs": runs, "rows": rows, "contrasts": contrasts})
+
+
+def _unlike_abroad(parts: Iterable[Comparison]) -> Iterable[str]:
+    """The other domains that are not the same in all parts."""
+    domains = {(d.dataset, d.fingerprint) for part in parts for run in part.runs for d in run.also_scored}
+    names = [name for name, _ in domains]
+    return sorted({name for name in names if names.count(name) > 1})
+
+
+def _without(comparison: Comparison, datasets: Sequence[str]) -> Comparison:
+    """The same without what was made of other domains."""
+    runs = (
+        run.model_copy(update={"also_scored": tuple(d for d in run.also_scored if d.dataset not in datasets)})
+        for run in comparison.runs
+    )
+    rows = (row for row in comparison.rows if row.dataset not in datasets)
+    contrasts = (contrast for contrast in comparison.contrasts if contrast.dataset not in datasets)
+    return comparison.model_copy(update={"runs": tuple(runs), "rows": tuple(rows), "contrasts": tuple(contrasts)})
 
 
 def _joined(parts: list[Comparison]) -> Comparison:
@@ -63,7 +93,8 @@ def _joined(parts: list[Comparison]) -> Comparison:
     rows: dict[object, Row] = {}
     for number, row in enumerate(row for part in parts for row in part.rows):
         if row.run is not None or row.backend == "reference":
-            rows.setdefault((row.stage, row.subset, row.condition) if row.run is None else number, row)
+            same = (row.dataset, row.stage, row.subset, row.condition)
+            rows.setdefault(number if row.run else same, row)
     return parts[0].model_copy(
         update={
             "diarbench": ", ".join(_once(part.diarbench for part in parts)),

@@ -10,13 +10,17 @@ from typing import Any
 
 from diarbench.reports.cells import (
     COST_LEGEND,
+    DATA_LEGEND,
+    FORGOTTEN_LEGEND,
     Cell,
     Column,
     Table,
     constants,
     contrast_table,
     cost_table,
+    data_table,
     epoch_table,
+    forgotten_table,
     identity_table,
     metric_table,
     over_seeds,
@@ -87,6 +91,8 @@ def _dataset(summary: Summary, dataset: str) -> dict[str, Any]:
             for title, table in (
                 ("over the seeds", over_seeds(sections[0])),
                 ("differences, in points of DER", contrast_table(sections[0])),
+                (DATA_LEGEND, data_table(sections[0])),
+                (FORGOTTEN_LEGEND, forgotten_table(summary, dataset)),
                 ("where the error is, in points of DER; a slicing's parts add up to it", slice_table(sections[0])),
                 ("other figures by pyannote.metrics, without a collar", metric_table(sections[0])),
             )

@@ -65,6 +65,16 @@ class ErrorSeconds(Record):
         )
 
 
+class Domain(Record):
+    """A dataset that a run is scored on."""
+
+    dataset: str
+    root: str
+    """Where it lies on this machine; its audio is played from there."""
+    fingerprint: str
+    corpus: str
+
+
 class Job(Record):
     """All that one run is asked for: a file of it and the dataset's folder are what a run needs."""
 
@@ -82,16 +92,23 @@ class Job(Record):
     """Of the file that it came to; None for scratch, and for a hub's file."""
     device: str
     threads: int
+    train_fraction: float = 1.0
+    """Of the train subset's annotated time."""
+    also_score: tuple[Domain, ...] = ()
+    """Other domains, whose test recordings are diarized and scored too."""
 
     @property
     def name(self) -> str:
         """The run's folder in a comparison."""
-        return f"{self.dataset}-{self.backend}-{self.recipe['name']}-seed{self.seed}"
+        part = "" if self.train_fraction == 1 else f"-fraction{self.train_fraction:g}"
+        return f"{self.dataset}-{self.backend}-{self.recipe['name']}-seed{self.seed}{part}"
 
     @property
     def hash(self) -> str:
         """Changes with whatever can change the result."""
-        return digest(self.model_dump(mode="json", exclude={"dataset_root"}))
+        nowhere = (domain.model_copy(update={"root": ""}) for domain in self.also_score)
+        moved = self.model_copy(update={"also_score": tuple(nowhere)})
+        return digest(moved.model_dump(mode="json", exclude={"dataset_root"}))
 
 
 class Epoch(Record):
@@ -249,6 +266,12 @@ class Run(Record):
     parameters: int | None = None
     objective: str = ""
     """The losses that it was trained on, in words."""
+    train_fraction: float = 1.0
+    """Of the train subset's annotated time, that it was fine-tuned on."""
+    train_s: float | None = None
+    """Annotated time that it was fine-tuned on."""
+    also_scored: tuple[Domain, ...] = ()
+    """Other domains, whose test recordings it was scored on too."""
     trained_audio_s: float | None = None
     """Audio that the training steps went through, all epochs."""
     notes: tuple[str, ...] = ()
@@ -259,6 +282,11 @@ class Run(Record):
     tuning: Tuning | None = None
     """None where the hyper-parameters stayed at the defaults."""
     environment: Environment | None = None
+
+    def domain(self, dataset: str) -> Domain | None:
+        """The dataset of that name, where the run was scored on it."""
+        home = Domain(dataset=self.dataset, root=self.dataset_root, fingerprint=self.fingerprint, corpus=self.corpus)
+        return next((each for each in (home, *self.also_scored) if each.dataset == dataset), None)
 
 
 LEVEL = 0.95
@@ -285,6 +313,12 @@ class Difference(Record):
     units_needed: int | None
     """How many units would give an 80 % chance of a verdict, were the difference as measured; None where there is a
     verdict, or no difference, or too little to tell."""
+
+    def reversed(self) -> Difference:
+        """A against B."""
+        low, high = self.interval.low, self.interval.high
+        turned = {"low": None if high is None else -high, "high": None if low is None else -low}
+        return self.model_copy(update={"der": -self.der, "interval": self.interval.model_copy(update=turned)})
 
     @property
     def settled(self) -> bool:

@@ -37,8 +37,15 @@ class Line:
         return parent or NONE
 
     @property
-    def system(self) -> tuple[str, str, str | None]:
-        return self.origin, self.backend, self.recipe
+    def system(self) -> tuple[str | float | None, ...]:
+        """What tells it from another, whatever the seed and stage."""
+        data = (self.run.dataset, self.run.train_fraction) if self.run else ()
+        return (self.origin, self.backend, self.recipe, *data)
+
+    @property
+    def abroad(self) -> bool:
+        """Whether it was trained on another dataset than it is scored on."""
+        return self.run is not None and self.row is not None and self.run.dataset != self.row.dataset
 
     @property
     def recipe(self) -> str | None:
@@ -72,7 +79,31 @@ class Line:
     def _phases(self) -> list[Phase]:
         """What this stage took: training, if it was trained, and diarizing the test set."""
         names = {"pretrained": ("diarizing pretrained test",), "finetuned": FINAL, "tuned": FINAL}.get(self.stage, ())
+        if self.abroad and self.row:
+            names = (*names[:-1], f"diarizing {self.stage} {self.row.dataset}")
         return [phase for phase in self.run.phases if phase.name in names] if self.run else []
+
+
+def system_label(run: Run, dataset: str, stage: str, scored: Iterable[Run]) -> str:
+    """What tells a run at a stage from the others that were ``scored`` on a dataset, whatever the seed."""
+    others = list(scored)
+    parts = [run.backend]
+    if len({other.recipe for other in others}) > 1:
+        parts.append(run.recipe)
+    if len({other.train_fraction for other in others}) > 1:
+        parts.append(f"{100 * run.train_fraction:g}%")
+    parts.append(stage)
+    if run.dataset != dataset:
+        parts.append(f"on {run.dataset}")
+    return " ".join(parts)
+
+
+def competing(dataset: str, scored: Iterable[Run]) -> list[Run]:
+    """The runs that a verdict on a dataset is about: trained on it, where any was, and on the largest part of it."""
+    everyone = list(scored)
+    home = [run for run in everyone if run.dataset == dataset] or everyone
+    most = max((run.train_fraction for run in home), default=1.0)
+    return [run for run in home if run.train_fraction == most]
 
 
 @dataclass(frozen=True)
@@ -86,6 +117,16 @@ class Contender:
     @property
     def rows(self) -> list[Row]:
         return [line.row for line in self.lines if line.row is not None]
+
+    @property
+    def runs(self) -> list[Run]:
+        return [line.run for line in self.lines if line.run is not None]
+
+    @property
+    def train_s(self) -> float | None:
+        """Annotated time that it was fine-tuned on, the mean of its seeds'."""
+        known = [run.train_s for run in self.runs if run.train_s is not None]
+        return mean(known) if known else None
 
     @property
     def der(self) -> float:
@@ -105,21 +146,32 @@ class Section:
 
     @property
     def contenders(self) -> list[Contender]:
-        """Lowest DER first; none without a rate."""
-        final: dict[tuple[str, str, str | None], str] = {}
-        scored = [line for line in self.lines if line.run and line.row and line.row.der is not None]
-        for stage in STAGES:
-            final |= {line.system: stage for line in scored if line.stage == stage}
-        several = len({recipe for _, _, recipe in final}) > 1
-        origins = len({origin for origin, _, _ in final}) > 1
-        found = [
-            Contender(
-                f"{backend}{f' {recipe}' if several else ''} {stage}{f' ({origin})' if origins else ''}",
-                tuple(line for line in scored if line.system == (origin, backend, recipe) and line.stage == stage),
-            )
-            for (origin, backend, recipe), stage in final.items()
-        ]
+        """The last stages of those that compete, lowest DER first; none without a rate."""
+        rivals = competing(self.dataset, (run for contender in self.last_stages for run in contender.runs))
+        found = [contender for contender in self.last_stages if contender.runs[0] in rivals]
         return sorted(found, key=lambda contender: contender.der)
+
+    @property
+    def last_stages(self) -> list[Contender]:
+        """Each system at the last stage that it came to, also those trained on less of the data, or on other data."""
+        final = {line.system: line.stage for stage in STAGES for line in self._scored if line.stage == stage}
+        return [self._at(system, stage) for system, stage in final.items()]
+
+    def first_stage(self, contender: Contender) -> Contender | None:
+        """The same system before fine-tuning, where its weights were pretrained."""
+        system = contender.lines[0].system
+        there = any(line.system == system and line.stage == STAGES[0] for line in self._scored)
+        return self._at(system, STAGES[0]) if there else None
+
+    @property
+    def _scored(self) -> list[Line]:
+        return [line for line in self.lines if line.run and line.row and line.row.der is not None]
+
+    def _at(self, system: tuple[str | float | None, ...], stage: str) -> Contender:
+        lines = tuple(line for line in self._scored if line.system == system and line.stage == stage)
+        runs = [line.run for line in self._scored if line.run]
+        origin = f" ({lines[0].origin})" if len({line.origin for line in self._scored}) > 1 else ""
+        return Contender(f"{system_label(lines[0].run or runs[0], self.dataset, stage, runs)}{origin}", lines)
 
     @property
     def winner(self) -> Contender | None:
@@ -169,6 +221,12 @@ class Summary:
     def datasets(self) -> tuple[str, ...]:
         return tuple(dict.fromkeys(section.dataset for section in self.sections))
 
+    def abroad(self, dataset: str) -> tuple[Section, ...]:
+        """Where else the runs that were trained on a dataset were scored, under the first condition."""
+        home = [run for run in self.comparison.runs if run.dataset == dataset]
+        others = dict.fromkeys(domain.dataset for run in home for domain in run.also_scored)
+        return tuple(section for other in others for section in self.of(other)[:1])
+
     @property
     def failures(self) -> tuple[str, ...]:
         """A line for each run that came to no end."""
@@ -209,7 +267,7 @@ def summarize(comparison: Comparison) -> Summary:
     subsets: tuple[Subset, ...] = ("test", "dev", "train")
     sections = []
     for dataset in dict.fromkeys([run.dataset for run in comparison.runs] + [row.dataset for row in comparison.rows]):
-        runs = [run for run in comparison.runs if run.dataset == dataset]
+        runs = [run for run in comparison.runs if run.domain(dataset)]
         marks = unlike(dataset, [run for run in runs if run.name in scored], footnotes)
         for subset in subsets:
             for condition in comparison.conditions:
@@ -271,17 +329,20 @@ def unlike(dataset: str, runs: Sequence[Run], footnotes: Footnotes) -> dict[str,
             else "uses no pretrained part beside its network; other rows do"
         ),
     )
+    domains = {run.name: domain for run in runs if (domain := run.domain(dataset))}
     for run in runs:
-        if run.weights and run.corpus.casefold() in (corpus.casefold() for corpus in run.weights.trained_on):
-            mark(run, f"its pretrained weights have seen {run.corpus}, the corpus of {dataset}")
+        corpus = domains[run.name].corpus
+        if run.weights and corpus.casefold() in (seen.casefold() for seen in run.weights.trained_on):
+            mark(run, f"its pretrained weights have seen {corpus}, the corpus of {dataset}")
         elif run.weights and run.weights.pretrained and not run.weights.trained_on:
-            mark(run, f"what its pretrained weights were trained on is not known; they may have seen {run.corpus}")
-    hours = [run.trained_audio_s for run in runs if run.trained_audio_s is not None]
-    if hours and max(hours) > 1.01 * min(hours):
-        for run in runs:
-            if run.trained_audio_s is not None:
-                around = f"{minutes(min(hours))} to {minutes(max(hours))}"
-                mark(run, f"trained on {minutes(run.trained_audio_s)} of audio; the rows range over {around}", True)
+            mark(run, f"what its pretrained weights were trained on is not known; they may have seen {corpus}")
+    for part in dict.fromkeys((run.dataset, run.train_fraction) for run in runs):  # what tables have columns for
+        alike = [run for run in runs if (run.dataset, run.train_fraction) == part and run.trained_audio_s is not None]
+        hours = [run.trained_audio_s or 0.0 for run in alike]
+        if hours and max(hours) > 1.01 * min(hours):
+            around = f"{minutes(min(hours))} to {minutes(max(hours))}"
+            for run, trained_s in zip(alike, hours, strict=True):
+                mark(run, f"trained on {minutes(trained_s)} of audio; the rows range over {around}", True)
     where_apart(
         _trials,
         lambda trials: (
@@ -298,7 +359,10 @@ def unlike(dataset: str, runs: Sequence[Run], footnotes: Footnotes) -> dict[str,
                 mark(run, f"no other backend was trained by the recipe {run.recipe}", True)
             if all(other.seed != run.seed for other in others):
                 mark(run, f"no other backend was run with seed {run.seed}", True)
-    where_apart(lambda run: run.fingerprint, lambda value: f"on other data named {dataset} (fingerprint {value[:12]})")
+    where_apart(
+        lambda run: domains[run.name].fingerprint,
+        lambda value: f"on other data named {dataset} (fingerprint {value[:12]})",
+    )
     where_apart(
         lambda run: run.environment and (run.environment.git, tuple(sorted(run.environment.versions.items()))),
         lambda value: f"ran with diarbench at {(value and value[0]) or 'an unknown commit'}; code or versions differ",
@@ -319,8 +383,9 @@ def verdict(summary: Summary, dataset: str) -> str:
     if not sections:
         return f"{visible(dataset)}: nothing was scored on its test set."
     section = sections[0]
+    strange = ", which none of them was trained on" if all(line.abroad for line in section.lines if line.run) else ""
     where = (
-        f"On {visible(dataset)}, test set of {plural(len(section.recordings), 'recording')}, "
+        f"On {visible(dataset)}{strange}, test set of {plural(len(section.recordings), 'recording')}, "
         f"condition {visible(section.condition.name)}"
     )
     told = [

@@ -9,7 +9,18 @@ from rich.console import Console
 from rich.table import Table as RichTable
 from rich.text import Text
 
-from diarbench.reports.cells import Table, constants, cost_table, identity_table, over_seeds, score_table
+from diarbench.reports.cells import (
+    DATA_LEGEND,
+    FORGOTTEN_LEGEND,
+    Table,
+    constants,
+    cost_table,
+    data_table,
+    forgotten_table,
+    identity_table,
+    over_seeds,
+    score_table,
+)
 from diarbench.reports.leaderboard import Leaderboard
 from diarbench.reports.records import Comparison
 from diarbench.reports.summary import Section, summarize, verdict
@@ -34,9 +45,13 @@ def print_comparison(comparison: Comparison, console: Console) -> None:
                 _print_table(
                     console, f"{visible(dataset)}: what it took", identity_table(section) + cost_table(section)
                 )
-            seeds = over_seeds(section)
-            if seeds:
-                _print_table(console, "Over the seeds", seeds)
+            for title, more in (
+                ("Over the seeds", over_seeds(section)),
+                (DATA_LEGEND, data_table(section) if first else None),
+                (FORGOTTEN_LEGEND, forgotten_table(summary, dataset) if first else None),
+            ):
+                if more:
+                    _print_table(console, title, more)
         _print_footnotes(console, summary.footnotes_of(dataset))
         told = verdict(summary, dataset)
         console.print(Text(told, style="bold"))

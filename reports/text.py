@@ -25,6 +25,11 @@ def percent(rate: float | None) -> str:
     return number(rate if rate is None else 100 * rate, "{:.1f}")
 
 
+def points(rate: float | None) -> str:
+    """A difference of rates in points, with its sign."""
+    return number(rate if rate is None else 100 * rate, "{:+.1f}")
+
+
 def span(interval: Interval | None) -> str:
     """``1.2 to 3.4`` for an interval of a rate, in per cent or points."""
     if interval is None or interval.low is None or interval.high is None:
