@@ -3,17 +3,66 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
+from diarbench.datasets.audio import Clip
 from diarbench.datasets.catalog import open_dataset
+from diarbench.datasets.convert import Corpus, Found, convert
 from diarbench.datasets.layout import Dataset
+from diarbench.datasets.rttm import read_rttm
 
 # No telemetry, as in a run.
 os.environ.setdefault("PYANNOTE_METRICS_ENABLED", "0")
+
+DUMMY = Path(__file__).parent / "dummy_backend"
 
 
 @pytest.fixture(scope="session")
 def ami_mini() -> Dataset:
     """The embedded real dataset, fetched into the user's cache where it is not there yet."""
     return open_dataset("ami-mini")
+
+
+@pytest.fixture(scope="session")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder into which the dummy backend is installed, by its entry point, as a third party's would be."""
+    folder = tmp_path_factory.mktemp("site")
+    subprocess.run(
+        [
+            sys.executable,
+            "-m",
+            "pip",
+            "install",
+            "--quiet",
+            "--no-deps",
+            "--no-build-isolation",
+            "--target",
+            folder,
+            DUMMY,
+        ],
+        check=True,
+    )
+    return folder
+
+
+@pytest.fixture
+def dummy(site: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(site), os.environ.get("PYTHONPATH", "")]))
+    monkeypatch.syspath_prepend(str(site))
+    yield
+
+
+@pytest.fixture(scope="session")
+def sample(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
+    """Another domain: the half minute of a telephone call that pyannote.audio carries, as a test set alone."""
+    from importlib.util import find_spec
+
+    (toolkit,) = find_spec("pyannote.audio").submodule_search_locations
+    turns = read_rttm(Path(toolkit) / "sample" / "sample.rttm")["sample"]
+    found = Found("call", (Clip(Path(toolkit) / "sample" / "sample.wav"),), turns, None, "test")
+    return convert(Corpus("sample", iter([found])), tmp_path_factory.mktemp("sample") / "telephone")

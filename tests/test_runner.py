@@ -10,7 +10,6 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -24,36 +23,6 @@ from diarbench.datasets.rttm import Turn, write_rttm
 from diarbench.reports.records import Comparison, Job, Run, UserError, read_record
 
 BENCH = [sys.executable, "-m", "diarbench.benchmarks.cli"]
-DUMMY = Path(__file__).parent / "dummy_backend"
-
-
-@pytest.fixture(scope="session")
-def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder into which the dummy backend is installed, by its entry point, as a third party's would be."""
-    folder = tmp_path_factory.mktemp("site")
-    subprocess.run(
-        [
-            sys.executable,
-            "-m",
-            "pip",
-            "install",
-            "--quiet",
-            "--no-deps",
-            "--no-build-isolation",
-            "--target",
-            folder,
-            DUMMY,
-        ],
-        check=True,
-    )
-    return folder
-
-
-@pytest.fixture
-def dummy(site: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(site), os.environ.get("PYTHONPATH", "")]))
-    monkeypatch.syspath_prepend(str(site))
-    yield
 
 
 def plan_of(dataset: Dataset, init: str, seed: int = 1) -> runner.Plan:
