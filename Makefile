@@ -23,3 +23,13 @@ $(VENV)/installed: pyproject.toml
 	$(BIN)/python -m pip install --quiet --editable '.[all]'
 	mkdir -p $(VENV)/types && ln -sfn ../.. $(VENV)/types/diarbench
 	touch $@
+
+# The small Sortformer from the start: hours of a CPU; stopped at any time, it goes on.
+.PHONY: small-sortformer
+SMALL := runs/small-sortformer
+small-sortformer: $(VENV)/installed
+	$(BIN)/bench data fetch debian-voices
+	test -d $(SMALL)-data || $(BIN)/bench data simulate debian-voices $(SMALL)-data --seed 1 --recordings 480 --duration-s 60 \
+		--perturb 0.8,1.25 --like ami-mini --like-subset train --measure-on ami-mini \
+		--make-rooms --make-noise --snr-db 5,45 --level-db 6 --gain-db -24,0
+	$(BIN)/bench run --backend nemo --init scratch:small --dataset $(SMALL)-data --recipe small-sortformer --out $(SMALL)

@@ -156,7 +156,10 @@ class Trainer:
         return Trained(tuple(self.epochs), self.best_epoch, self.audio_s, self.seconds, self._notes())
 
     def _draw(self, epoch: int, clipped: Clipped | None = None) -> list[Window]:
-        return training_windows(self.dataset.subset("train"), self.recipe.window_s, self.seed, epoch, clipped)
+        windows = training_windows(self.dataset.subset("train"), self.recipe.window_s, self.seed, epoch, clipped)
+        if self.recipe.epoch_hours is None:
+            return windows
+        return windows[: math.ceil(self.recipe.epoch_hours * 3600 / self.recipe.window_s)]
 
     def _has_stalled(self) -> bool:
         return self.recipe.patience is not None and len(self.epochs) - 1 - self.best_epoch >= self.recipe.patience

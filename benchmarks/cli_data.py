@@ -180,6 +180,9 @@ def simulate(
     recordings: Annotated[int, typer.Option(min=1, help="How many conversations, over all subsets.")] = 100,
     duration_s: Annotated[float, typer.Option(min=1.0, help="How long each, about.")] = 60.0,
     like: Annotated[str | None, typer.Option(help="A dataset to take turns like; SOURCE where it is one.")] = None,
+    like_subset: Annotated[
+        Literal["train", "dev", "test"] | None, typer.Option(help="... and only like this subset of it.")
+    ] = None,
     overlapped: Annotated[
         float | None, typer.Option(min=0.0, max=1.0, help="Instead: this share of turns overlaps.")
     ] = None,
@@ -187,6 +190,22 @@ def simulate(
     pause_s: Annotated[float, typer.Option(min=0.0, help="... others come after a pause of this mean.")] = 0.5,
     speakers: Annotated[str, typer.Option(help="... and this many speak, drawn from a list.")] = "2,3,4",
     shares: Annotated[str, typer.Option(help="Of the conversations, to train, dev and test.")] = "0.8,0.1,0.1",
+    measure_on: Annotated[
+        str | None, typer.Option(help="Instead: simulate train alone; dev and test are those of this dataset.")
+    ] = None,
+    perturb: Annotated[
+        str | None,
+        typer.Option(
+            metavar="LOW,HIGH",
+            help="Make other speakers of them: each so much faster and higher, drawn anew a conversation.",
+        ),
+    ] = None,
+    level_db: Annotated[
+        float, typer.Option(min=0.0, max=40.0, help="Make each speaker up to so much louder or quieter.")
+    ] = 0.0,
+    gain_db: Annotated[
+        str | None, typer.Option(metavar="LOW,HIGH", help="Make each conversation louder by a draw between the two.")
+    ] = None,
     rooms: Annotated[Path | None, typer.Option(help="Room impulse responses to draw from.", exists=True)] = None,
     make_rooms: Annotated[bool, typer.Option("--make-rooms", help="Make rooms up instead.")] = False,
     noise: Annotated[Path | None, typer.Option(help="Noises to draw from.", exists=True)] = None,
@@ -213,10 +232,11 @@ def simulate(
     is_dataset = source in KNOWN or (Path(source) / "dataset.json").is_file()
     origin = open_dataset(source) if is_dataset else Path(source)
     by_subset = simulations.material(origin)
-    wanted = _numbers("--shares", shares, 3, 0, float("inf"))
+    real = open_dataset(measure_on) if measure_on else None
+    wanted = (1.0, 0.0, 0.0) if real else _numbers("--shares", shares, 3, 0, float("inf"))
     pool = {k: v for k, v in by_subset.items() if k} or simulations.divide(by_subset[None], wanted, seed)
     if like or (is_dataset and overlapped is None):
-        style = simulations.fit(open_dataset(like or source))
+        style = simulations.fit(open_dataset(like or source), (like_subset,) if like_subset else SUBSETS)
     else:
         style = simulations.asked(
             [piece for speaker in pool.values() for pieces in speaker.values() for piece in pieces],
@@ -232,6 +252,8 @@ def simulate(
         tuple(files(noise, AUDIO_SUFFIXES)) if noise else (),
         make_noise,
         _numbers("--snr-db", snr_db, 2, -50, 100),  # type: ignore[arg-type]
+        level_db,
+        _numbers("--gain-db", gain_db, 2, -60, 20) if gain_db else (0.0, 0.0),  # type: ignore[arg-type]
     )
     for option, folder, found in (("--rooms", rooms, effects.rooms), ("--noise", noise, effects.noises)):
         if folder and not found:
@@ -249,12 +271,15 @@ def simulate(
             recordings=counts,
             duration_s=duration_s,
             effects=effects,
+            perturb=_numbers("--perturb", perturb, 2, 0.5, 2) if perturb else None,  # type: ignore[arg-type]
             seed=seed,
             workers=processes,
             corpus=origin.info.corpus if isinstance(origin, Dataset) else "",
             source=source,
             licence=origin.info.licence if isinstance(origin, Dataset) else f"that of {source}",
         )
+        if real:
+            corpus = simulations.measured_on(real, corpus)
         with _Progress("simulated") as progress:
             made = convert_(corpus, target, progress=progress)
     finally:

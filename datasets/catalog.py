@@ -17,7 +17,10 @@ from diarbench.reports.records import UserError, closest
 
 log = logging.getLogger(__name__)
 
-KNOWN = {"ami-mini": "diarbench.datasets.sources.ami_mini"}
+KNOWN = {
+    "ami-mini": "diarbench.datasets.sources.ami_mini",
+    "debian-voices": "diarbench.datasets.sources.debian_voices",
+}
 """Name -> module with SUMMARY, LICENCE and ``fetch(target, downloads)``."""
 
 FORMATS = {

@@ -13,12 +13,12 @@ import re
 import shutil
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import chain, pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from diarbench.datasets.acoustics import at_snr, in_room, made_noise, made_room, noise_from, room_from
-from diarbench.datasets.audio import Clip, write_audio
+from diarbench.datasets.audio import Clip, need, write_audio
 from diarbench.datasets.convert import Corpus, Found, in_parallel
 from diarbench.datasets.layout import SAMPLE_RATE, Dataset
 from diarbench.datasets.rttm import Turn
@@ -67,11 +67,13 @@ class Style:
 
 
 class Piece(NamedTuple):
-    """A stretch of one speaker's speech in a file; in seconds."""
+    """A stretch of one speaker's speech in a file; in the file's seconds."""
 
     path: Path
     start_s: float
     length_s: float
+    factor: float = 1.0
+    """How much faster it is played, by resampling: pitch and formants go up with the speed."""
 
 
 @dataclass(frozen=True)
@@ -86,14 +88,19 @@ class Effects:
     made_noise: bool = False
     """Steady noise made up, from white to brown."""
     snr_db: tuple[float, float] = (5.0, 20.0)
+    level_db: float = 0.0
+    """Each speaker is up to so much louder or quieter than the speech was."""
+    gain_db: tuple[float, float] = (0.0, 0.0)
+    """Of a whole conversation, with its noise."""
 
 
-def fit(dataset: Dataset) -> Style:
-    """The turn-taking of a dataset's references, over all of its subsets. Raises UserError where nobody speaks."""
-    recordings = [recording for listed in dataset.recordings.values() for recording in listed]
+def fit(dataset: Dataset, subsets: Sequence[Subset] = SUBSETS) -> Style:
+    """The turn-taking of a dataset's references, in these subsets. Raises UserError where nobody speaks."""
+    recordings = [recording for subset in subsets for recording in dataset.recordings.get(subset, ())]
     style = style_of((recording.turns, recording.duration_s) for recording in recordings)
     if not style.islands:
-        raise UserError(f"{dataset.root}: nobody speaks in it, so there is nothing to fit")
+        where = "it" if set(subsets) == set(SUBSETS) else " and ".join(subsets)
+        raise UserError(f"{dataset.root}: nobody speaks in {where}, so there is nothing to fit")
     return style
 
 
@@ -243,6 +250,7 @@ def simulate(
     recordings: dict[Subset, int],
     duration_s: float,
     effects: Effects | None = None,
+    perturb: tuple[float, float] | None = None,
     seed: int = 0,
     workers: int = 1,
     corpus: str = "",
@@ -251,6 +259,8 @@ def simulate(
 ) -> Corpus:
     """Conversations of about ``duration_s`` seconds as a corpus to convert; their audio is written below ``work``.
 
+    With ``perturb`` each speaker becomes another in each conversation, named ``NAME@FACTOR``: faster (above 1) or
+    slower, pitch and formants with the speed, by a factor of two decimals drawn between the two on a log scale.
     The same seed gives the same recordings, whatever the workers. Raises UserError where a subset has fewer than two
     speakers.
     """
@@ -263,9 +273,26 @@ def simulate(
         job
         for subset, count in recordings.items()
         if count
-        for job in _jobs(subset, count, speakers[subset], style, work, duration_s, effects or Effects(), seed)
+        for job in _jobs(subset, count, speakers[subset], style, work, duration_s, effects or Effects(), perturb, seed)
     )
-    return Corpus(corpus, _found(jobs, workers), f"simulated from {source}, seed {seed}", licence, "as simulated")
+    voices = sum(len(speakers[subset]) for subset, count in recordings.items() if count)
+    made_of = source
+    if perturb:
+        made_of += f", its {voices} speakers at {perturb[0]:g} to {perturb[1]:g} of their speed"
+    return Corpus(corpus, _found(jobs, workers), f"simulated from {made_of}, seed {seed}", licence, "as simulated")
+
+
+def measured_on(real: Dataset, simulated: Corpus) -> Corpus:
+    """Simulated conversations to train on beside a real dataset's dev and test, as a corpus to convert."""
+    recordings = [recording for subset in ("dev", "test") for recording in real.subset(subset)]
+    found = (Found(each.uri, (Clip(each.audio),), each.turns, each.regions, each.subset) for each in recordings)
+    return Corpus(
+        real.info.corpus,
+        chain(simulated.found, found),
+        f"{simulated.source}; dev and test of {real.info.name}",
+        f"{simulated.licence}; dev and test: {real.info.licence}",
+        "train as simulated, dev and test as they were",
+    )
 
 
 def _jobs(
@@ -276,6 +303,7 @@ def _jobs(
     work: Path,
     duration_s: float,
     effects: Effects,
+    perturb: tuple[float, float] | None,
     seed: int,
 ) -> Iterator[_Job]:
     """A subset's conversations, laid out one after another, as they share the deck."""
@@ -288,10 +316,25 @@ def _jobs(
         rng = np.random.default_rng(key)
         size = max(2, deck.fewest, min(int(rng.choice(style.speakers)), most))
         names = [str(name) for name in rng.choice(sorted(speakers), size=size, replace=False)]
-        turns = converse(deck, names, duration_s, rng)
-        uri = f"{subset}_{number:05d}"
         taking_part = {name: speakers[name] for name in names}
+        if perturb:
+            taking_part = _perturbed(taking_part, perturb, np.random.default_rng((*key, 4)))
+        turns = converse(deck, list(taking_part), duration_s, rng)
+        uri = f"{subset}_{number:05d}"
         yield _Job(uri, subset, taking_part, turns, effects, key, work / f"{uri}.wav")
+
+
+def _perturbed(
+    speakers: dict[str, list[Piece]], between: tuple[float, float], rng: np.random.Generator
+) -> dict[str, list[Piece]]:
+    """Other speakers made of these; see `simulate`."""
+    import numpy as np
+
+    made = {}
+    for name, pieces in speakers.items():
+        factor = round(float(np.exp(rng.uniform(*np.log(between)))), 2)
+        made[f"{name}@{factor:.2f}"] = [piece._replace(factor=factor) for piece in pieces]
+    return made
 
 
 def _found(jobs: Iterator[_Job], workers: int) -> Iterator[Found]:
@@ -352,7 +395,7 @@ def _make(job: _Job) -> Found:
     import numpy as np
     import soundfile
 
-    room_rng, speech_rng, noise_rng = (np.random.default_rng((*job.seed, use)) for use in range(3))
+    room_rng, speech_rng, noise_rng, level_rng = (np.random.default_rng((*job.seed, use)) for use in range(4))
     mixture = np.zeros(round(max(turn.end_s for turn in job.turns) * SAMPLE_RATE) + 1, dtype=np.float32)
     rooms = _rooms(job.effects, len(job.speakers), room_rng)
     for (name, pieces), room in zip(job.speakers.items(), rooms, strict=True):
@@ -362,9 +405,11 @@ def _make(job: _Job) -> Found:
                 at = round(turn.start_s * SAMPLE_RATE)
                 speech = _speech(pieces, round((turn.end_s - turn.start_s) * SAMPLE_RATE), speech_rng, job.target)
                 track[at : at + len(speech)] += speech[: len(track) - at]
-        mixture += track if room is None else in_room(track, room)
+        level = np.float32(10 ** (level_rng.uniform(-job.effects.level_db, job.effects.level_db) / 20))
+        mixture += level * (track if room is None else in_room(track, room))
     if job.effects.noises or job.effects.made_noise:
         mixture += _noise(job.effects, mixture, noise_rng)
+    mixture *= np.float32(10 ** (level_rng.uniform(*job.effects.gain_db) / 20))
     peak = float(np.abs(mixture).max())
     soundfile.write(str(job.target), mixture * min(1.0, 0.99 / (peak or 1.0)), SAMPLE_RATE, subtype="PCM_16")
     return Found(job.uri, (Clip(job.target),), job.turns, None, job.subset)
@@ -378,9 +423,10 @@ def _speech(pieces: list[Piece], frames: int, rng: np.random.Generator, scratch:
     wanted = frames
     while wanted > 0:
         piece = pieces[rng.integers(len(pieces))]
-        spare_s = max(0.0, piece.length_s - wanted / SAMPLE_RATE)
+        wanted_s = wanted / SAMPLE_RATE * piece.factor
+        spare_s = max(0.0, piece.length_s - wanted_s)
         start_s = piece.start_s + rng.uniform(0, spare_s)
-        part = _read(Piece(piece.path, start_s, min(piece.length_s, wanted / SAMPLE_RATE)), scratch)[:wanted]
+        part = _read(piece._replace(start_s=start_s, length_s=min(piece.length_s, wanted_s)), scratch)[:wanted]
         if not len(part):
             raise UserError(f"{piece.path}: ends before the speech that its reference tells of at {start_s:.3f} s")
         fade = min(round(FADE_S * SAMPLE_RATE), len(part) // 2)
@@ -392,7 +438,17 @@ def _speech(pieces: list[Piece], frames: int, rng: np.random.Generator, scratch:
 
 
 def _read(piece: Piece, scratch: Path) -> np.ndarray:
-    """A piece as float32 mono at 16 kHz, whatever it is in its file."""
+    """A piece as float32 mono at 16 kHz, whatever it is in its file, and as fast as it is to be played."""
+    import numpy as np
+
+    samples = _as_it_is(piece, scratch)
+    if piece.factor == 1.0:
+        return samples
+    soxr = need("soxr", "perturbing speech")
+    return np.asarray(soxr.resample(samples, SAMPLE_RATE * piece.factor, SAMPLE_RATE), dtype=np.float32)
+
+
+def _as_it_is(piece: Piece, scratch: Path) -> np.ndarray:
     import soundfile
 
     with soundfile.SoundFile(str(piece.path)) as file:

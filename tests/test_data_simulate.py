@@ -130,7 +130,13 @@ def utterances(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
-def made_of(source: Path, target: Path, effects: Effects | None = None, workers: int = 1) -> Dataset:
+def made_of(
+    source: Path,
+    target: Path,
+    effects: Effects | None = None,
+    workers: int = 1,
+    perturb: tuple[float, float] | None = None,
+) -> Dataset:
     pool = simulations.divide(simulations.material(source)[None], (0.5, 0.25, 0.25), seed=0)
     pieces = [piece for speakers in pool.values() for listed in speakers.values() for piece in listed]
     style = asked(pieces, overlapped=0.3, overlap_share=(0.3, 0.4), pause_s=0.5, speakers=(2, 3), seed=0)
@@ -141,6 +147,7 @@ def made_of(source: Path, target: Path, effects: Effects | None = None, workers:
         recordings={"train": 2, "dev": 1, "test": 1},
         duration_s=12,
         effects=effects,
+        perturb=perturb,
         workers=workers,
     )
     return convert(corpus, target)
@@ -196,6 +203,68 @@ def test_a_room_keeps_speech_in_its_place(utterances: Path, tmp_path: Path) -> N
     lags = np.fft.irfft(np.fft.rfft(heard) * np.conj(np.fft.rfft(dry, len(heard))), len(heard))
     assert int(np.abs(lags).argmax()) == 0
     assert not np.allclose(dry / np.abs(dry).max(), heard / np.abs(heard).max(), atol=0.05)
+
+
+def test_perturbed_speech_is_higher_by_its_factor(tmp_path: Path) -> None:
+    """A voice that hums at 440 Hz hums at 440 times its factor, and is named and counted as another."""
+    hum = 0.3 * np.sin(2 * np.pi * 440 * np.arange(32_000) / 16_000)
+    for speaker in range(8):
+        (tmp_path / "hums" / f"voice-{speaker}").mkdir(parents=True)
+        soundfile.write(str(tmp_path / "hums" / f"voice-{speaker}" / "hum.wav"), hum, 16_000)
+    made = made_of(tmp_path / "hums", tmp_path / "made", perturb=(0.8, 1.25))
+    factors = []
+    for recording in made.subset("train"):
+        samples, _ = soundfile.read(str(recording.audio))
+        for turn in simulations.alone(recording.turns):
+            part = samples[round(turn.start_s * 16_000) : round(turn.end_s * 16_000)]
+            heard_hz = np.abs(np.fft.rfft(part, 160_000)).argmax() / 10
+            factors.append(float(turn.speaker.partition("@")[2]))
+            assert heard_hz == pytest.approx(440 * factors[-1], rel=0.03)
+    assert 0.8 <= min(factors) < 1 < max(factors) <= 1.25
+    assert made.info.subsets["train"].speakers == len({t.speaker for r in made.subset("train") for t in r.turns})
+    assert "8 speakers at 0.8 to 1.25 of their speed" in made.info.source
+
+
+def test_levels_differ_as_asked(utterances: Path, tmp_path: Path) -> None:
+    plain = made_of(utterances, tmp_path / "plain").subset("train")[0]
+    levelled = made_of(utterances, tmp_path / "levelled", Effects(level_db=6.0)).subset("train")[0]
+    before, after = (soundfile.read(str(recording.audio))[0] for recording in (plain, levelled))
+    gains: dict[str, list[float]] = {}
+    for turn in simulations.alone(plain.turns):
+        part = slice(round(turn.start_s * 16_000), round(turn.end_s * 16_000))
+        gains.setdefault(turn.speaker, []).append(20 * np.log10(np.std(after[part]) / np.std(before[part])))
+    assert len(gains) > 1
+    assert all(max(each) - min(each) < 0.1 for each in gains.values())  # a speaker's own level, kept throughout
+    means = [np.mean(each) for each in gains.values()]
+    assert 0.5 < max(means) - min(means) <= 12
+    quiet = made_of(utterances, tmp_path / "quiet", Effects(gain_db=(-20.0, -20.0))).subset("train")[0]
+    softly = soundfile.read(str(quiet.audio))[0]
+    assert 20 * np.log10(np.std(softly) / np.std(before)) == pytest.approx(-20.0, abs=0.1)
+
+
+def test_like_one_subset(ami_mini: Dataset) -> None:
+    recordings = ami_mini.subset("train")
+    assert fit(ami_mini, ("train",)) == style_of((recording.turns, recording.duration_s) for recording in recordings)
+    assert len(fit(ami_mini, ("train",)).speakers) == 10 < len(fit(ami_mini).speakers)
+
+
+def test_measured_on_a_real_dataset(utterances: Path, ami_mini: Dataset, tmp_path: Path) -> None:
+    pool = {"train": simulations.material(utterances)[None]}
+    made = simulations.simulate(
+        pool,  # type: ignore[arg-type]
+        fit(ami_mini, ("train",)),
+        tmp_path / "w",
+        recordings={"train": 2},
+        duration_s=12,
+        source="utterances",
+    )
+    dataset = convert(simulations.measured_on(ami_mini, made), tmp_path / "made")
+    assert len(dataset.subset("train")) == 2
+    for subset in ("dev", "test"):
+        for real, copied in zip(ami_mini.subset(subset), dataset.subset(subset), strict=True):  # type: ignore[arg-type]
+            assert (real.uri, real.turns, real.regions) == (copied.uri, copied.turns, copied.regions)
+            assert real.audio.read_bytes() == copied.audio.read_bytes()
+    assert dataset.info.corpus == "AMI"  # what its figures are of
 
 
 def test_alone_by_hand() -> None:

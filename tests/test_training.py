@@ -58,6 +58,17 @@ def with_schedule(name: str, every: str = "epoch", warmup: float = 0, **options:
     )
 
 
+def test_an_epoch_of_some_of_the_hours(ami_mini: Dataset, tmp_path: Path) -> None:
+    """Five minutes hold 30 windows of 10 s; an epoch of two minutes has 12 of them, others each time."""
+    recipe = BASIC.model_copy(update={"epoch_hours": 2 / 60, "epochs": 2})
+    assert trainer(ami_mini, BASIC, tmp_path / "all").windows_an_epoch == 30
+    part = trainer(ami_mini, recipe, tmp_path / "part")
+    drawn = [{window.recording.uri for window in part._draw(epoch)} for epoch in range(1, 9)]
+    assert set.union(*drawn) == {recording.uri for recording in ami_mini.subset("train")}
+    assert any(uris != drawn[0] for uris in drawn)
+    assert part.run(lambda **_: None).audio_s == 2 * 120
+
+
 def test_the_learning_rate_of_each_step_by_hand() -> None:
     assert rates(BASIC, 2) == [0.1] * 8
     # (1 + cos(pi k / 4)) / 2 of 0.1 in epoch k of four.

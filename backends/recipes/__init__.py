@@ -150,7 +150,9 @@ class Recipe(Record):
     warmup: float = Field(default=0, ge=0, lt=1)
     """Share of all steps in which the learning rate climbs to its height, before the schedule begins."""
     epochs: int = Field(ge=1)
-    """An epoch goes through as many hours as the train subset has."""
+    """An epoch goes through as many hours as the train subset has, unless ``epoch_hours`` says fewer."""
+    epoch_hours: float | None = Field(default=None, gt=0)
+    """Audio that an epoch goes through, drawn anew each time from the whole of the train subset."""
     patience: int | None = Field(default=None, ge=1)
     """Stop after so many epochs that were no better than the best; None: never."""
     best: Literal["der", "loss/val", "loss/val/segmentation", "loss/val/vad"] = "der"
