@@ -15,7 +15,7 @@ from diarbench.benchmarks.fusion import dover_lap
 from diarbench.benchmarks.metrics import other_metrics
 from diarbench.benchmarks.reference_systems import one_speaker, silence
 from diarbench.benchmarks.scoring import CONDITIONS
-from diarbench.benchmarks.slices import Slices, contributions, slices
+from diarbench.benchmarks.slices import Slices, contributions, slices, speaker_counts
 from diarbench.benchmarks.worker import FINAL_STAGE, MEASURED, Turns, rows_of, rttm_folder
 from diarbench.datasets.layout import Dataset
 from diarbench.datasets.rttm import read_rttm, write_rttm
@@ -175,7 +175,11 @@ class _Gathering:
                 found: dict[str, Any] = {"interval": significance.interval(errors, self.unit)}
                 if name == FIRST:
                     sides = (self.reference, system.turns, self.scored)
-                    found |= {"slices": slices(*sides, protocol), "metrics": other_metrics(*sides).model_dump()}
+                    found |= {
+                        "slices": slices(*sides, protocol),
+                        "metrics": other_metrics(*sides).model_dump(),
+                        "speaker_counts": speaker_counts(*sides, protocol),
+                    }
                 system.rows[index] = system.rows[index].model_copy(update=found)
 
     def _contrasts(self) -> Iterator[Contrast]:

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from diarbench.benchmarks.scoring import MICROSECONDS, Ints, ScoringProtocol, Sweep, TurnArrays, sweep
 from diarbench.benchmarks.windows import errors_by_window, split
 from diarbench.datasets.rttm import Region, Turn
-from diarbench.reports.records import ErrorSeconds, Record
+from diarbench.reports.records import ErrorSeconds, Record, SpeakerCounts
 
 LENGTHS_S = (0.5, 1.0, 2.0, 5.0)
 TIMES_S = (0.25, 0.5, 1.0, 2.0, 5.0)
@@ -38,15 +38,6 @@ class WorstRegion(Record):
     start_s: float
     end_s: float
     errors: ErrorSeconds
-
-
-class SpeakerCounts(Record):
-    """How many speakers the reference and the hypothesis have, by how often that pair of numbers came up."""
-
-    in_recording: dict[int, dict[int, int]]
-    """Recordings, by speakers in the reference and in the hypothesis."""
-    at_a_time: dict[int, dict[int, float]]
-    """Seconds, by speakers who speak at once in the reference and in the hypothesis."""
 
 
 @dataclass(frozen=True)

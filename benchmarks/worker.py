@@ -251,6 +251,7 @@ def run_record(job: Job) -> Run:
         corpus="",
         fingerprint=job.fingerprint,
         recipe=job.recipe["name"],
+        recipe_settings={key: value for key, value in job.recipe.items() if key != "name"},
         seed=job.seed,
         train_fraction=job.train_fraction,
         also_scored=job.also_score,

@@ -33,9 +33,14 @@ class Table:
         """The other's columns beside these."""
         return Table(self.columns + other.columns, tuple(a + b for a, b in zip(self.rows, other.rows, strict=True)))
 
+    def only(self, places: Sequence[int]) -> Table:
+        """Some of its columns."""
+        rows = (tuple(row[at] for at in places) for row in self.rows)
+        return Table(tuple(self.columns[at] for at in places), tuple(rows))
+
 
 COST_LEGEND = (
-    "Train s is seconds of training, RTF seconds of diarizing a second of audio, "
+    "Train s is seconds of training, Tune s of the search on dev, RTF seconds of diarizing a second of audio, "
     "memory the largest resident set of the run's process."
 )
 
@@ -125,7 +130,8 @@ def metric_table(section: Section) -> Table | None:
 
 def cost_table(section: Section) -> Table:
     """Where the weights came from, and what a line cost."""
-    names = ("Params", "Train s", "RTF", "Memory")
+    tuned = any(line.run and line.run.tuning for line in section.lines)
+    names = ("Params", "Train s", *(("Tune s",) if tuned else ()), "RTF", "Memory")
     rows = []
     for line in section.lines:
         run = line.run
@@ -135,6 +141,7 @@ def cost_table(section: Section) -> Table:
                 weights,
                 Cell(count(run.parameters if run else None), run.parameters if run else None),
                 Cell(number(line.training_s, "{:,.0f}"), line.training_s),
+                *((Cell(number(line.tuning_s, "{:,.0f}"), line.tuning_s),) if tuned else ()),
                 Cell(number(line.real_time_factor, "{:.3f}"), line.real_time_factor),
                 Cell(memory(line.peak_memory_mb), line.peak_memory_mb),
             )
@@ -260,10 +267,25 @@ def _change(contrast: Contrast | None, to: str, otherwise: float | None = None) 
 def epoch_table(run: Run) -> Table:
     """The fine-tuning guide's columns, a row an epoch."""
     rows = (
-        tuple(Cell(number(value, "{}" if name == "epoch" else "{:.3f}"), value) for name, value in epoch)
+        tuple(Cell(number(getattr(epoch, field), _digits(field)), getattr(epoch, field)) for field in EPOCH_COLUMNS)
         for epoch in run.epochs
     )
     return Table(tuple(Column(name, True) for name in EPOCH_COLUMNS.values()), tuple(rows))
+
+
+def shortened(table: Table, best_epoch: int | None) -> Table:
+    """An epoch table's first three rows, its last five and the best epoch's, with dots for those between."""
+    last = len(table.rows) - 1
+    kept = sorted({k for k in (0, 1, 2, best_epoch or 0, *range(last - 4, last + 1)) if 0 <= k <= last})
+    dots = tuple(Cell("...") for _ in table.columns)
+    rows: list[tuple[Cell, ...]] = []
+    for before, k in zip([-1, *kept], kept, strict=False):
+        rows += [table.rows[k]] if k == before + 1 else [dots, table.rows[k]]
+    return Table(table.columns, tuple(rows))
+
+
+def _digits(field: str) -> str:
+    return {"epoch": "{}", "threshold": "{:.2f}"}.get(field, "{:.4f}")
 
 
 def runs_table(runs: Iterable[Run]) -> Table:
@@ -285,6 +307,18 @@ def runs_table(runs: Iterable[Run]) -> Table:
         )
         rows.append(tuple(Cell(str(value)) for value in values))
     return Table(tuple(Column(name) for name in names), tuple(rows))
+
+
+def recipes(runs: Iterable[Run]) -> list[tuple[str, str]]:
+    """Each recipe's name and its settings as YAML, which ``--recipe`` takes back; alike ones once."""
+    import yaml
+
+    told = (
+        (f"Recipe {run.recipe}", yaml.safe_dump(run.recipe_settings, sort_keys=False, allow_unicode=True))
+        for run in runs
+        if run.recipe_settings
+    )
+    return list(dict.fromkeys(told))
 
 
 def versions(runs: Iterable[Run]) -> list[str]:

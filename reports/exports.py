@@ -67,6 +67,7 @@ def _flat(comparisons: Sequence[Comparison]) -> Iterator[dict[str, Any]]:
                     "weights": weights and weights.origin,
                     "parameters": run and run.parameters,
                     "training_s": line.training_s,
+                    "tuning_s": line.tuning_s,
                     "real_time_factor": line.real_time_factor,
                     "peak_memory_mb": line.peak_memory_mb,
                     "failure": run and run.failure,

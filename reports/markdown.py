@@ -20,6 +20,7 @@ from diarbench.reports.cells import (
     metric_table,
     over_seeds,
     protocol,
+    recipes,
     runs_table,
     score_table,
     slice_table,
@@ -46,12 +47,12 @@ def escape(name: object) -> str:
     return re.sub(r"(?i)(:)(?=//)|(?<=www)(\.)", r"\\\g<0>", escaped)
 
 
-def code(text: str) -> str:
+def code(text: str, language: str = "sh") -> str:
     """A fenced block, whatever the text holds."""
     lines = [visible(line) for line in text.splitlines()]
     longest = max((len(run) for run in re.findall("`+", text)), default=0)
     fence = "`" * max(3, longest + 1)
-    return "\n".join((f"{fence}sh", *lines, fence))
+    return "\n".join((f"{fence}{language}", *lines, fence))
 
 
 def table(content: Table) -> str:
@@ -86,6 +87,8 @@ def _lines(summary: Summary, plots: Sequence[Plot]) -> Iterator[str]:
     yield table(runs_table(comparison.runs))
     yield from _list("Versions", versions(comparison.runs))
     yield from _list("Protocol", protocol(comparison))
+    for title, settings in recipes(comparison.runs):
+        yield from ("", f"### {escape(title)}", "", code(settings, "yaml"))
     yield from ("", f"Repeat it with diarbench {escape(comparison.diarbench)}:", "", code(comparison.command))
 
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from collections.abc import Sequence
+import zlib
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from diarbench.reports import interactive
 from diarbench.reports.cells import (
     COST_LEGEND,
     DATA_LEGEND,
@@ -25,20 +27,21 @@ from diarbench.reports.cells import (
     metric_table,
     over_seeds,
     protocol,
+    recipes,
     recordings_table,
     runs_table,
     score_table,
     slice_table,
     versions,
 )
+from diarbench.reports.charts import charts
 from diarbench.reports.explorer import explore
-from diarbench.reports.plots import Plot
 from diarbench.reports.records import Comparison
 from diarbench.reports.summary import Section, Summary, summarize, verdict
 from diarbench.reports.text import visible
 
 
-def render(comparison: Comparison, root: Path, plots: Sequence[Plot] = ()) -> str:
+def render(comparison: Comparison, root: Path) -> str:
     """The page of a comparison whose files lie under ``root``; what is missing there is shown as missing."""
     from jinja2 import Environment, StrictUndefined
     from markupsafe import Markup
@@ -48,6 +51,8 @@ def render(comparison: Comparison, root: Path, plots: Sequence[Plot] = ()) -> st
         (templates / name).read_text(encoding="utf-8") for name in ("report.html.j2", "report.css", "report.js")
     )
     summary = summarize(comparison)
+    drawn = interactive.draw(charts(summary))
+    library = interactive.library() if drawn else ""
     environment = Environment(
         autoescape=True, finalize=_shown, trim_blocks=True, lstrip_blocks=True, undefined=StrictUndefined
     )
@@ -55,10 +60,14 @@ def render(comparison: Comparison, root: Path, plots: Sequence[Plot] = ()) -> st
         datasets=[_dataset(summary, dataset) for dataset in summary.datasets],
         failures=summary.failures,
         notes=summary.notes,
-        plots=[(plot.text, base64.b64encode(plot.image("svg")).decode()) for plot in plots],
+        charts=[each.chart for each in drawn],
+        figures=[figure for each in drawn for figure in each.figures],
+        # Deflated, and run only once a picture comes into view: the page opens as fast as without.
+        plotly=base64.b64encode(zlib.compress(library.encode(), 9)).decode(),
         explorer=explore(summary, root),
         epochs=[(visible(run.name), epoch_table(run)) for run in comparison.runs],
         runs=runs_table(comparison.runs),
+        recipes=[(title, settings.splitlines()) for title, settings in recipes(comparison.runs)],
         versions=versions(comparison.runs),
         protocol=protocol(comparison),
         diarbench=comparison.diarbench,
@@ -66,9 +75,13 @@ def render(comparison: Comparison, root: Path, plots: Sequence[Plot] = ()) -> st
         cost_legend=COST_LEGEND,
         style=Markup(style),
         script=Markup(script),
-        # The one script that the page's policy lets run: a name that got through as markup could still do nothing.
-        script_sha256=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
+        # The scripts that the page's policy lets run: a name that got through as markup could still do nothing.
+        script_hashes=" ".join(f"'sha256-{_sha256(source)}'" for source in (script, library) if source),
     )
+
+
+def _sha256(source: str) -> str:
+    return base64.b64encode(hashlib.sha256(source.encode()).digest()).decode()
 
 
 def _shown(value: Any) -> Any:
@@ -104,9 +117,9 @@ def _dataset(summary: Summary, dataset: str) -> dict[str, Any]:
 
 def _figures(sections: list[Section]) -> Table:
     """Every subset and condition in one table, to be filtered."""
-    tables = []
-    for section in sections:
-        where = (Cell(section.subset), Cell(visible(section.condition.name)))
-        place = Table((Column("Subset"), Column("Condition")), tuple(where for _ in section.lines))
-        tables.append(identity_table(section) + score_table(section) + cost_table(section) + place)
-    return Table(tables[0].columns, tuple(row for table in tables for row in table.rows))
+    whole = replace(sections[0], lines=tuple(line for section in sections for line in section.lines))
+    scores = [score_table(section) for section in sections]
+    score = Table(scores[0].columns, tuple(row for table in scores for row in table.rows))
+    places = ((Cell(each.subset), Cell(visible(each.condition.name))) for each in sections for _ in each.lines)
+    place = Table((Column("Subset"), Column("Condition")), tuple(places))
+    return identity_table(whole) + score + cost_table(whole) + place

@@ -1,28 +1,22 @@
-"""Pictures of a comparison, by matplotlib: the same for Markdown and for the page.
-
-They read in black and white and to the colour-blind: hatches, line styles and markers beside Okabe and Ito's colours.
-"""
+"""A comparison's charts by matplotlib, as files beside ``report.md``."""
 
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Iterator, Sequence
-from itertools import cycle
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-from diarbench.reports.cells import slice_table
-from diarbench.reports.summary import Line, Section, Summary, rates_of
-from diarbench.reports.text import visible
+from diarbench.reports.charts import COLOURS, Chart, Matrix, Panel, charts
+from diarbench.reports.summary import Summary
+from diarbench.reports.text import number, visible
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00", "#000000")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 DASHES = ("-", "--", "-.", ":")
 HATCHES = ("", "//", "..", "xx", "--", "\\\\")
-PARTS = (("miss", "#333333", ""), ("false alarm", "#d55e00", "//"), ("confusion", "#a6d5f2", ".."))
+COLUMNS = 2
 
 
 class Plot(NamedTuple):
@@ -32,152 +26,120 @@ class Plot(NamedTuple):
     text: str
     figure: Figure
 
-    def image(self, kind: str) -> bytes:
-        """As ``png`` or ``svg``: the same bytes for the same records."""
-        import matplotlib
-
+    def image(self) -> bytes:
+        """As PNG: the same bytes for the same records."""
         out = io.BytesIO()
-        with matplotlib.rc_context({"svg.hashsalt": self.name}):
-            self.figure.savefig(out, format=kind, dpi=120, metadata={"Date": None} if kind == "svg" else None)
+        self.figure.savefig(out, format="png", dpi=120)
         return out.getvalue()
 
 
 def draw(summary: Summary, start: int = 1) -> list[Plot]:
-    """What there are figures for: error by part, error against cost, learning curves; of each dataset.
+    """A picture a chart; none at all where matplotlib is not installed.
 
-    Datasets are numbered from ``start`` in the names. None at all where matplotlib is not installed.
+    Datasets are numbered from ``start`` in the names.
     """
     try:
         import matplotlib  # noqa: F401
     except ImportError:
         return []
-    plots = []
-    for number, dataset in enumerate(summary.datasets, start):
-        for section in summary.of(dataset)[:1]:
-            plots += [plot for make in (_parts, _costs, _learning, _slices) for plot in make(section, number)]
-    return plots
+    return [Plot(chart.name, chart.text, _figure(chart)) for chart in charts(summary, start)]
 
 
-def _parts(section: Section, number: int) -> Iterator[Plot]:
-    lines = [line for line in section.lines if line.row and line.row.der is not None]
-    if not lines:
-        return
-    figure, (axes,) = _figure(1, height=1.2 + 0.4 * len(lines))
-    left = [0.0] * len(lines)
-    for part, (name, colour, hatch) in enumerate(PARTS, start=1):
-        widths = [100 * (rates_of(line.row)[part] or 0.0) for line in lines]
-        axes.barh(range(len(lines)), widths, left=left, color=colour, hatch=hatch, edgecolor="white", label=name)
-        left = [start + width for start, width in zip(left, widths, strict=True)]
-    furthest = max(left)
-    for at, line in enumerate(lines):
-        interval = line.row.interval if line.row else None
-        if interval and interval.low is not None and interval.high is not None:
-            axes.plot([100 * interval.low, 100 * interval.high], [at, at], color="black", marker="|", linewidth=1)
-            # A reference system's may be very wide, and would squeeze the others.
-            furthest = max(furthest, 100 * interval.high if line.run else 0.0)
-    axes.set_yticks(range(len(lines)), [_name(line) for line in lines])
-    axes.invert_yaxis()
-    axes.set_xlim(0, 1.05 * furthest)
-    axes.set_xlabel("DER (% of reference speech); the line across a bar's end is its 95 % interval")
-    axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1), ncols=3, frameon=False)
-    yield Plot(f"der-parts-{number}", f"{_where(section)}: miss, false alarm and confusion of each system", figure)
-
-
-def _costs(section: Section, number: int) -> Iterator[Plot]:
-    costs: tuple[tuple[str, Callable[[Line], float | None]], ...] = (
-        ("Seconds of diarizing a second of audio", lambda line: line.real_time_factor),
-        ("Seconds of training", lambda line: line.training_s),
-    )
-    lines = [line for line in section.lines if line.run and line.row and line.row.der is not None]
-    known = [(label, cost) for label, cost in costs if any(cost(line) for line in lines)]
-    if not known:
-        return
-    figure, row = _figure(len(known), height=4)
-    for axes, (label, cost) in zip(row, known, strict=True):
-        for style, line in zip(cycle(_styles()), lines, strict=False):
-            spent = cost(line)
-            if spent and line.row and line.row.der is not None:
-                axes.plot(spent, 100 * line.row.der, linestyle="", label=_name(line), **style)
-        axes.set_xlabel(label)
-        axes.set_ylabel("DER (%)")
-        axes.set_xlim(left=0)
-        axes.set_ylim(bottom=0)
-        axes.grid(alpha=0.3)
-    _legend(figure, row)
-    yield Plot(f"der-cost-{number}", f"{_where(section)}: DER against what it took", figure)
-
-
-def _learning(section: Section, number: int) -> Iterator[Plot]:
-    runs = list({line.run.name: line.run for line in section.lines if line.run and line.run.epochs}.values())
-    if not runs:
-        return
-    from matplotlib.ticker import MaxNLocator
-
-    figure, row = _figure(2, height=4)
-    for style, dashes, run in zip(cycle(_styles()), cycle(DASHES), runs, strict=False):
-        epochs = [epoch.epoch for epoch in run.epochs]
-        name = _text(run.name)
-        row[0].plot(epochs, [100 * e.der for e in run.epochs], linestyle=dashes, label=name, **style)
-        row[1].plot(epochs, [e.loss_val for e in run.epochs], linestyle=dashes, label=name, **style)
-    for axes, label in zip(row, ("DER over dev windows (%)", "Loss over dev windows"), strict=True):
-        axes.set_xlabel("Epoch (0: before training)")
-        axes.set_ylabel(label)
-        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-        axes.grid(alpha=0.3)
-    _legend(figure, row[:1])
-    text = f"{_text(section.dataset)}: DER and loss on dev after each epoch (each toolkit's own loss)"
-    yield Plot(f"learning-{number}", text, figure)
-
-
-def _slices(section: Section, number: int) -> Iterator[Plot]:
-    table = slice_table(section)
-    if table is None:
-        return
-    labels = [column.name for column in table.columns[3:]]
-    slicings = list(dict.fromkeys(row[0].text for row in table.rows))
-    figure, panels = _figure(2, height=2.4 * -(-len(slicings) // 2), rows=-(-len(slicings) // 2))
-    for axes, slicing in zip(panels, slicings, strict=False):
-        rows = [row for row in table.rows if row[0].text == slicing]
-        tall = 0.8 / len(labels)
-        for system, label in enumerate(labels):
-            at = [part + tall * (system - (len(labels) - 1) / 2) for part in range(len(rows))]
-            points = [100 * float(row[3 + system].value or 0) for row in rows]
-            colour, hatch = COLOURS[system % len(COLOURS)], HATCHES[system % len(HATCHES)]
-            axes.barh(at, points, height=tall, color=colour, hatch=hatch, edgecolor="white", label=_text(label))
-        axes.set_yticks(range(len(rows)), [_text(row[1].text) for row in rows])
-        axes.invert_yaxis()
-        axes.set_title(_text(slicing), fontsize="medium")
-        axes.set_xlabel("Points of DER")
-    for axes in panels[len(slicings) :]:
-        axes.set_axis_off()
-    _legend(figure, panels[:1])
-    yield Plot(f"slices-{number}", f"{_where(section)}: where each system's error is", figure)
-
-
-def _figure(columns: int, height: float, rows: int = 1) -> tuple[Figure, list[Axes]]:
+def _figure(chart: Chart) -> Figure:
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(10, height), layout="constrained")
-    return figure, list(figure.subplots(rows, columns, squeeze=False).ravel())
+    columns = min(COLUMNS, len(chart.panels))
+    across = [chart.panels[at : at + columns] for at in range(0, len(chart.panels), columns)]
+    heights = [max(map(_height, panels)) for panels in across]
+    figure = Figure(figsize=(10, 0.6 + sum(heights)), layout="constrained")
+    axes = list(figure.subplots(len(across), columns, squeeze=False, height_ratios=heights).ravel())
+    for panel, place in zip(chart.panels, axes, strict=False):
+        _draw(panel, place)
+    for place in axes[len(chart.panels) :]:
+        place.set_axis_off()
+    # One legend for all panels, below them.
+    shown = (place.get_legend_handles_labels() for place in axes)
+    handles = {label: handle for each in shown for handle, label in zip(*each, strict=True)}
+    if handles:
+        figure.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=2, frameon=False)
+    return figure
 
 
-def _legend(figure: Figure, row: Sequence[Axes]) -> None:
-    """One for all panels, below them."""
-    handles = {label: handle for axes in row for handle, label in zip(*axes.get_legend_handles_labels(), strict=True)}
-    figure.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=2, frameon=False)
+def _height(panel: Panel) -> float:
+    """In inches."""
+    if panel.matrix:
+        return 1.2 + 0.4 * len(panel.matrix.rows)
+    bars = 1 if panel.stacked else len(panel.bars)
+    return 0.9 + max(0.3, 0.2 * bars) * len(panel.categories) if panel.bars else 4
 
 
-def _styles() -> list[dict[str, Any]]:
-    return [{"color": colour, "marker": marker} for colour, marker in zip(COLOURS, MARKERS, strict=True)]
+def _draw(panel: Panel, axes: Axes) -> None:
+    if panel.matrix:
+        _draw_matrix(panel.matrix, axes)
+    if panel.bars:
+        _draw_bars(panel, axes)
+    for curve in panel.curves:
+        style = {
+            "color": COLOURS[curve.style % len(COLOURS)],
+            "marker": MARKERS[curve.style % len(MARKERS)] if curve.marked else "",
+            "linestyle": DASHES[curve.style % len(DASHES)] if curve.joined else "",
+        }
+        axes.plot(curve.x, curve.y, label=_text(curve.name), **style)
+        for x, interval in zip(curve.x, curve.spread, strict=False):
+            if interval:
+                axes.plot([x, x], interval, color=style["color"], marker="_", linewidth=1)
+    if panel.curves:
+        axes.grid(alpha=0.3)
+    if panel.whole_x:
+        from matplotlib.ticker import MaxNLocator
+
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    if panel.from_zero:
+        axes.set_xlim(left=0)
+        axes.set_ylim(bottom=0)
+    axes.set_xlabel(panel.x_label)
+    axes.set_ylabel(panel.y_label)
+    axes.set_title(_text(panel.title), fontsize="medium")
 
 
-def _name(line: Line) -> str:
-    parts = (line.backend, line.recipe, f"seed {line.seed}" if line.seed is not None else None, line.stage)
-    return _text(", ".join(part for part in parts if part))
+def _draw_bars(panel: Panel, axes: Axes) -> None:
+    places = range(len(panel.categories))
+    left = [0.0] * len(places)
+    tall = 0.8 if panel.stacked else 0.8 / len(panel.bars)
+    for at, bars in enumerate(panel.bars):
+        middle = 0.0 if panel.stacked else tall * (at - (len(panel.bars) - 1) / 2)
+        axes.barh(
+            [place + middle for place in places],
+            bars.values,
+            height=tall,
+            left=left,
+            color=bars.colour,
+            hatch=HATCHES[bars.hatch % len(HATCHES)],
+            edgecolor="white",
+            label=_text(bars.name) if panel.legend else "",
+        )
+        if panel.stacked:
+            left = [start + width for start, width in zip(left, bars.values, strict=True)]
+    for place, interval in zip(places, panel.spread, strict=False):
+        if interval:
+            axes.plot(interval, [place, place], color="black", marker="|", linewidth=1)
+    axes.set_yticks(places, [_text(category) for category in panel.categories])
+    axes.invert_yaxis()
+    if panel.x_most:
+        axes.set_xlim(0, panel.x_most)
 
 
-def _where(section: Section) -> str:
-    return _text(f"{section.dataset}, {section.subset}, {section.condition.name}")
+def _draw_matrix(matrix: Matrix, axes: Axes) -> None:
+    values = [[value or 0.0 for value in row] for row in matrix.values]
+    most = max(map(max, values))
+    axes.imshow(values, cmap="Greys", vmin=0, vmax=most or 1, aspect="auto")
+    for row, listed in enumerate(matrix.values):
+        for column, value in enumerate(listed):
+            if value is not None:
+                ink = "white" if value > most / 2 else "black"
+                axes.text(column, row, number(value, "{:.4g}"), ha="center", va="center", color=ink)
+    axes.set_xticks(range(len(matrix.columns)), matrix.columns)
+    axes.set_yticks(range(len(matrix.rows)), matrix.rows)
 
 
 def _text(name: str) -> str:

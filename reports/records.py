@@ -264,6 +264,8 @@ class Run(Record):
     """Why it failed, in one line."""
     weights: Weights | None = None
     parameters: int | None = None
+    recipe_settings: dict[str, Any] = Field(default_factory=dict)
+    """All of the recipe, as its file would have it."""
     objective: str = ""
     """The losses that it was trained on, in words."""
     train_fraction: float = 1.0
@@ -326,6 +328,20 @@ class Difference(Record):
         low, high = self.interval.low, self.interval.high
         return self.p < 1 - LEVEL and low is not None and high is not None and not low <= 0 <= high
 
+    @property
+    def _at_odds(self) -> str:
+        """Why there is no verdict where interval and test do not say the same."""
+        low, high = self.interval.low, self.interval.high
+        if low is None or high is None:
+            return ""
+        if self.p < 1 - LEVEL:
+            return f"; the test alone says that it is not, but the {LEVEL:.0%} interval reaches over zero"
+        if not low <= 0 <= high:
+            return (
+                f"; the {LEVEL:.0%} interval alone says that it is not, but the test's p is not under {1 - LEVEL:.2g}"
+            )
+        return ""
+
     def verdict(self, a: str, b: str) -> str:
         """In plain words, with the warning where the test set cannot support a verdict."""
         evidence = f"p = {self.p:.2g}, {self.interval.units} {self.interval.unit}"
@@ -338,7 +354,7 @@ class Difference(Record):
                 else ", on these recordings: they are too few to speak for others"
             )
             return f"{better} is better than {worse} by {points} ({evidence}){few}."
-        sentence = f"No verdict: {points} between {a} and {b} may be chance ({evidence})"
+        sentence = f"No verdict: {points} between {a} and {b} may be chance ({evidence}{self._at_odds})"
         if self.units_needed is None:
             return f"{sentence}."
         needed = f"some {self.units_needed} {self.interval.unit}"
@@ -367,6 +383,15 @@ class FileScore(ErrorSeconds):
     uri: str
 
 
+class SpeakerCounts(Record):
+    """How many speakers the reference and the hypothesis have, by how often that pair of numbers came up."""
+
+    in_recording: dict[int, dict[int, int]]
+    """Recordings, by speakers in the reference and in the hypothesis."""
+    at_a_time: dict[int, dict[int, float]]
+    """Seconds, by speakers who speak at once in the reference and in the hypothesis."""
+
+
 class Row(ErrorSeconds):
     """A system's pooled score on a subset under a condition, in seconds, with its recordings' parts."""
 
@@ -390,6 +415,8 @@ class Row(ErrorSeconds):
     """Seconds by slicing and part: where it fails; on the test set alone, under the first condition."""
     metrics: dict[str, float | None] = Field(default_factory=dict)
     """Other figures of pyannote.metrics, by name; where there are slices."""
+    speaker_counts: SpeakerCounts | None = None
+    """How many speakers were found, and how many there were; where there are slices."""
 
 
 class Scores(Record):

@@ -8,14 +8,18 @@ from statistics import mean
 from string import ascii_lowercase
 from typing import Any
 
-from diarbench.reports.records import Comparison, Condition, Contrast, ErrorSeconds, Phase, Row, Run, Subset
+from diarbench.reports.records import Comparison, Condition, Contrast, ErrorSeconds, Interval, Phase, Row, Run, Subset
 from diarbench.reports.text import NONE, minutes, percent, plural, span, visible
 
 STAGES = ("pretrained", "finetuned", "tuned")
 """Of a run, in order; any other stage is an oracle, a fusion or a reference system."""
 
-FINAL = ("training", "diarizing")
-"""The phases behind a trained stage."""
+PHASES = {
+    "pretrained": ("diarizing pretrained test",),
+    "finetuned": ("training", "diarizing"),
+    "tuned": ("training", "tuning", "diarizing"),
+}
+"""What is behind a stage; of a run that was tuned, the finetuned one is not the last and has a clock of its own."""
 
 
 @dataclass(frozen=True)
@@ -65,6 +69,11 @@ class Line:
         return _sum(phase.seconds for phase in self._phases if phase.name == "training")
 
     @property
+    def tuning_s(self) -> float | None:
+        """Seconds of the search for hyper-parameters behind this stage; None where there was none."""
+        return _sum(phase.seconds for phase in self._phases if phase.name == "tuning")
+
+    @property
     def real_time_factor(self) -> float | None:
         """Seconds of diarizing a second of audio, on test."""
         phases = [phase for phase in self._phases if phase.name.startswith("diarizing") and phase.audio_s]
@@ -78,9 +87,11 @@ class Line:
     @property
     def _phases(self) -> list[Phase]:
         """What this stage took: training, if it was trained, and diarizing the test set."""
-        names = {"pretrained": ("diarizing pretrained test",), "finetuned": FINAL, "tuned": FINAL}.get(self.stage, ())
+        names = PHASES.get(self.stage, ())
         if self.abroad and self.row:
             names = (*names[:-1], f"diarizing {self.stage} {self.row.dataset}")
+        elif self.stage == "finetuned" and self.run and self.run.tuning:
+            names = (*names[:-1], "diarizing finetuned test")
         return [phase for phase in self.run.phases if phase.name in names] if self.run else []
 
 
@@ -129,6 +140,11 @@ class Contender:
         return mean(known) if known else None
 
     @property
+    def interval(self) -> Interval | None:
+        """Of its DER, where it has one seed."""
+        return self.rows[0].interval if len(self.rows) == 1 else None
+
+    @property
     def der(self) -> float:
         """The mean of its seeds'."""
         return mean(row.der for row in self.rows if row.der is not None)
@@ -154,8 +170,11 @@ class Section:
     @property
     def last_stages(self) -> list[Contender]:
         """Each system at the last stage that it came to, also those trained on less of the data, or on other data."""
-        final = {line.system: line.stage for stage in STAGES for line in self._scored if line.stage == stage}
-        return [self._at(system, stage) for system, stage in final.items()]
+        stages: dict[tuple[str | float | None, ...], list[str]] = {}
+        for line in self._scored:
+            if line.stage in STAGES:
+                stages.setdefault(line.system, []).append(line.stage)
+        return [self._at(system, max(reached, key=STAGES.index)) for system, reached in stages.items()]
 
     def first_stage(self, contender: Contender) -> Contender | None:
         """The same system before fine-tuning, where its weights were pretrained."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Literal
 
 from rich import box
@@ -16,13 +17,15 @@ from diarbench.reports.cells import (
     constants,
     cost_table,
     data_table,
+    epoch_table,
     forgotten_table,
     identity_table,
     over_seeds,
     score_table,
+    shortened,
 )
 from diarbench.reports.leaderboard import Leaderboard
-from diarbench.reports.records import Comparison
+from diarbench.reports.records import EPOCH_COLUMNS, Comparison, Run
 from diarbench.reports.summary import Section, summarize, verdict
 from diarbench.reports.text import convention, visible
 
@@ -31,8 +34,10 @@ WIDE = 140
 
 
 def print_comparison(comparison: Comparison, console: Console) -> None:
-    """The tables of every dataset's test set, condition by condition, then what the marks mean and what failed."""
+    """Each run's epochs; the tables of every dataset's test set, a condition each; what marks mean and what failed."""
     summary = summarize(comparison)
+    for run in comparison.runs:
+        _print_epochs(console, run)
     for dataset in summary.datasets:
         sections = summary.of(dataset)
         for number, section in enumerate(sections):
@@ -83,15 +88,32 @@ def _title(section: Section) -> str:
     return f"{told}; {same}" if same else told
 
 
+def _print_epochs(console: Console, run: Run) -> None:
+    """As the fine-tuning guide tells an experiment; where it is narrow, losses and rates apart."""
+    if not run.epochs:
+        return
+    table = shortened(epoch_table(run), run.best_epoch)
+    best = "" if run.best_epoch is None else f"; the best is {run.best_epoch}"
+    if console.width >= WIDE:
+        _print_table(console, f"{visible(run.name)}: epochs{best}", table)
+        return
+    losses = [at for at, name in enumerate(EPOCH_COLUMNS) if name.startswith("loss")]
+    rates = [at for at in range(1, len(table.columns)) if at not in losses]
+    _print_table(console, f"{visible(run.name)}: losses", table.only([0, *losses]))
+    _print_table(console, f"{visible(run.name)}: rates on dev windows{best}", table.only([0, *rates]))
+
+
 def _print_table(console: Console, title: str, table: Table) -> None:
     drawn = RichTable(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, show_edge=False)
     for number, column in enumerate(table.columns):
         words = [word for row in table.rows for word in row[number].text.split()]
+        # The guide's long names are broken where they are put together: loss/val/vad, FalseAlarm.
+        name = re.sub(r"(?<=/)|(?<=[a-z])(?=[A-Z])", "\n", column.name) if column.numeric else column.name
         # Where it is narrow a column shrinks to its longest word, one of names further: none is squeezed out.
-        longest = max(map(len, [*words, *column.name.split()]), default=1)
+        longest = max(map(len, [*words, *name.split()]), default=1)
         justify: Literal["left", "right"] = "right" if column.numeric else "left"
         drawn.add_column(
-            column.name, justify=justify, min_width=longest if column.numeric else min(longest, 6), overflow="fold"
+            name, justify=justify, min_width=longest if column.numeric else min(longest, 6), overflow="fold"
         )
     for row in table.rows:
         drawn.add_row(*(Text(cell.text) for cell in row))

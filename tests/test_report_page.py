@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import shutil
-from collections.abc import Callable, Iterator, Sequence
+import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -13,10 +14,9 @@ import pytest
 from report_files import Folder, small
 from report_records import make_comparison, make_rows, make_run, two_backends
 
+from diarbench.datasets.layout import Dataset
 from diarbench.reports import explorer, page
-from diarbench.reports.plots import Plot, draw
-from diarbench.reports.records import Comparison, read_record
-from diarbench.reports.summary import summarize
+from diarbench.reports.records import Comparison, SpeakerCounts, read_record
 
 CHROMIUM = shutil.which("chromium")
 FLAGS = [
@@ -49,8 +49,8 @@ def show(browser: Any, tmp_path: Path) -> Iterator[Show]:
     troubles: list[str] = []
     tabs = []
 
-    def shown(comparison: Comparison, width: int = 1280, plots: Sequence[Plot] = ()) -> Any:
-        (tmp_path / "report.html").write_text(page.render(comparison, tmp_path, plots), encoding="utf-8")
+    def shown(comparison: Comparison, width: int = 1280) -> Any:
+        (tmp_path / "report.html").write_text(page.render(comparison, tmp_path), encoding="utf-8")
         tab = browser.new_page(viewport={"width": width, "height": 900})
         tabs.append(tab)
         own = (tmp_path.resolve().as_uri(), "blob:", "data:")
@@ -79,6 +79,13 @@ def eventually(tab: Any, condition: str) -> None:
             return
         tab.wait_for_timeout(50)
     raise AssertionError(f"never came true: {condition}")
+
+
+def draw_all(tab: Any) -> None:
+    """Look at every picture."""
+    for place in tab.locator(".plot").all():
+        place.scroll_into_view_if_needed()
+        place.locator(".main-svg").first.wait_for()
 
 
 def in_view(tab: Any) -> tuple[int, int]:
@@ -135,17 +142,41 @@ def test_dragging_moves_and_does_not_play(show: Show, tmp_path: Path) -> None:
     assert tab.locator("#audio").evaluate("audio => audio.paused && audio.currentTime") == 0
 
 
-def test_a_real_comparison(show: Show, tmp_path: Path) -> None:
-    """Three epochs on ami-mini, as ``bench run`` left them; its audio is not in the repository."""
+def test_a_real_comparison(show: Show, tmp_path: Path, ami_mini: Dataset) -> None:
+    """Three epochs on ami-mini, as ``bench run`` left them, with the recordings themselves."""
     real = Path(__file__).parent / "fixtures" / "reports" / "ami-mini"
     shutil.copytree(real, tmp_path, dirs_exist_ok=True)
-    tab = show(read_record(real / "results.json", Comparison))
+    comparison = read_record(real / "results.json", Comparison)
+    runs = tuple(run.model_copy(update={"dataset_root": str(ami_mini.root)}) for run in comparison.runs)
+    tab = show(comparison.model_copy(update={"runs": runs}))
+    assert tab.evaluate("typeof Plotly") == "undefined", "plotly.js waits until a picture comes into view"
     assert column(tab, "#figures", 1)[:6] == ["nemo", "pyannote", "pyannote", "reference", "reference", "fusion"]
-    in_view(tab)
-    assert "audio of this recording is missing" in tab.locator("#status").inner_text()
+    tab.locator("#figures thead").get_by_role("button", name="DER %").first.click()
+    assert column(tab, "#figures", 1)[:3] == ["pyannote", "pyannote", "fusion"]
+    tab.locator("#figures").get_by_label("Stage").select_option("finetuned")
+    assert column(tab, "#figures", 1)[:2] == ["pyannote", "nemo"]
+
+    end_ms = in_view(tab)[1]
+    tab.get_by_role("button", name="Zoom in").click()
+    assert in_view(tab) == (end_ms / 4, end_ms * 3 / 4)
     tab.get_by_role("button", name="Next worst error").click()
     # nemo heard nothing: its worst error is dev00's first long turn, all missed
     eventually(tab, "document.getElementById('status').textContent.includes('nemo-quick-seed1, finetuned in dev00')")
+    tab.locator("#errors button").nth(3).click()
+    start = float(tab.locator("#errors tr").nth(3).locator("td").nth(3).inner_text())
+    eventually(tab, f"Math.abs(document.getElementById('audio').currentTime - {start}) < 1")
+
+    draw_all(tab)
+    axes = tab.locator(".plot .xtitle").all_text_contents()
+    assert len(axes) == tab.locator(".plot").count() and all(axes)
+    assert tab.locator(".plot .legendtext", has_text="ami-mini-pyannote-quick-seed1").count() == 2
+
+
+def test_without_plotly_the_page_has_no_pictures(show: Show, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "plotly", None)
+    tab = show(two_backends())
+    assert tab.locator(".plot, #pictures").count() == 0
+    assert len(column(tab, "#figures", 3)) == 4
 
 
 @pytest.mark.parametrize("embed", [True, False])
@@ -220,6 +251,9 @@ def test_hostile_names_stay_text(show: Show, tmp_path: Path) -> None:
     rows = make_rows(run, "finetuned", (HOSTILE, 10, 1, 1, 1))
     tab = show(make_comparison((run,), rows, command=HOSTILE))
     assert tab.locator("img").count() == 0
+    draw_all(tab)
+    assert tab.locator("img, .plot a").count() == 0
+    assert any("<img src=x" in text for text in tab.locator(".plot .ytick text").all_text_contents())
     assert "<img src=x onerror=alert(1)>\"'`{{7*7}}|\\n\\u202e" in tab.locator("h2").first.inner_text()
     assert "\u202e" not in tab.content()
 
@@ -235,8 +269,11 @@ def test_nothing_is_wider_than_the_window_but_what_scrolls(show: Show, tmp_path:
 def test_wcag_aa_by_axe(show: Show, tmp_path: Path, width: int) -> None:
     axe = pytest.importorskip("axe_playwright_python.sync_playwright")
     comparison = small(tmp_path)
-    tab = show(comparison, width, draw(summarize(comparison)))
+    counts = SpeakerCounts(in_recording={2: {1: 1, 2: 1}}, at_a_time={1: {0: 2.5, 1: 20.0}})
+    rows = tuple(row.model_copy(update={"speaker_counts": counts}) for row in comparison.rows)
+    tab = show(comparison.model_copy(update={"rows": rows}), width)
     in_view(tab)
+    draw_all(tab)
     found = axe.Axe().run(tab, options={"runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"]})
     assert found.response["passes"]
     assert [(each["id"], each["nodes"][0]["html"]) for each in found.response["violations"]] == []

@@ -5,10 +5,13 @@ from __future__ import annotations
 import sys
 
 import pytest
-from report_records import make_comparison, make_rows, make_run, two_backends, with_statistics
+from report_records import SENKO, make_comparison, make_rows, make_run, make_tuning, two_backends, with_statistics
 
+from diarbench.reports import interactive
+from diarbench.reports.charts import charts
 from diarbench.reports.folder import write_reports
 from diarbench.reports.plots import draw
+from diarbench.reports.records import Domain, SpeakerCounts
 from diarbench.reports.summary import summarize
 
 
@@ -55,7 +58,7 @@ def test_no_name_breaks_a_picture(name):
         update={"rows": tuple(row.model_copy(update={"dataset": name}) for row in comparison.rows)}
     )
     for plot in draw(summarize(comparison)):
-        assert plot.image("svg").startswith(b"<?xml")
+        assert plot.image().startswith(b"\x89PNG")
 
 
 def test_without_matplotlib_the_reports_have_no_pictures(tmp_path, monkeypatch):
@@ -63,3 +66,85 @@ def test_without_matplotlib_the_reports_have_no_pictures(tmp_path, monkeypatch):
     write_reports([two_backends()], tmp_path)
     assert "![" not in (tmp_path / "report.md").read_text(encoding="utf-8")
     assert {path.name for path in tmp_path.iterdir()} == {"report.md", "report.html"}
+
+
+def charted(comparison):
+    return {chart.name: chart for chart in charts(summarize(comparison))}
+
+
+def test_the_same_charts_are_drawn_by_both():
+    """What plotly.js is given says what matplotlib draws."""
+    comparison = with_statistics(settled=True)
+    found = charted(comparison)
+    drawn = interactive.draw(list(found.values()))
+    assert [each.chart.name for each in drawn] == [plot.name for plot in draw(summarize(comparison))] == list(found)
+    (parts,) = drawn[0].figures
+    assert [trace["x"] for trace in parts["data"]] == [[20, 12, 40, 100], [10, 6, 10, 0], [20, 22, 30, 0]]
+    assert parts["data"][-1]["error_x"]["array"] == pytest.approx([5, 5, 5, 5])
+    assert len({trace["marker"]["pattern"]["shape"] for trace in parts["data"]}) == 3, "readable without colour"
+    for each in drawn:
+        for figure in each.figures:
+            assert figure["layout"]["xaxis"]["title"]["text"], "a unit on every axis"
+
+
+def test_error_falls_with_hours():
+    """A tenth, a half and all of an hour of train."""
+    runs = [
+        make_run(
+            "nemo", name=f"{fraction}-{seed}", seed=seed, train_fraction=fraction, train_s=3600 * fraction, **start
+        )
+        for fraction, start in ((0.1, {}), (0.5, {}), (1.0, {"weights": SENKO}))
+        for seed in (1, 2)
+    ]
+    rows = [*make_rows(runs[-2], "pretrained", ("one", 100, 80, 0, 0))]
+    for run, miss in zip(runs, (60, 70, 40, 50, 30, 34), strict=True):
+        rows += make_rows(run, "finetuned", ("one", 100, miss, 0, 0))
+    comparison = make_comparison(tuple(runs), rows)
+    (panel,) = charted(comparison)["hours-1"].panels
+    (curve,) = panel.curves
+    assert (curve.x, curve.y) == (pytest.approx((0, 0.1, 0.5, 1)), pytest.approx((80, 65, 45, 32)))
+    assert panel.x_label == "Hours of train (0: before fine-tuning)"
+    assert [c.label for c in summarize(comparison).sections[0].contenders] == ["nemo 100% finetuned"]
+
+
+def test_hours_are_drawn_only_where_there_were_several():
+    assert "hours-1" not in charted(two_backends())
+
+
+def test_speaker_counts_are_a_matrix():
+    comparison = two_backends()
+    counts = SpeakerCounts(in_recording={2: {2: 1, 12: 1}}, at_a_time={0: {1: 2.5}, 1: {1: 60.0, 0: 4.0}})
+    rows = (
+        row.model_copy(update={"speaker_counts": counts}) if row.stage == "finetuned" else row
+        for row in comparison.rows
+    )
+    found = charted(comparison.model_copy(update={"rows": tuple(rows)}))
+    recordings, seconds = found["speakers-in-recording-1"], found["speakers-at-a-time-1"]
+    assert [panel.title for panel in recordings.panels] == ["pyannote finetuned", "nemo finetuned"]
+    matrix = recordings.panels[0].matrix
+    assert matrix.rows == ("0", "1", "2") and matrix.columns[-1] == "9 and more"
+    assert [value for value in matrix.values[2] if value] == [1, 1]
+    assert seconds.panels[0].matrix.values == ((None, 2.5), (4.0, 60.0))
+
+
+def test_the_search_for_hyperparameters_is_drawn():
+    first = make_tuning(0.6, 0.5)
+    runs = (
+        make_run("pyannote", tuning=make_tuning(0.4, 0.45, 0.3).model_copy(update={"first": first})),
+        make_run("nemo"),
+    )
+    rows = [row for run in runs for row in make_rows(run, "finetuned", ("one", 10, 1, 1, 1))]
+    history, *importance = charted(make_comparison(runs, rows))["tuning-1"].panels
+    assert [curve.y for curve in history.curves][2:] == [(40, 45, 30), (40, 40, 30)]
+    assert [(panel.categories, panel.bars[0].values) for panel in importance] == [(("threshold",), (100,))] * 2
+
+
+def test_gain_here_and_loss_there_are_drawn():
+    other = Domain(dataset="calls", root="/nowhere", fingerprint="0", corpus="C")
+    run = make_run("nemo", weights=SENKO, also_scored=(other,))
+    rows = [*make_rows(run, "pretrained", ("a", 100, 20, 0, 0)), *make_rows(run, "finetuned", ("a", 100, 12, 0, 0))]
+    for stage, miss in (("pretrained", 11), ("finetuned", 15)):
+        rows += [row.model_copy(update={"dataset": "calls"}) for row in make_rows(run, stage, ("b", 100, miss, 0, 0))]
+    chart = charted(make_comparison((run,), rows))["forgotten-1"]
+    assert [panel.title for panel in chart.panels] == ["scored on mini", "scored on calls"]
+    assert [[bars.values for bars in panel.bars] for panel in chart.panels] == [[(20,), (12,)], [(11,), (15,)]]

@@ -52,6 +52,38 @@ all("main .grid").forEach((grid) => {
   filterable(grid);
 });
 
+const bytesOf = (base64) => Uint8Array.from(atob(base64), (char) => char.charCodeAt(0));
+const inflated = (base64) => new Response(
+  new Blob([bytesOf(base64)]).stream().pipeThrough(new DecompressionStream("deflate")));
+
+// ---- the pictures: each is drawn when it is about to be seen, and plotly.js is run with the first
+
+let plotly = null;
+
+async function library() {
+  document.head.append(element("script", { textContent: await inflated(byId("plotly").textContent).text() }));
+  return globalThis.Plotly;
+}
+
+async function plot(place, { data: traces, layout }) {
+  plotly ||= library();
+  await (await plotly).newPlot(place, traces, layout, { responsive: true, displayModeBar: false });
+}
+
+const figures = JSON.parse(byId("charts").textContent);
+const seen = new IntersectionObserver((entries) => {
+  for (const { target, isIntersecting } of entries) {
+    if (!isIntersecting) continue;
+    seen.unobserve(target);
+    plot(target, figures[target.dataset.figure]);
+  }
+}, { rootMargin: "50%" });
+all(".plot").forEach((place, number) => {
+  place.style.minHeight = `${figures[number].layout.height}px`;
+  place.dataset.figure = number;
+  seen.observe(place);
+});
+
 // ---- the error explorer; times in milliseconds
 
 const data = JSON.parse(byId("data").textContent);
@@ -69,11 +101,7 @@ const unpacked = new Map();
 let recording = 0, timeline = null, from = 0, to = 1, nextWorst = 0, soundUrl = null;
 
 async function unpack(number) {
-  if (!unpacked.has(number)) {
-    const bytes = Uint8Array.from(atob(data.recordings[number].packed), (char) => char.charCodeAt(0));
-    const stream = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("deflate"));
-    unpacked.set(number, await new Response(stream).json());
-  }
+  if (!unpacked.has(number)) unpacked.set(number, await inflated(data.recordings[number].packed).json());
   return unpacked.get(number);
 }
 
@@ -206,8 +234,7 @@ async function open(number) {
   if (soundUrl) URL.revokeObjectURL(soundUrl);
   soundUrl = null;
   if (sound && sound.wav) {
-    const bytes = Uint8Array.from(atob(sound.wav), (char) => char.charCodeAt(0));
-    soundUrl = URL.createObjectURL(new Blob([bytes], { type: "audio/wav" }));
+    soundUrl = URL.createObjectURL(new Blob([bytesOf(sound.wav)], { type: "audio/wav" }));
   }
   if (sound) audio.src = soundUrl || sound.href;
   else audio.removeAttribute("src");

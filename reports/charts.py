@@ -1,0 +1,315 @@
+"""What a comparison's pictures show, whatever draws them: `plots` by matplotlib, `interactive` by plotly.
+
+They read in black and white and to the colour-blind: hatches, dashes and markers stand beside Okabe and Ito's colours.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import accumulate
+
+from diarbench.reports.cells import forgotten_table, identity_table, slice_table
+from diarbench.reports.records import Interval, Run, SpeakerCounts, Tuning
+from diarbench.reports.summary import Contender, Line, Section, Summary, rates_of
+from diarbench.reports.text import NONE, visible
+
+COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00", "#000000")
+PARTS = (("miss", "#707070", 0), ("false alarm", "#d55e00", 1), ("confusion", "#a6d5f2", 2))
+MOST_SPEAKERS = 9
+"""Of a matrix of speaker counts; beyond, all are one row or column."""
+
+
+@dataclass(frozen=True)
+class Bars:
+    """A horizontal bar a category, in the categories' order; one system's, or one part of all."""
+
+    name: str
+    values: tuple[float, ...]
+    colour: str
+    hatch: int
+    """Which of the drawer's patterns; 0 is none."""
+
+
+@dataclass(frozen=True)
+class Curve:
+    """Points, joined or not."""
+
+    name: str
+    x: tuple[float, ...]
+    y: tuple[float, ...]
+    style: int
+    """Of colour, marker and dashes alike."""
+    joined: bool = True
+    marked: bool = True
+    spread: tuple[tuple[float, float] | None, ...] = ()
+    """An interval of y at each point."""
+
+
+@dataclass(frozen=True)
+class Matrix:
+    """A figure for each row (from above) and column; None is nothing there."""
+
+    rows: tuple[str, ...]
+    columns: tuple[str, ...]
+    values: tuple[tuple[float | None, ...], ...]
+
+
+@dataclass(frozen=True)
+class Panel:
+    """One pair of axes: bars over categories, curves, or a matrix."""
+
+    x_label: str
+    y_label: str = ""
+    title: str = ""
+    categories: tuple[str, ...] = ()
+    """From above."""
+    bars: tuple[Bars, ...] = ()
+    stacked: bool = False
+    spread: tuple[tuple[float, float] | None, ...] = ()
+    """An interval across the end of each category's bar."""
+    x_most: float | None = None
+    curves: tuple[Curve, ...] = ()
+    whole_x: bool = False
+    """Whether x counts something."""
+    from_zero: bool = False
+    matrix: Matrix | None = None
+    legend: bool = True
+
+
+@dataclass(frozen=True)
+class Chart:
+    """Panels that belong together, the name of their file, and what they show in words."""
+
+    name: str
+    text: str
+    panels: tuple[Panel, ...]
+
+
+def charts(summary: Summary, start: int = 1) -> list[Chart]:
+    """What there are figures for, of each dataset. Datasets are numbered from ``start`` in the names."""
+    found: list[Chart] = []
+    for number, dataset in enumerate(summary.datasets, start):
+        for section in summary.of(dataset)[:1]:
+            for make in (_parts, _costs, _hours, _learning, _tuning, _slices, _speakers):
+                found += make(section, number)
+        found += _forgotten(summary, dataset, number)
+    return found
+
+
+def _parts(section: Section, number: int) -> Iterator[Chart]:
+    lines, names = _rated(section)
+    if not lines:
+        return
+    bars = tuple(
+        Bars(name, tuple(100 * (rates_of(line.row)[part] or 0.0) for line in lines), colour, hatch)
+        for part, (name, colour, hatch) in enumerate(PARTS, start=1)
+    )
+    spread = tuple(_percent(line.row.interval if line.row else None) for line in lines)
+    ends = [sum(values) for values in zip(*(each.values for each in bars), strict=True)]
+    # A reference system's interval may be very wide, and would squeeze the others.
+    ends += [interval[1] for line, interval in zip(lines, spread, strict=True) if interval and line.run]
+    label = "DER (% of reference speech); the line across a bar's end is its 95 % interval"
+    panel = Panel(label, categories=names, bars=bars, stacked=True, spread=spread, x_most=1.05 * max(ends))
+    yield Chart(f"der-parts-{number}", f"{_where(section)}: miss, false alarm and confusion of each system", (panel,))
+
+
+def _costs(section: Section, number: int) -> Iterator[Chart]:
+    costs: tuple[tuple[str, Callable[[Line], float | None]], ...] = (
+        ("Seconds of diarizing a second of audio", lambda line: line.real_time_factor),
+        ("Seconds of training", lambda line: line.training_s),
+    )
+    lines, names = _rated(section)
+    panels = []
+    for label, cost in costs:
+        curves = tuple(
+            Curve(name, (spent,), (100 * line.row.der,), style, joined=False)
+            for style, (line, name) in enumerate(zip(lines, names, strict=True))
+            if line.run and (spent := cost(line)) and line.row and line.row.der is not None
+        )
+        if curves:
+            panels.append(Panel(label, "DER (%)", curves=curves, from_zero=True))
+    if panels:
+        yield Chart(f"der-cost-{number}", f"{_where(section)}: DER against what it took", tuple(panels))
+
+
+def _hours(section: Section, number: int) -> Iterator[Chart]:
+    """DER against hours of train, where there were several fractions; pretrained weights are at no hours."""
+    kinds: dict[tuple[str, str], list[Contender]] = {}
+    for contender in section.last_stages:
+        if contender.train_s is not None and not contender.lines[0].abroad:
+            kinds.setdefault((contender.runs[0].backend, contender.runs[0].recipe), []).append(contender)
+    curves = []
+    for style, ((backend, recipe), contenders) in enumerate(kinds.items()):
+        if len({contender.runs[0].train_fraction for contender in contenders}) < 2:
+            continue
+        first = next(filter(None, map(section.first_stage, contenders)), None)
+        points = [(0.0, first)] if first else []
+        points += [((c.train_s or 0.0) / 3600, c) for c in sorted(contenders, key=lambda c: c.train_s or 0.0)]
+        curves.append(
+            Curve(
+                visible(f"{backend}, {recipe}"),
+                tuple(hours for hours, _ in points),
+                tuple(100 * contender.der for _, contender in points),
+                style,
+                spread=tuple(_percent(contender.interval) for _, contender in points),
+            )
+        )
+    if curves:
+        label = "Hours of train (0: before fine-tuning)" if any(c.x[0] == 0 for c in curves) else "Hours of train"
+        panel = Panel(label, "DER (%)", curves=tuple(curves), from_zero=True)
+        yield Chart(f"hours-{number}", f"{_where(section)}: DER against hours of train", (panel,))
+
+
+def _learning(section: Section, number: int) -> Iterator[Chart]:
+    runs = [run for run in _runs(section) if run.epochs]
+    if not runs:
+        return
+    rates, losses = [], []
+    for style, run in enumerate(runs):
+        epochs = tuple(float(epoch.epoch) for epoch in run.epochs)
+        rates.append(Curve(visible(run.name), epochs, tuple(100 * epoch.der for epoch in run.epochs), style))
+        losses.append(Curve(visible(run.name), epochs, tuple(epoch.loss_val for epoch in run.epochs), style))
+    epoch = "Epoch (0: before training)"
+    panels = (
+        Panel(epoch, "DER over dev windows (%)", curves=tuple(rates), whole_x=True),
+        Panel(epoch, "Loss over dev windows", curves=tuple(losses), whole_x=True),
+    )
+    text = f"{visible(section.dataset)}: DER and loss on dev after each epoch (each toolkit's own loss)"
+    yield Chart(f"learning-{number}", text, panels)
+
+
+def _tuning(section: Section, number: int) -> Iterator[Chart]:
+    """Every trial and the best until then; and which hyper-parameter mattered."""
+    searched = [(run, tuning) for run in _runs(section) for tuning in _searches(run)]
+    if not searched:
+        return
+    curves = []
+    for style, (run, tuning) in enumerate(searched):
+        trials = [(float(trial.number), 100 * trial.der) for trial in tuning.trials if trial.der is not None]
+        numbers, rates = tuple(n for n, _ in trials), tuple(rate for _, rate in trials)
+        curves.append(Curve(visible(run.name), numbers, rates, style, joined=False))
+        best = tuple(accumulate(rates, min))
+        curves.append(Curve(visible(f"{run.name}, best so far"), numbers, best, style, marked=False))
+    panels = [Panel("Trial (0: defaults)", "DER on dev (%)", curves=tuple(curves), whole_x=True)]
+    for style, (run, tuning) in enumerate(searched):
+        if tuning.importance:
+            shares = tuple(100 * share for share in tuning.importance.values())
+            bars = (Bars(visible(run.name), shares, COLOURS[style % len(COLOURS)], style),)
+            names = tuple(map(visible, tuning.importance))
+            title = f"{visible(run.name)}: which hyper-parameter mattered"
+            panels.append(Panel("Share of the spread of DER (%)", "", title, names, bars, legend=False))
+    yield Chart(f"tuning-{number}", f"{visible(section.dataset)}: the search for hyper-parameters", tuple(panels))
+
+
+def _slices(section: Section, number: int) -> Iterator[Chart]:
+    table = slice_table(section)
+    if table is None:
+        return
+    systems = [column.name for column in table.columns[3:]]
+    panels = []
+    for slicing in dict.fromkeys(row[0].text for row in table.rows):
+        rows = [row for row in table.rows if row[0].text == slicing]
+        bars = tuple(
+            Bars(name, tuple(100 * float(row[3 + at].value or 0) for row in rows), COLOURS[at % len(COLOURS)], at)
+            for at, name in enumerate(systems)
+        )
+        parts = tuple(row[1].text for row in rows)
+        panels.append(Panel("Points of DER", "", slicing, parts, bars, legend=not panels))
+    yield Chart(f"slices-{number}", f"{_where(section)}: where each system's error is", tuple(panels))
+
+
+def _speakers(section: Section, number: int) -> Iterator[Chart]:
+    """How many speakers each contender found, and how many there were."""
+    counted = [(contender.label, _counts(contender)) for contender in section.contenders]
+    counted = [(label, counts) for label, counts in counted if counts]
+    for kind, unit, text in (
+        ("in_recording", "recordings", "speakers of each recording"),
+        ("at_a_time", "seconds", "speakers at a time"),
+    ):
+        panels = tuple(
+            Panel(
+                f"{text} found".capitalize(),
+                f"In the reference ({unit})",
+                visible(label),
+                matrix=_matrix([getattr(counts, kind) for counts in found]),
+            )
+            for label, found in counted
+        )
+        if panels:
+            name = f"speakers-{kind.replace('_', '-')}-{number}"
+            yield Chart(name, f"{_where(section)}: {text}, found and in the reference, in {unit}", panels)
+
+
+def _forgotten(summary: Summary, dataset: str, number: int) -> Iterator[Chart]:
+    table = forgotten_table(summary, dataset)
+    if table is None:
+        return
+    panels = []
+    for scored_on in dict.fromkeys(row[1].text for row in table.rows):
+        rows = [row for row in table.rows if row[1].text == scored_on]
+        before, after = (tuple(100 * float(row[at].value or 0) for row in rows) for at in (2, 3))
+        bars = (Bars("before fine-tuning", before, "#56b4e9", 0), Bars("after", after, "#333333", 1))
+        systems = tuple(row[0].text for row in rows)
+        panels.append(Panel("DER (%)", "", f"scored on {scored_on}", systems, bars, legend=not panels))
+    text = f"fine-tuned on {visible(dataset)}: what was gained there, and lost elsewhere"
+    yield Chart(f"forgotten-{number}", text, tuple(panels))
+
+
+def _rated(section: Section) -> tuple[list[Line], tuple[str, ...]]:
+    """The lines that have a rate, and their names as far as the tables tell them apart."""
+    table = identity_table(section)
+    lines, names = [], []
+    for line, row in zip(section.lines, table.rows, strict=True):
+        if line.row and line.row.der is not None:
+            lines.append(line)
+            cells = zip(table.columns, row, strict=True)
+            names.append(
+                ", ".join(IN_WORDS.get(c.name, "{}").format(cell.text) for c, cell in cells if cell.text != NONE)
+            )
+    return lines, tuple(names)
+
+
+IN_WORDS = {"Seed": "seed {}", "Trained on": "on {}", "Train %": "{}%"}
+
+
+def _runs(section: Section) -> list[Run]:
+    """Those that were trained on the section's dataset."""
+    runs = {line.run.name: line.run for line in section.lines if line.run and not line.abroad}
+    return list(runs.values())
+
+
+def _searches(run: Run) -> list[Tuning]:
+    return [tuning for tuning in (run.tuning and run.tuning.first, run.tuning) if tuning and tuning.trials]
+
+
+def _counts(contender: Contender) -> list[SpeakerCounts]:
+    return [row.speaker_counts for row in contender.rows if row.speaker_counts and row.speaker_counts.in_recording]
+
+
+def _matrix(found: Sequence[dict[int, dict[int, float]]]) -> Matrix:
+    """Seeds' counts added up."""
+    sums: dict[tuple[int, int], float] = {}
+    for counts in found:
+        for reference, by_hypothesis in counts.items():
+            for hypothesis, value in by_hypothesis.items():
+                place = min(reference, MOST_SPEAKERS), min(hypothesis, MOST_SPEAKERS)
+                sums[place] = sums.get(place, 0) + value
+    labels = [*map(str, range(MOST_SPEAKERS)), f"{MOST_SPEAKERS} and more"]
+    rows = range(max(reference for reference, _ in sums) + 1) if sums else range(0)
+    columns = range(max(hypothesis for _, hypothesis in sums) + 1) if sums else range(0)
+    return Matrix(
+        tuple(labels[row] for row in rows),
+        tuple(labels[column] for column in columns),
+        tuple(tuple(sums.get((row, column)) for column in columns) for row in rows),
+    )
+
+
+def _percent(interval: Interval | None) -> tuple[float, float] | None:
+    if interval is None or interval.low is None or interval.high is None:
+        return None
+    return 100 * interval.low, 100 * interval.high
+
+
+def _where(section: Section) -> str:
+    return visible(f"{section.dataset}, {section.subset}, {section.condition.name}")
