@@ -109,9 +109,10 @@ def _parts(section: Section, number: int) -> Iterator[Chart]:
     ends = [sum(values) for values in zip(*(each.values for each in bars), strict=True)]
     # A reference system's interval may be very wide, and would squeeze the others.
     ends += [interval[1] for line, interval in zip(lines, spread, strict=True) if interval and line.run]
-    label = "DER (% of reference speech); the line across a bar's end is its 95 % interval"
+    label = "DER (% of reference speech)"
     panel = Panel(label, categories=names, bars=bars, stacked=True, spread=spread, x_most=1.05 * max(ends))
-    yield Chart(f"der-parts-{number}", f"{_where(section)}: miss, false alarm and confusion of each system", (panel,))
+    text = f"{_where(section)}: miss, false alarm and confusion of each system; across a bar's end its 95 % interval"
+    yield Chart(f"der-parts-{number}", text, (panel,))
 
 
 def _costs(section: Section, number: int) -> Iterator[Chart]:
