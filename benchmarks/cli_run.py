@@ -79,8 +79,11 @@ def run(
         console.print(f"{len(plans)} runs into {folder}:", highlight=False, markup=False, soft_wrap=True)
         for planned in plans:
             job = planned.job
+            origin = "".join(
+                (planned.problem or planned.origin, *(f", also scored on {d.dataset}" for d in job.also_score))
+            )
             console.print(
-                f"  {job.name}: {job.recipe['epochs']} epochs, {job.device}, from {planned.problem or planned.origin}",
+                f"  {job.name}: {job.recipe['epochs']} epochs, {job.device}, from {origin}",
                 highlight=False,
                 markup=False,
                 soft_wrap=True,

@@ -208,7 +208,7 @@ def _slices(section: Section, number: int) -> Iterator[Chart]:
     if table is None:
         return
     systems = [column.name for column in table.columns[3:]]
-    panels = []
+    panels: list[Panel] = []
     for slicing in dict.fromkeys(row[0].text for row in table.rows):
         rows = [row for row in table.rows if row[0].text == slicing]
         bars = tuple(
@@ -246,7 +246,7 @@ def _forgotten(summary: Summary, dataset: str, number: int) -> Iterator[Chart]:
     table = forgotten_table(summary, dataset)
     if table is None:
         return
-    panels = []
+    panels: list[Panel] = []
     for scored_on in dict.fromkeys(row[1].text for row in table.rows):
         rows = [row for row in table.rows if row[1].text == scored_on]
         before, after = (tuple(100 * float(row[at].value or 0) for row in rows) for at in (2, 3))

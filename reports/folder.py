@@ -18,9 +18,12 @@ def write_reports(comparisons: Sequence[Comparison], out: Path) -> list[Path]:
     on. Returns the reports' paths.
     """
     written = []
+    first_dataset = 1
     for number, comparison in enumerate(comparisons, start=1):
         name = "report" if len(comparisons) == 1 else f"report-{number}"
-        drawn = plots.draw(summarize(comparison), start=number)
+        summary = summarize(comparison)
+        drawn = plots.draw(summary, start=first_dataset)
+        first_dataset += len(summary.datasets)
         for plot in drawn:
             write_whole(out / "plots" / f"{plot.name}.png", plot.image())
         write_whole(out / f"{name}.md", markdown.render(comparison, drawn))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from diarbench.reports.charts import COLOURS, Chart, Matrix, Panel, charts
 from diarbench.reports.summary import Summary
@@ -79,7 +79,7 @@ def _draw(panel: Panel, axes: Axes) -> None:
     if panel.bars:
         _draw_bars(panel, axes)
     for curve in panel.curves:
-        style = {
+        style: dict[str, Any] = {
             "color": COLOURS[curve.style % len(COLOURS)],
             "marker": MARKERS[curve.style % len(MARKERS)] if curve.marked else "",
             "linestyle": DASHES[curve.style % len(DASHES)] if curve.joined else "",

