@@ -86,6 +86,8 @@ class Diarizer(Protocol):
 
     defaults: Mapping[str, Any]
     """The hyper-parameters before any tuning."""
+    notes: tuple[str, ...]
+    """What has to be said beside its figures; mostly nothing."""
     search_space: Mapping[str, BaseDistribution]
     """Where tuning looks for better ones: a distribution for each of them, with the default inside."""
     first: Diarizer | None

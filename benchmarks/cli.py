@@ -11,6 +11,7 @@ from diarbench.benchmarks.cli_info import backends, doctor, recipes_app
 from diarbench.benchmarks.cli_report import leaderboard, report
 from diarbench.benchmarks.cli_run import run
 from diarbench.benchmarks.cli_score import compare, score
+from diarbench.benchmarks.cli_throughput import app as throughput_app
 from diarbench.reports.records import UserError
 
 app = typer.Typer(
@@ -28,6 +29,7 @@ app.command()(compare)
 app.add_typer(data_app, name="data")
 app.command()(backends)
 app.add_typer(recipes_app, name="recipes")
+app.add_typer(throughput_app, name="throughput")
 app.command()(doctor)
 
 

@@ -39,6 +39,9 @@ def run(
     out: Annotated[
         Path | None, typer.Option(help="Where to leave the comparison  [default: a folder of its own in runs/]")
     ] = None,
+    profile: Annotated[
+        bool, typer.Option("--profile", help="Leave a flame graph of each phase in the run's folder (py-spy).")
+    ] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would be run, and stop.")] = False,
 ) -> None:
     """Fine-tune each backend on each dataset by each recipe with each seed, and compare them.
@@ -49,6 +52,7 @@ def run(
 
     from diarbench.backends import recipes, registry
     from diarbench.benchmarks import runner
+    from diarbench.benchmarks.profiling import py_spy
     from diarbench.benchmarks.progress import RunProgress
     from diarbench.datasets.catalog import open_dataset
     from diarbench.reports.folder import write_reports
@@ -59,6 +63,8 @@ def run(
         registry.check_name(name)
     if device not in DEVICES:
         raise UserError(f"--device {device}: no such device{closest(device, DEVICES)}; one of {', '.join(DEVICES)}")
+    if profile:
+        py_spy()
     asked = [recipes.load(name) for name in recipe]
     if epochs is not None:
         asked = [each.model_copy(update={"epochs": epochs}) for each in asked]
@@ -71,6 +77,7 @@ def run(
         device,
         train_fraction,
         [open_dataset(name) for name in also_score],
+        profile,
     )
     folder = out or runner.default_out(plans)
     runner.check_out(folder, plans)

@@ -18,6 +18,7 @@ from diarbench.benchmarks.progress import RunProgress
 from diarbench.benchmarks.worker import MEASURED, run_record
 from diarbench.datasets.layout import Dataset
 from diarbench.reports.records import (
+    NOT_HASHED,
     Comparison,
     Domain,
     Job,
@@ -48,6 +49,7 @@ def plan(
     device: str,
     fractions: Sequence[float] = (1.0,),
     also_score: Sequence[Dataset] = (),
+    profile: bool = False,
 ) -> list[Plan]:
     """All runs of the matrix, in order. Raises UserError for what could never run; reads no audio.
 
@@ -73,6 +75,7 @@ def plan(
             # A hub's file may be downloaded by the run itself, which then records what it got.
             init_sha256=weights.sha256 if weights and not inits[backend].startswith("hub:") else None,
             device=device,
+            profile=profile,
             threads=threads(),
             train_fraction=fraction,
             also_score=tuple(other for name, other in others.items() if name != dataset.info.name),
@@ -221,7 +224,7 @@ def _done(folder: Path) -> bool:
 def _difference(there: Job, asked: Job) -> str:
     for field in Job.model_fields:
         old, new = getattr(there, field), getattr(asked, field)
-        if old != new and field != "dataset_root":
+        if old != new and field not in NOT_HASHED:
             if field == "also_score":
                 old, new = (
                     " and ".join(f"{each.dataset} ({each.fingerprint[:12]})" for each in value) or "nothing"

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import psutil
 
@@ -28,16 +30,25 @@ class Cost:
 
     seconds: float = 0.0
     peak_memory_mb: float = 0.0
+    peak_device_memory_mb: float | None = None
 
     def add(self, other: Cost) -> None:
         """Count in what was done before this block, such as what a cache spared it."""
         self.seconds += other.seconds
         self.peak_memory_mb = max(self.peak_memory_mb, other.peak_memory_mb)
+        self.peak_device_memory_mb = _higher(self.peak_device_memory_mb, other.peak_device_memory_mb)
 
 
 @contextmanager
 def measured() -> Iterator[Cost]:
-    """Time a block; memory is sampled 20 times a second."""
+    """Time a block; memory is sampled 20 times a second.
+
+    An accelerator's clock is waited for at both ends, and its peak of memory is torch's own.
+    """
+    accelerator = _accelerator()
+    if accelerator is not None:
+        accelerator.synchronize()
+        accelerator.reset_peak_memory_stats()
     cost, peak, stop = Cost(), [_resident_mb()], threading.Event()
 
     def sample() -> None:
@@ -49,10 +60,14 @@ def measured() -> Iterator[Cost]:
     begun = time.perf_counter()
     try:
         yield cost
+        if accelerator is not None:
+            accelerator.synchronize()
     finally:
+        seconds = time.perf_counter() - begun
         stop.set()
         sampler.join()
-        cost.add(Cost(time.perf_counter() - begun, max(peak[0], _resident_mb())))
+        device_mb = None if accelerator is None else accelerator.max_memory_allocated() / 1e6
+        cost.add(Cost(seconds, max(peak[0], _resident_mb()), device_mb))
 
 
 class Stopwatch:
@@ -67,19 +82,47 @@ class Stopwatch:
         """Time a block and add its figures to the phase's once it ends well."""
         with measured() as cost:
             yield cost
+        self._add(name, cost, audio_s)
+
+    def loaded(self) -> None:
+        """End the phase ``loading``: from the process's start, all that comes before the first real work."""
+        self._add("loading", Cost(time.time() - psutil.Process().create_time(), _resident_mb()), None)
+
+    def _add(self, name: str, cost: Cost, audio_s: float | None) -> None:
         before = next((kept for kept in self.phases if kept.name == name), None)
         seconds = cost.seconds
         if before is not None:
             seconds += before.seconds
             audio_s = audio_s if before.audio_s is None else before.audio_s + (audio_s or 0)
-        self.keep(Phase(name=name, seconds=seconds, peak_memory_mb=cost.peak_memory_mb, audio_s=audio_s))
+        self.keep(
+            Phase(
+                name=name,
+                seconds=seconds,
+                peak_memory_mb=cost.peak_memory_mb,
+                peak_device_memory_mb=cost.peak_device_memory_mb,
+                audio_s=audio_s,
+            )
+        )
 
     def keep(self, phase: Phase) -> None:
-        """Keep a phase's figures in place of earlier ones of that name, but for a higher peak of memory."""
-        before = max((kept.peak_memory_mb for kept in self.phases if kept.name == phase.name), default=0.0)
-        phase = phase.model_copy(update={"peak_memory_mb": max(before, phase.peak_memory_mb)})
+        """Keep a phase's figures in place of earlier ones of that name, but for higher peaks of memory."""
+        for before in (kept for kept in self.phases if kept.name == phase.name):
+            peaks = ("peak_memory_mb", "peak_device_memory_mb")
+            phase = phase.model_copy(
+                update={name: _higher(getattr(before, name), getattr(phase, name)) for name in peaks}
+            )
         self.phases = [kept for kept in self.phases if kept.name != phase.name] + [phase]
         write_record(self.path, Speed(phases=tuple(self.phases)))
+
+
+def _higher(a: float | None, b: float | None) -> float | None:
+    return max((value for value in (a, b) if value is not None), default=None)
+
+
+def _accelerator() -> Any:
+    """torch.cuda where it is in use; torch is not imported to ask."""
+    torch = sys.modules.get("torch")
+    return torch.cuda if torch is not None and torch.cuda.is_available() and torch.cuda.is_initialized() else None
 
 
 def _resident_mb() -> float:

@@ -21,6 +21,7 @@ from diarbench.backends.base import Backend, Diarizer, Start, load_checkpoint
 from diarbench.backends.recipes import Recipe
 from diarbench.backends.weights import fetched
 from diarbench.benchmarks.environment import environment
+from diarbench.benchmarks.profiling import Profiler
 from diarbench.benchmarks.scoring import CONDITIONS, cross_check, pooled, score
 from diarbench.benchmarks.speed import Stopwatch
 from diarbench.datasets.fractions import annotated_s, with_train
@@ -57,6 +58,7 @@ class Worker:
         self.folder, self.job, self.events = folder, job, events
         self.speed = Stopwatch(folder / "speed.json")
         self.record = run_record(job)
+        self.profiler = Profiler(folder / "profiles") if job.profile else None
 
     def run(self) -> None:
         """Train, diarize, score. Raises UserError for what the user can mend."""
@@ -81,14 +83,15 @@ class Worker:
                 self._diarize(backend, start, scored, device, stage, checkpoint)
         self._enter("scoring")
         rows, differences = [], []
-        for scored, stage, subset in [
-            *((dataset, *each) for each in product(stages, MEASURED)),
-            *((dataset, oracle, "test") for oracle in self._oracles()),
-            *((other, stage, "test") for other, stage in product(others, stages)),
-        ]:
-            found, difference = self._score(scored, subset, stage)
-            rows += found
-            differences.append(difference)
+        with self.speed.phase("scoring"):
+            for scored, stage, subset in [
+                *((dataset, *each) for each in product(stages, MEASURED)),
+                *((dataset, oracle, "test") for oracle in self._oracles()),
+                *((other, stage, "test") for other, stage in product(others, stages)),
+            ]:
+                found, difference = self._score(scored, subset, stage)
+                rows += found
+                differences.append(difference)
         write_record(self.folder / "scores.json", Scores(rows=tuple(rows), largest_difference_s=max(differences)))
         self._note(phases=tuple(self.speed.phases))
         self._enter("done")
@@ -108,6 +111,7 @@ class Worker:
             train_s=annotated_s(dataset.subset("train")),
         )
         fabric = Fabric(accelerator=device, devices=1)
+        self.speed.loaded()
         with self.speed.phase("training"):
             trained = Trainer(network, backend.name, dataset, recipe, self.job.seed, fabric, self.folder).run(
                 lambda **progress: self._tell(**progress)
@@ -137,6 +141,7 @@ class Worker:
             if not path.is_file():
                 if diarizer is None:
                     diarizer = backend.diarizer(self._network(backend, start, checkpoint), device)
+                    self._note(notes=tuple(dict.fromkeys((*self.record.notes, *diarizer.notes))))
                 clocked = home and stage == FINAL_STAGE and recording.subset == "test"
                 where = recording.subset if home else dataset.info.name
                 phase = "diarizing" if clocked else f"diarizing {stage} {where}"
@@ -181,9 +186,18 @@ class Worker:
         return self.folder / folder / recording.subset / f"{recording.uri}.rttm"
 
     def _enter(self, state: str) -> None:
+        self._profile(None if state == "done" else state)
         self._note(state=state)
         write_whole(self.folder / "state", f"{state}\n")
         self._tell(state=state)
+
+    def _profile(self, state: str | None) -> None:
+        """End the profile of the state before, and begin that of this one."""
+        if self.profiler is not None:
+            self.profiler.end()
+            self._note(notes=tuple(dict.fromkeys((*self.record.notes, *self.profiler.notes))))
+            if state is not None:
+                self.profiler.begin(state)
 
     def _note(self, **fields: Any) -> None:
         """Keep what is known of the run so far in ``run.json``."""
@@ -277,6 +291,7 @@ def main() -> None:
         logger.exception("the run failed")
         reason = str(error).strip().splitlines() or [""]
         failure = reason[0] if isinstance(error, UserError) else f"{type(error).__name__}: {reason[0]} (see log.txt)"
+        worker._profile(None)
         worker._note(state="failed", failure=failure)
         write_whole(folder / "state", "failed\n")
         sys.exit(1)

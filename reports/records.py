@@ -96,6 +96,8 @@ class Job(Record):
     """Of the train subset's annotated time."""
     also_score: tuple[Domain, ...] = ()
     """Other domains, whose test recordings are diarized and scored too."""
+    profile: bool = False
+    """Whether each phase leaves a profile."""
 
     @property
     def name(self) -> str:
@@ -108,7 +110,11 @@ class Job(Record):
         """Changes with whatever can change the result."""
         nowhere = (domain.model_copy(update={"root": ""}) for domain in self.also_score)
         moved = self.model_copy(update={"also_score": tuple(nowhere)})
-        return digest(moved.model_dump(mode="json", exclude={"dataset_root"}))
+        return digest(moved.model_dump(mode="json", exclude=NOT_HASHED))
+
+
+NOT_HASHED = {"dataset_root", "profile"}
+"""What a job may be asked for without its result being another."""
 
 
 class Epoch(Record):

@@ -265,3 +265,21 @@ def test_the_real_command_takes_a_third_party_s_backend(dummy: None, ami_mini: D
     (tmp_path / "out" / "report.md").unlink()
     subprocess.run([*BENCH, "report", tmp_path / "out"], check=True, capture_output=True)
     assert (tmp_path / "out" / "report.md").read_text() == report
+
+
+def test_profiles_and_costs_of_each_phase_are_left(dummy: None, ami_mini: Dataset, tmp_path: Path) -> None:
+    planned = plan_of(ami_mini, "scratch")
+    profiled = runner.Plan(planned.job.model_copy(update={"profile": True}), "scratch")
+    assert profiled.job.hash == planned.job.hash
+    comparison, _ = run(tmp_path / "out", profiled)
+    (record,) = comparison.runs
+    folder = tmp_path / "out" / record.name / "profiles"
+    for state in ("training", "diarizing", "scoring"):
+        assert (folder / f"{state}.svg").read_text().startswith("<?xml") or f"no profile of {state}" in str(
+            record.notes
+        )
+    assert "worker.py" in (folder / "training.svg").read_text()
+    phases = {phase.name: phase for phase in record.phases}
+    assert {"loading", "training", "diarizing", "scoring"} <= set(phases)
+    assert all(phase.seconds > 0 and phase.peak_memory_mb > 50 for phase in phases.values())
+    assert phases["diarizing"].audio_s == pytest.approx(sum(r.duration_s for r in ami_mini.subset("test")))

@@ -14,13 +14,18 @@ from pyannote.core import Annotation
 
 from diarbench.backends.base import Diarizer, Inference
 from diarbench.backends.nemo.network import SortformerNetwork
+from diarbench.backends.nemo.streaming import latency, stream
 from diarbench.datasets.layout import Recording, to_annotation
 from diarbench.datasets.rttm import Turn
 from diarbench.reports.records import UserError
 
 
 class SortformerDiarizer:
-    """Offline Sortformer with NeMo's post-processing."""
+    """Sortformer with NeMo's post-processing, in the form that the network's configuration asks for.
+
+    In the offline form each frame sees the whole recording, and memory grows with the square of its length; in the
+    streaming form memory does not grow. One is never taken in place of the other: their answers differ.
+    """
 
     defaults: Mapping[str, Any] = {
         "onset": 0.5,
@@ -44,6 +49,7 @@ class SortformerDiarizer:
     def __init__(self, network: SortformerNetwork, device: str) -> None:
         self.network = network.to(device).eval()
         self.device = device
+        self.notes: tuple[str, ...] = (latency(network.model).text,) if network.streaming else ()
 
     def at(self, hyperparameters: Mapping[str, Any]) -> SortformerDiarizer:
         """See Diarizer: inference is free of all of them."""
@@ -53,8 +59,10 @@ class SortformerDiarizer:
     def infer(self, recording: Recording) -> Inference:
         """``activity`` (frames, speakers), float32, in [0, 1].
 
-        Raises UserError for a recording whose attention would not fit in memory.
+        Raises UserError for a recording whose attention would not fit in memory in the offline form.
         """
+        if self.network.streaming:
+            return Inference(activity=stream(self.network.model, recording.audio))
         frames = recording.duration_s / self.network.frame_s
         heads = self.network.model._cfg.encoder.n_heads
         # Attention scores, their relative-position part and the softmax, in float32, a layer at a time.
@@ -62,7 +70,8 @@ class SortformerDiarizer:
         if self.device == "cpu" and needed > free:
             raise UserError(
                 f"{recording.audio}: {recording.duration_s / 60:.0f} minutes want {needed / 1e9:.0f} GB in "
-                f"Sortformer's offline form, {free / 1e9:.0f} GB are free; cut the recording into shorter ones"
+                f"Sortformer's offline form, {free / 1e9:.0f} GB are free; fine-tune a network in streaming form "
+                "(--init nemo=scratch:compact-streaming, or a streaming .nemo), or cut the recording into shorter ones"
             )
         audio, _ = soundfile.read(str(recording.audio), dtype="float32")
         activity = self.network.activity(torch.from_numpy(audio)[None].to(self.device))

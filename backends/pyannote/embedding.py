@@ -6,6 +6,7 @@ Wang et al., "CAM++: a fast and efficient network for speaker verification using
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,8 @@ from diarbench.reports.records import UserError
 
 DIMENSION = 192
 MELS = 80
+WINDOW, HOP = 400, 160
+"""Samples of a feature frame, and from one to the next."""
 SHORTEST = 10
 """Feature frames (of 10 ms) below which there is no telling a voice."""
 
@@ -84,6 +87,7 @@ def load_camplusplus() -> Any:
 
     class CamPlusPlus(Model):
         dimension = DIMENSION
+        shortest_samples = WINDOW + (SHORTEST - 1) * HOP
 
         def __init__(self) -> None:
             super().__init__(sample_rate=16_000, num_channels=1)
@@ -92,21 +96,34 @@ def load_camplusplus() -> Any:
         def forward(  # type: ignore[override]
             self, waveforms: torch.Tensor, weights: torch.Tensor | None = None
         ) -> torch.Tensor:
-            embeddings = []
-            for index, waveform in enumerate(waveforms):
-                # Kaldi's filter bank expects 16-bit sample values, as the network was trained.
-                features = kaldi.fbank(waveform * 32768, num_mel_bins=MELS, sample_frequency=16_000, dither=0.0)
-                if weights is not None:
-                    nearest = torch.arange(len(features), device=features.device) * weights.shape[1] // len(features)
-                    features = features[weights[index][nearest] > 0.5]
-                if len(features) < SHORTEST:
-                    if weights is None:
-                        raise ValueError(f"{waveform.shape[-1]} samples are too few for an embedding")
-                    embeddings.append(torch.full((DIMENSION,), torch.nan, device=waveform.device))
-                    continue
-                features = features - features.mean(dim=0, keepdim=True)
-                embeddings.append(self.camplusplus(features[None])[0])
-            return torch.stack(embeddings)
+            if waveforms.shape[-1] < self.shortest_samples:
+                raise ValueError(f"{waveforms.shape[-1]} samples are too few for an embedding")
+            masks = torch.ones(len(waveforms), 1, device=waveforms.device) if weights is None else weights
+            found = [self.embedding(self.features(w[0]), mask > 0.5) for w, mask in zip(waveforms, masks, strict=True)]
+            return torch.stack(found)
+
+        def features(self, samples: torch.Tensor) -> torch.Tensor:
+            """Filter banks (frames, 80) of samples (n,)."""
+            # Kaldi's filter bank expects 16-bit sample values, as the network was trained.
+            return kaldi.fbank(samples[None] * 32768, num_mel_bins=MELS, sample_frequency=16_000, dither=0.0)
+
+        def sliding_features(self, samples: torch.Tensor, window: int, step: int) -> Iterator[torch.Tensor]:
+            """`features` of each window of the samples; made once where a step is of whole frames."""
+            if step % HOP:
+                yield from (self.features(part) for part in samples.unfold(0, window, step))
+                return
+            whole, frames = self.features(samples), 1 + (window - WINDOW) // HOP
+            for start in range(0, len(whole) - frames + 1, step // HOP):
+                yield whole[start : start + frames]
+
+        def embedding(self, features: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+            """The embedding (192,) of those features whose nearest frame of the mask is true; NaN if too few are."""
+            nearest = torch.arange(len(features), device=features.device) * len(mask) // len(features)
+            features = features[mask[nearest]]
+            if len(features) < SHORTEST:
+                return torch.full((DIMENSION,), torch.nan, device=features.device)
+            embedding: torch.Tensor = self.camplusplus((features - features.mean(dim=0, keepdim=True))[None])[0]
+            return embedding
 
     model = CamPlusPlus()
     model.camplusplus.load_state_dict(torch.load(weights_file, map_location="cpu", weights_only=True))

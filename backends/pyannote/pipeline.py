@@ -8,15 +8,15 @@ from typing import Any
 from weakref import WeakKeyDictionary
 
 import numpy as np
-import soundfile
 import torch
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 
 from diarbench.backends.base import Diarizer, Inference
 from diarbench.backends.pyannote.decoding import LINKAGES, VBX, Decoder
 from diarbench.backends.pyannote.embedding import load_camplusplus, load_plda
+from diarbench.backends.pyannote.inference import embed, segment
 from diarbench.backends.pyannote.network import SIGMOIDS, PyannoteNetwork
-from diarbench.datasets.layout import SAMPLE_RATE, Recording, to_annotation
+from diarbench.datasets.layout import Recording, to_annotation
 from diarbench.datasets.rttm import Turn
 from pyannote.audio.core.plda import PLDA
 from pyannote.audio.pipelines import SpeakerDiarization
@@ -31,6 +31,8 @@ THRESHOLD = "segmentation.threshold"
 
 class PyannoteDiarizer:
     """Segmentation and embeddings are inferred; clustering and reconstruction are decoded."""
+
+    notes: tuple[str, ...] = ()
 
     def __init__(self, network: PyannoteNetwork, device: str) -> None:
         self.plda = load_plda()
@@ -88,15 +90,15 @@ class PyannoteDiarizer:
 
         A recording shorter than the network's window is padded with silence.
         """
-        file = self._file(recording)
-        with torch.inference_mode():
-            segmentation = self.pipeline.get_segmentations(file)
-            active = self._active(segmentation)
-            if not np.any(active.data > 0):
-                embeddings = np.zeros((*segmentation.data.shape[::2], self.pipeline._embedding.dimension), np.float32)
-            else:
-                embeddings = self.pipeline.get_embeddings(file, active, exclude_overlap=True)
-        return Inference(**_arrays(segmentation), embeddings=embeddings)
+        found = self.segmentation(recording)
+        active = self._active(_segmentation(found))
+        return Inference(**found, embeddings=embed(self.pipeline, recording.audio, active.data))
+
+    def segmentation(self, recording: Recording) -> Inference:
+        """The part of `infer` that the segmentation network makes."""
+        inference = self.pipeline._segmentation
+        window = np.array([0.0, inference.duration, inference.step])
+        return Inference(segmentation=segment(inference, recording.audio), window=window)
 
     def decode(self, recording: Recording, inference: Inference, hyperparameters: Mapping[str, Any]) -> Annotation:
         """See Diarizer; turns are cut at the end of the recording."""
@@ -115,8 +117,7 @@ class PyannoteDiarizer:
         """
         segmentation = _segmentation(inference)
         perfect = self._perfect(recording, segmentation)
-        with torch.inference_mode():
-            embeddings = self.pipeline.get_embeddings(self._file(recording), perfect, exclude_overlap=True)
+        embeddings = embed(self.pipeline, recording.audio, perfect.data)
         by_reference = Decoder(perfect, perfect, embeddings, self.frames, self.plda).turns(hyperparameters)
         by_network = self.by_oracle(recording, segmentation, hyperparameters["segmentation.min_duration_off"])
         return {"oracle-segmentation": _cut(recording, by_reference), "oracle-clustering": by_network}
@@ -149,12 +150,6 @@ class PyannoteDiarizer:
         perfect.data = perfect.data[:, : segmentation.data.shape[1]]
         return perfect
 
-    def _file(self, recording: Recording) -> dict[str, Any]:
-        audio, _ = soundfile.read(str(recording.audio), dtype="float32")
-        samples = round(self.pipeline._segmentation.duration * SAMPLE_RATE)
-        waveform = torch.from_numpy(np.pad(audio, (0, max(0, samples - len(audio)))))[None]
-        return {"uri": recording.uri, "waveform": waveform, "sample_rate": SAMPLE_RATE}
-
 
 class ThresholdDiarizer:
     """The first of the two steps in which pyannote's own guide tunes a network without a powerset: its threshold.
@@ -163,6 +158,7 @@ class ThresholdDiarizer:
     """
 
     first: Diarizer | None = None
+    notes: tuple[str, ...] = ()
 
     def __init__(self, whole: PyannoteDiarizer) -> None:
         self.whole = whole
@@ -175,8 +171,7 @@ class ThresholdDiarizer:
 
     def infer(self, recording: Recording) -> Inference:
         """``segmentation`` and its ``window``, as for the whole pipeline."""
-        with torch.inference_mode():
-            return Inference(**_arrays(self.whole.pipeline.get_segmentations(self.whole._file(recording))))
+        return self.whole.segmentation(recording)
 
     def decode(self, recording: Recording, inference: Inference, hyperparameters: Mapping[str, Any]) -> Annotation:
         """See Diarizer; with the reference's clustering."""
@@ -201,11 +196,6 @@ def _cut(recording: Recording, turns: list[Turn]) -> Annotation:
     end = recording.duration_s
     inside = [turn._replace(end_s=min(turn.end_s, end)) for turn in turns if turn.start_s < end]
     return to_annotation(recording.uri, inside)
-
-
-def _arrays(segmentation: SlidingWindowFeature) -> dict[str, np.ndarray]:
-    window = segmentation.sliding_window
-    return {"segmentation": segmentation.data, "window": np.array([window.start, window.duration, window.step])}
 
 
 def _segmentation(inference: Inference) -> SlidingWindowFeature:

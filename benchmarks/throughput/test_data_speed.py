@@ -1,7 +1,7 @@
-"""How conversion and checking grow: ``pytest benchmarks/throughput/test_data_speed.py --log-cli-level WARNING``.
+"""How conversion and checking grow: ``bench throughput --suite data --full``.
 
-A thousand generated recordings go through one process and through two, and the ratio is told; a hundred and a thousand
-go through a process of their own each, whose peak memory is told. A reference of 100,000 turns is checked.
+A hundred recordings are timed. A thousand go through one process and through two, and the ratio is told; a hundred and
+a thousand go through a process of their own each, whose peak memory is told. A reference of 100,000 turns is checked.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import logging
 import os
 import subprocess
 import sys
+from itertools import count
 from time import perf_counter
 
 import numpy as np
@@ -43,10 +44,22 @@ def corpus(tmp_path_factory):
     return root
 
 
-def recordings(root, count):
-    return [Found(path.stem, (Clip(path),), [Turn(0.0, 1.0, "a")]) for path in sorted(root.glob("*.wav"))[:count]]
+def recordings(root, number):
+    return [Found(path.stem, (Clip(path),), [Turn(0.0, 1.0, "a")]) for path in sorted(root.glob("*.wav"))[:number]]
 
 
+@pytest.mark.benchmark(group="conversion of a hundred recordings")
+def test_conversion(corpus, tmp_path, benchmark, repeats):
+    """Of 44.1 kHz and two channels, by one worker."""
+    number = count()
+
+    def run():
+        convert(Corpus("c", recordings(corpus, 100)), tmp_path / f"{next(number)}", workers=1)
+
+    benchmark.pedantic(run, rounds=repeats, warmup_rounds=1)
+
+
+@pytest.mark.full
 def test_two_workers_to_one(corpus, tmp_path, benchmark):
     """One worker's seconds to two workers' (2 is all that two free cores can give), and so for the processor's time.
 
@@ -63,6 +76,7 @@ def test_two_workers_to_one(corpus, tmp_path, benchmark):
     log.warning("%d recordings by one and by two workers: %s", RECORDINGS, told)
 
 
+@pytest.mark.full
 def test_memory_as_the_count_grows(corpus, tmp_path, benchmark):
     """The peak memory of a conversion of a hundred recordings and of a thousand, as Linux tells it."""
     script = """if 1:
@@ -75,19 +89,20 @@ def test_memory_as_the_count_grows(corpus, tmp_path, benchmark):
         print(next(line.split()[1] for line in status.splitlines() if line.startswith("VmHWM")))
     """
     peak_mb = {}
-    for count in (RECORDINGS // 10, RECORDINGS):
-        part = tmp_path / f"of{count}"
+    for number in (RECORDINGS // 10, RECORDINGS):
+        part = tmp_path / f"of{number}"
         part.mkdir()
-        for path in sorted(corpus.iterdir())[: 2 * count]:
+        for path in sorted(corpus.iterdir())[: 2 * number]:
             (part / path.name).hardlink_to(path)
-        ran = [sys.executable, "-c", script, str(part), str(tmp_path / f"made{count}")]
-        peak_mb[count] = int(subprocess.run(ran, capture_output=True, text=True, check=True).stdout) / 1024
+        ran = [sys.executable, "-c", script, str(part), str(tmp_path / f"made{number}")]
+        peak_mb[number] = int(subprocess.run(ran, capture_output=True, text=True, check=True).stdout) / 1024
     ratio = peak_mb[RECORDINGS] / peak_mb[RECORDINGS // 10]
     benchmark.extra_info.update(peak_mb=peak_mb, ratio=ratio)
     benchmark.pedantic(lambda: None)
     log.warning("peak memory by recordings, in MB: %s: ratio %.2f", peak_mb, ratio)
 
 
+@pytest.mark.benchmark(group="check of a hundred thousand turns")
 def test_check_of_a_hundred_thousand_turns(tmp_path, benchmark):
     """A recording of 28 hours' reference; its audio is as short as can be."""
     turns = [Turn(float(k), k + 1.5, f"s{k % 7}") for k in range(100_000)]

@@ -1,4 +1,4 @@
-"""How fast scoring is: ``pytest benchmarks/throughput/test_scoring_speed.py``.
+"""How fast scoring is: ``bench throughput --suite scoring --full``.
 
 A time says little on another machine, so what is told beside it is a ratio to pyannote.metrics in the same run, on
 recordings of the number and size of VoxConverse's test set, and turns a second from a thousand turns to a million. Time
@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from diarbench.benchmarks.scoring import CONDITIONS, merge_overlapping, score
+from diarbench.benchmarks.throughput.shared import full
 from diarbench.datasets.layout import to_annotation
 from diarbench.datasets.rttm import Region, Turn, read_rttm, rttm_text
 
@@ -100,7 +101,7 @@ def test_against_pyannote_metrics(benchmark, voxconverse_sized, tmp_path, parsin
 
 
 @pytest.mark.benchmark(group="by number of turns", timer=process_time)
-@pytest.mark.parametrize("recordings", [10, 100, 1_000, 10_000])
+@pytest.mark.parametrize("recordings", [10, 100, *full(1_000, 10_000)])
 def test_cost_is_proportional_to_turns(benchmark, recordings):
     """A hundred turns a recording, so that the last has a million."""
     reference = conversations(recordings, 100, seed=3)
@@ -110,7 +111,7 @@ def test_cost_is_proportional_to_turns(benchmark, recordings):
 
 
 @pytest.mark.benchmark(group="one long recording, by number of turns", timer=process_time)
-@pytest.mark.parametrize("turns", [1_000, 10_000, 100_000, 1_000_000])
+@pytest.mark.parametrize("turns", [1_000, 10_000, *full(100_000, 1_000_000)])
 def test_cost_of_one_recording(benchmark, turns):
     reference = conversations(1, turns, seed=5)
     hypothesis, scored = heard(reference, seed=6), whole(reference)

@@ -74,6 +74,8 @@ def make_network():
 
 
 class DummyDiarizer:
+    notes = ()
+
     def __init__(self, network):
         from optuna.distributions import FloatDistribution
 

@@ -1,0 +1,87 @@
+"""What the suites share: real recordings of any length, the systems, and what is stored with every figure.
+
+Run them by ``bench throughput``, or ``pytest benchmarks/throughput -p no:xdist [--full]``.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+
+import numpy as np
+import pytest
+import soundfile
+
+from diarbench.backends import registry
+from diarbench.benchmarks.environment import environment
+from diarbench.benchmarks.throughput.shared import SYSTEMS, calibrate, device, make_diarizer
+from diarbench.datasets.catalog import open_dataset
+from diarbench.datasets.layout import SAMPLE_RATE, Recording
+
+
+def pytest_addoption(parser):
+    parser.addoption("--full", action="store_true", help="Long recordings, more sizes and more repeats, for hours.")
+
+
+def pytest_configure(config):
+    config.addinivalue_line("markers", "full: too long for the quick profile")
+
+
+def pytest_collection_modifyitems(config, items):
+    if not config.getoption("--full"):
+        for item in items:
+            if item.get_closest_marker("full"):
+                item.add_marker(pytest.mark.skip(reason="in the full profile alone (--full)"))
+
+
+def pytest_benchmark_update_machine_info(config, machine_info):
+    machine_info["diarbench"] = environment(device()).model_dump()
+
+
+@pytest.fixture(autouse=True)
+def calibration(request):
+    """The kernel before and after each benchmark, so that a machine that grew slower in between is seen."""
+    if "benchmark" not in request.fixturenames:
+        yield
+        return
+    benchmark = request.getfixturevalue("benchmark")
+    before = calibrate()
+    yield
+    benchmark.extra_info["calibration_s"] = (before + calibrate()) / 2
+
+
+@pytest.fixture(scope="session")
+def repeats(request):
+    return 5 if request.config.getoption("--full") else 3
+
+
+@pytest.fixture(scope="session")
+def recording_of(tmp_path_factory):
+    """A recording of so many seconds: ami-mini's, one after the other, again and again."""
+    dataset = open_dataset("ami-mini")
+    found = [r for subset in ("test", "dev", "train") for r in dataset.subset(subset)]
+    seven_minutes = np.concatenate([soundfile.read(r.audio, dtype="int16")[0] for r in found])
+    folder = tmp_path_factory.mktemp("recordings")
+
+    @cache
+    def make(seconds):
+        path, left = folder / f"{seconds}s.wav", seconds * SAMPLE_RATE
+        with soundfile.SoundFile(path, "w", SAMPLE_RATE, 1) as file:
+            while left > 0:
+                file.write(seven_minutes[:left])
+                left -= len(seven_minutes)
+        return Recording(path.stem, "test", path, path, path)
+
+    return make
+
+
+@pytest.fixture(scope="session", params=list(SYSTEMS))
+def system(request):
+    """A system's name."""
+    if command := registry.missing(SYSTEMS[request.param][0]):
+        pytest.skip(command)
+    return request.param
+
+
+@pytest.fixture(scope="session")
+def diarizer(system):
+    return make_diarizer(system)

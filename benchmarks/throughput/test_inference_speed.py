@@ -1,0 +1,139 @@
+"""What diarizing costs: by length, by batch, decoding alone, and against the toolkit's own call on the same files."""
+
+from __future__ import annotations
+
+from statistics import median, stdev
+from time import perf_counter
+
+import numpy as np
+import pytest
+import soundfile
+import yaml
+
+from diarbench.benchmarks.throughput.shared import full, make_diarizer, synchronised
+from diarbench.datasets.layout import SAMPLE_RATE, from_annotation
+from diarbench.datasets.rttm import Turn, write_rttm
+
+
+@pytest.mark.benchmark(group="inference, by seconds of audio")
+@pytest.mark.parametrize("audio_s", [30, *full(300, 3600)])
+def test_inference(benchmark, diarizer, recording_of, audio_s, repeats):
+    recording = recording_of(audio_s)
+    rounds = repeats if audio_s <= 300 else 1
+    benchmark.pedantic(synchronised(lambda: diarizer.infer(recording)), rounds=rounds, warmup_rounds=rounds > 1)
+    tell_rate(benchmark, audio_s)
+
+
+@pytest.mark.benchmark(group="inference, by windows at a time")
+@pytest.mark.parametrize("batch_size", [1, 16, *full(4, 8, 32, 64)])
+def test_batch_size(benchmark, recording_of, batch_size, repeats):
+    """pyannote's; Sortformer takes a recording at a time."""
+    pytest.importorskip("pyannote.audio")
+    from diarbench.backends.pyannote.inference import embed, segment
+
+    pipeline, audio = make_diarizer("pyannote").pipeline, recording_of(60).audio
+
+    def infer():
+        embed(pipeline, audio, segment(pipeline._segmentation, audio, batch_size), batch_size)
+
+    benchmark.pedantic(synchronised(infer), rounds=repeats, warmup_rounds=1)
+    tell_rate(benchmark, 60)
+
+
+@pytest.mark.benchmark(group="decoding, by seconds of audio")
+@pytest.mark.parametrize("audio_s", [30, *full(300, 3600)])
+def test_decoding(benchmark, diarizer, recording_of, audio_s, repeats):
+    recording = recording_of(audio_s)
+    inference = diarizer.infer(recording)
+    chosen = talkative(diarizer, inference)
+    benchmark.pedantic(diarizer.decode, (recording, inference, chosen), rounds=repeats, warmup_rounds=1)
+    tell_rate(benchmark, audio_s)
+
+
+@pytest.mark.benchmark(group="against the toolkit's own call")
+@pytest.mark.parametrize("what", ["audio to annotation", "file to RTTM"])
+@pytest.mark.parametrize("audio_s", [60, *full(600)])
+def test_against_the_toolkit_s_own_call(benchmark, system, diarizer, recording_of, what, audio_s, repeats, tmp_path):
+    """Ours and theirs in turn, on the same file, to the same turns; the ratio is the median of each pair's.
+
+    Theirs has the decoded audio in memory where it is not asked for the file; ours reads the file all the same.
+    """
+    recording = recording_of(audio_s)
+    chosen = talkative(diarizer, diarizer.infer(recording))
+    in_memory, _ = soundfile.read(recording.audio, dtype="float32")
+    whole, found, seconds = what == "file to RTTM", {}, []
+
+    def ours():
+        found["ours"] = from_annotation(diarizer.decode(recording, diarizer.infer(recording), chosen))
+        if whole:
+            write_rttm(tmp_path / "ours.rttm", recording.uri, found["ours"])
+
+    def theirs():
+        found["theirs"] = CALLS[system](diarizer, recording, None if whole else in_memory, chosen, tmp_path)
+        if whole:
+            write_rttm(tmp_path / "theirs.rttm", recording.uri, found["theirs"])
+
+    def timed_theirs():
+        begun = perf_counter()
+        synchronised(theirs)()
+        seconds.append(perf_counter() - begun)
+
+    benchmark.pedantic(synchronised(ours), setup=timed_theirs, rounds=repeats, warmup_rounds=1)
+    seconds = seconds[-repeats:]
+    ratios = [their / our for their, our in zip(seconds, benchmark.stats.stats.data, strict=True)]
+    benchmark.extra_info["toolkit_s"] = median(seconds)
+    benchmark.extra_info["times_as_fast"] = median(ratios)
+    benchmark.extra_info["times_as_fast_deviation"] = stdev(ratios)
+    tell_rate(benchmark, audio_s)
+    assert_same(found["ours"], found["theirs"])
+
+
+def pyannote_call(diarizer, recording, audio, chosen, folder):
+    import torch
+    from pyannote.core import Segment
+
+    pipeline = diarizer.pipeline
+    pipeline.training = False  # no cache
+    pipeline.segmentation_batch_size = pipeline.embedding_batch_size = 32  # as its published configuration has them
+    named = {tuple(name.split(".")): value for name, value in chosen.items()}
+    clustering = {key: named["clustering", key] for key in ("method", "min_cluster_size", "threshold")}
+    pipeline.instantiate({"segmentation": {"min_duration_off": 0.0}, "clustering": clustering})
+    audio = soundfile.read(recording.audio, dtype="float32")[0] if audio is None else audio
+    file = {"uri": recording.uri, "waveform": torch.from_numpy(audio)[None], "sample_rate": SAMPLE_RATE}
+    return from_annotation(pipeline.apply(file).crop(Segment(0, recording.duration_s)))
+
+
+def nemo_call(diarizer, recording, audio, chosen, folder):
+    parameters = {name.removesuffix("_s"): value for name, value in chosen.items()}
+    (folder / "parameters.yaml").write_text(yaml.safe_dump({"parameters": parameters}))
+    (lines,) = diarizer.network.model.diarize(
+        audio=str(recording.audio) if audio is None else audio,
+        sample_rate=SAMPLE_RATE,
+        postprocessing_yaml=str(folder / "parameters.yaml"),
+        verbose=False,
+    )
+    parts = [line.split() for line in lines]
+    return [Turn(float(start), float(end), speaker) for start, end, speaker in parts]
+
+
+CALLS = {"pyannote": pyannote_call, "nemo": nemo_call, "nemo-streaming": nemo_call}
+
+
+def talkative(diarizer, inference):
+    """The defaults; for a network from scratch a threshold in the middle of what it says, so that there are turns."""
+    if "activity" not in inference:
+        return diarizer.defaults
+    middle = float(np.median(inference["activity"]))
+    return {**diarizer.defaults, "onset": middle, "offset": middle}
+
+
+def assert_same(ours, theirs):
+    """The same turns: NeMo tells its turns to 10 ms."""
+    assert len(ours) == len(theirs) > 0
+    edges = [np.array(sorted((turn.start_s, turn.end_s) for turn in turns)) for turns in (ours, theirs)]
+    np.testing.assert_allclose(*edges, atol=0.0201)
+
+
+def tell_rate(benchmark, audio_s):
+    benchmark.extra_info["audio_s"] = audio_s
+    benchmark.extra_info["real_time_factor"] = benchmark.stats.stats.median / audio_s
