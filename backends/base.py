@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
+from diarbench.backends.files import load_tensors
 from diarbench.reports.records import UserError, Weights, write_whole
 
 if TYPE_CHECKING:
@@ -40,6 +41,14 @@ class Losses(NamedTuple):
     total: Tensor
 
 
+class HubFiles(NamedTuple):
+    """A repository of Hugging Face and the files that may hold its weights, the likeliest first."""
+
+    repository: str
+    names: tuple[str, ...]
+    revision: str | None = None
+
+
 @dataclass(frozen=True)
 class Start:
     """What a network starts from: where the weights came from, and the file that holds them (None for scratch)."""
@@ -48,8 +57,10 @@ class Start:
     path: Path | None = None
     preset: str | None = None
     """The architecture to build from scratch, where a backend has several."""
-    hub_file: tuple[str, str] | None = None
-    """Repository and file to download first; see `diarbench.backends.weights.fetched`."""
+    max_speakers: int | None = None
+    """Speakers that it can tell apart in a whole recording, where that is bounded and known before it is made."""
+    hub: HubFiles | None = None
+    """What to download first; see `diarbench.backends.weights.fetched`."""
 
 
 class Network(Protocol):
@@ -121,7 +132,7 @@ class Backend(Protocol):
     name: str
 
     def locate(self, init: str) -> Start:
-        """What ``--init`` comes to: ``auto`` (never the network), ``scratch``, a path or ``hub:ID``.
+        """What ``--init`` comes to: ``auto`` (never the network), ``scratch``, a path, ``hub:ID`` or ``run:FOLDER``.
 
         Imports no toolkit, downloads nothing. Raises UserError where it cannot be had.
         """
@@ -140,6 +151,10 @@ class Backend(Protocol):
 
     def diarizer(self, network: torch.nn.Module, device: str) -> Diarizer:
         """The toolkit's pipeline around a network."""
+        ...
+
+    def export(self, network: torch.nn.Module, hyperparameters: Mapping[str, Any], folder: Path) -> str:
+        """Leave in a new folder what the toolkit itself loads; returns how, as lines of Python."""
         ...
 
 
@@ -169,18 +184,21 @@ def load_checkpoint(path: Path, backend: str) -> dict[str, Any]:
 
     Raises UserError where the file is absent, damaged, of a newer format or of another backend.
     """
-    import torch
-
-    try:
-        checkpoint = torch.load(path, map_location="cpu", weights_only=True)
-    except FileNotFoundError as error:
-        raise UserError(f"{path}: no such checkpoint") from error
-    except Exception as error:  # torch raises many kinds for a damaged or hostile file; each is the user's to mend
-        raise UserError(f"{path}: not a readable checkpoint (damaged, or not diarbench's)") from error
-    if not isinstance(checkpoint, dict) or "format" not in checkpoint:
+    found = load_tensors(path)
+    if not is_checkpoint(found):
         raise UserError(f"{path}: not a checkpoint of diarbench")
-    if checkpoint["format"] != CHECKPOINT_FORMAT:
-        raise UserError(f"{path}: checkpoint format {checkpoint['format']}, this diarbench reads {CHECKPOINT_FORMAT}")
-    if checkpoint["backend"] != backend:
-        raise UserError(f"{path}: a checkpoint of {checkpoint['backend']}, not of {backend}")
-    return checkpoint
+    return check_checkpoint(path, found, backend)
+
+
+def is_checkpoint(found: Any) -> bool:
+    """Whether what a file holds was written by `save_checkpoint`, of whatever format and backend."""
+    return isinstance(found, dict) and {"format", "backend"} <= found.keys()
+
+
+def check_checkpoint(path: Path, found: dict[str, Any], backend: str) -> dict[str, Any]:
+    """The checkpoint itself. Raises UserError where it is of a newer format or of another backend."""
+    if found["format"] != CHECKPOINT_FORMAT:
+        raise UserError(f"{path}: checkpoint format {found['format']}, this diarbench reads {CHECKPOINT_FORMAT}")
+    if found["backend"] != backend:
+        raise UserError(f"{path}: a checkpoint of {found['backend']}, not of {backend}")
+    return found

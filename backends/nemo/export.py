@@ -1,0 +1,25 @@
+"""A fine-tuned Sortformer as NeMo has it: a ``.nemo`` file, and its post-processing as YAML."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from diarbench.backends.nemo.network import SortformerNetwork
+from diarbench.reports.records import write_whole
+
+
+def export(network: SortformerNetwork, hyperparameters: Mapping[str, Any], folder: Path) -> str:
+    """Write ``model.nemo`` and ``postprocessing.yaml``; returns how to load them."""
+    folder.mkdir(parents=True, exist_ok=True)
+    network.model.save_to(str(folder / "model.nemo"))
+    parameters = {name.removesuffix("_s"): value for name, value in hyperparameters.items()}
+    write_whole(folder / "postprocessing.yaml", yaml.safe_dump({"parameters": parameters}, sort_keys=False))
+    return (
+        "from nemo.collections.asr.models import SortformerEncLabelModel\n"
+        f'model = SortformerEncLabelModel.restore_from("{folder / "model.nemo"}").eval()\n'
+        f'model.diarize(audio=["audio.wav"], postprocessing_yaml="{folder / "postprocessing.yaml"}")\n'
+    )
