@@ -12,6 +12,7 @@ from diarbench.benchmarks.cli_report import leaderboard, report
 from diarbench.benchmarks.cli_run import run
 from diarbench.benchmarks.cli_score import compare, score
 from diarbench.benchmarks.cli_throughput import app as throughput_app
+from diarbench.benchmarks.cli_use import diarize, export
 from diarbench.reports.records import UserError
 
 app = typer.Typer(
@@ -24,6 +25,8 @@ app = typer.Typer(
 app.command()(run)
 app.command()(report)
 app.command()(leaderboard)
+app.command()(diarize)
+app.command()(export)
 app.command()(score)
 app.command()(compare)
 app.add_typer(data_app, name="data")

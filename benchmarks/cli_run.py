@@ -32,7 +32,7 @@ def run(
         Many,
         typer.Option(
             help="First weights: auto (pretrained where they are on this machine, else scratch; never the network), "
-            "scratch, a path, or hub:ID; for one backend alone: BACKEND=...; repeat for more.",
+            "scratch, a path, hub:ID, or run:FOLDER; for one backend alone: BACKEND=...; repeat for more.",
         ),
     ] = ["auto"],  # noqa: B006
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
@@ -82,6 +82,9 @@ def run(
     folder = out or runner.default_out(plans)
     runner.check_out(folder, plans)
     console = Console()
+    for planned in plans:
+        for warning in planned.warnings:
+            console.print(f"{planned.job.name}: {warning}", style="yellow", highlight=False, markup=False)
     if dry_run:
         console.print(f"{len(plans)} runs into {folder}:", highlight=False, markup=False, soft_wrap=True)
         for planned in plans:

@@ -15,7 +15,7 @@ from diarbench.backends import registry
 from diarbench.backends.recipes import Recipe
 from diarbench.benchmarks.comparison import gather
 from diarbench.benchmarks.progress import RunProgress
-from diarbench.benchmarks.worker import MEASURED, run_record
+from diarbench.benchmarks.worker import MEASURED, crowded, run_record
 from diarbench.datasets.layout import Dataset
 from diarbench.reports.records import (
     NOT_HASHED,
@@ -38,6 +38,8 @@ class Plan:
     origin: str
     """Where its first weights come from, as far as is known before it starts."""
     problem: str | None = None
+    warnings: tuple[str, ...] = ()
+    """What it can't do well, told before it starts."""
 
 
 def plan(
@@ -60,7 +62,8 @@ def plan(
     plans = []
     for dataset, backend, recipe, seed, fraction in product(datasets, backends, recipes, seeds, fractions):
         command = registry.missing(backend)
-        weights = None if command else registry.load(backend).locate(inits[backend]).weights
+        start = None if command else registry.load(backend).locate(inits[backend])
+        weights = start and start.weights
         for subset in ("train", *MEASURED):
             dataset.subset(subset)
         _check_fraction(dataset, recipe, fraction)
@@ -80,7 +83,14 @@ def plan(
             train_fraction=fraction,
             also_score=tuple(other for name, other in others.items() if name != dataset.info.name),
         )
-        plans.append(Plan(job, weights.origin if weights else "?", f"not installed: {command}" if command else None))
+        plans.append(
+            Plan(
+                job,
+                weights.origin if weights else "?",
+                f"not installed: {command}" if command else None,
+                crowded(dataset, start) if start else (),
+            )
+        )
     names = [p.job.name for p in plans]
     if twice := next((name for name in names if names.count(name) > 1), None):
         raise UserError(

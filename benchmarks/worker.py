@@ -123,7 +123,7 @@ class Worker:
             epochs=trained.epochs,
             best_epoch=trained.best_epoch,
             trained_audio_s=trained.audio_s,
-            notes=trained.notes,
+            notes=(*trained.notes, *crowded(dataset, start)),
         )
 
     def _diarize(
@@ -229,13 +229,32 @@ def rows_of(recordings: Sequence[Recording], hypothesis: Turns, identity: dict[s
 
 
 def _device(job: Job) -> str:
-    """The device that ``auto`` comes to, with torch held to the job's threads."""
+    """The job's device, with torch held to the job's threads."""
     import torch
 
     torch.set_num_threads(job.threads)
-    if job.device == "auto":
+    return device_of(job.device)
+
+
+def device_of(asked: str) -> str:
+    """The device that ``auto`` comes to here."""
+    import torch
+
+    if asked == "auto":
         return "cuda" if torch.cuda.is_available() else "cpu"
-    return job.device
+    return asked
+
+
+def crowded(dataset: Dataset, start: Start) -> tuple[str, ...]:
+    """What is to be told of recordings with more speakers than a network can tell apart; known before it is made."""
+    counts = [len({t.speaker for t in r.turns}) for listed in dataset.recordings.values() for r in listed]
+    over = [count for count in counts if start.max_speakers and count > start.max_speakers]
+    if not over:
+        return ()
+    return (
+        f"{len(over)} of {len(counts)} recordings have more than the {start.max_speakers} speakers that the network "
+        f"tells apart (up to {max(over)}): it can only miss the others, or take them for one of these",
+    )
 
 
 def _opened(root: str, fingerprint: str) -> Dataset:

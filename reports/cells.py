@@ -289,7 +289,10 @@ def _digits(field: str) -> str:
 
 
 def runs_table(runs: Iterable[Run]) -> Table:
-    names = ("Run", "State", "Dataset", "Fingerprint", "Recipe", "Seed", "Weights from", "Trained on", "Machine", "Git")
+    names = (
+        *("Run", "State", "Dataset", "Fingerprint", "Recipe", "Objective", "Seed"),
+        *("Weights from", "Trained on", "Machine", "Git"),
+    )
     rows = []
     for run in runs:
         environment = run.environment
@@ -299,6 +302,7 @@ def runs_table(runs: Iterable[Run]) -> Table:
             run.dataset,
             run.fingerprint[:12],
             run.recipe,
+            run.objective or NONE,
             run.seed,
             _weights(run),
             NONE if run.trained_audio_s is None else minutes(run.trained_audio_s),

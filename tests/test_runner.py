@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import io
 import json
 import os
@@ -16,11 +17,12 @@ import pytest
 from rich.console import Console
 
 from diarbench.backends import recipes
-from diarbench.benchmarks import runner
+from diarbench.backends.base import Start
+from diarbench.benchmarks import runner, worker
 from diarbench.benchmarks.progress import RunProgress
 from diarbench.datasets.layout import Dataset
 from diarbench.datasets.rttm import Turn, write_rttm
-from diarbench.reports.records import Comparison, Job, Run, UserError, read_record
+from diarbench.reports.records import Comparison, Job, Run, UserError, Weights, read_record
 
 BENCH = [sys.executable, "-m", "diarbench.benchmarks.cli"]
 
@@ -89,6 +91,16 @@ def test_a_failure_loses_nothing_of_the_others(dummy: None, ami_mini: Dataset, t
     again, shown = run(out, plan_of(ami_mini, "crash", seed=2), good)
     assert f"{good.job.name}: done before" in shown, "what is done is not done again"
     assert again.rows == comparison.rows
+
+
+def test_more_speakers_than_a_network_tells_apart_are_told_before_it_is_made(ami_mini: Dataset) -> None:
+    counts = [len({turn.speaker for turn in r.turns}) for listed in ami_mini.recordings.values() for r in listed]
+    most = max(counts)
+    start = Start(Weights(origin="x", pretrained=False), max_speakers=most - 1)
+    (told,) = worker.crowded(ami_mini, start)
+    assert told.startswith(f"{counts.count(most)} of {len(counts)} recordings have more than the {most - 1} speakers")
+    assert worker.crowded(ami_mini, dataclasses.replace(start, max_speakers=most)) == ()
+    assert worker.crowded(ami_mini, dataclasses.replace(start, max_speakers=None)) == ()
 
 
 def test_the_same_seed_gives_the_same_bytes(dummy: None, ami_mini: Dataset, tmp_path: Path) -> None:
