@@ -18,7 +18,7 @@ from diarbench.reports import exports, page
 from diarbench.reports.cells import over_seeds
 from diarbench.reports.leaderboard import find
 from diarbench.reports.merge import merge
-from diarbench.reports.records import Comparison, UserError, read_record, write_record
+from diarbench.reports.records import Comparison, Domain, UserError, read_record, write_record
 from diarbench.reports.summary import summarize, verdict
 
 app = typer.Typer()
@@ -192,3 +192,38 @@ def test_reference_systems_on_dev_alone_are_drawn_too(tmp_path):
     write_record(tmp_path / "results.json", make_comparison((), rows))
     assert "nothing was scored on its test set" in bench("report", tmp_path).stdout
     assert bench("leaderboard", tmp_path).exit_code == 0
+
+
+def abroad(miss: float, fingerprint: str) -> Comparison:
+    """The same run, which also misses so many of 100 s of calls; it missed 10 before."""
+    home = one(30, also_scored=(Domain(dataset="calls", root="/nowhere", fingerprint=fingerprint, corpus="C"),))
+    rows = [
+        row.model_copy(update={"dataset": "calls"})
+        for run, stage, seconds in (
+            (home.runs[0], "pretrained", 10),
+            (home.runs[0], "finetuned", miss),
+            (None, "silence", 100),
+        )
+        for row in make_rows(run, stage, ("call", 100, seconds, 0, 0))
+    ]
+    return home.model_copy(update={"rows": (*home.rows, *rows)})
+
+
+def test_the_same_other_domain_stays_with_the_runs_that_were_scored_on_it():
+    (both,), apart = merged(abroad(15, "f"), abroad(12, "f"))
+    assert apart == []
+    summary = summarize(both)
+    assert summary.datasets == ("mini", "calls")
+    lines = summary.of("calls")[0].lines
+    assert [(line.origin, line.stage, line.abroad) for line in lines if line.stage == "finetuned"] == [
+        ("out0", "finetuned", True),
+        ("out1", "finetuned", True),
+    ]
+    assert [line.stage for line in lines].count("silence") == 1
+
+
+def test_another_other_domain_of_the_same_name_is_left_out_and_told():
+    (both,), apart = merged(abroad(15, "f"), abroad(12, "g"))
+    assert apart == ["calls: left out of the report on mini: the comparisons scored other recordings of that name"]
+    assert summarize(both).datasets == ("mini",)
+    assert "nemo finetuned (out0) 30.0 %" in verdict(summarize(both), "mini")
