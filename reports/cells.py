@@ -209,10 +209,9 @@ def over_seeds(section: Section) -> Table | None:
 
 def data_table(section: Section) -> Table | None:
     """DER by how much of train there was, and what the last addition to it changed; None where all had the same."""
-    systems = sorted(
-        (contender for contender in section.last_stages if not contender.lines[0].abroad),
-        key=lambda c: (c.runs[0].backend, c.runs[0].recipe, c.runs[0].train_fraction),
-    )
+    home = [contender for contender in section.last_stages if not contender.lines[0].abroad]
+    kinds = list(dict.fromkeys((c.runs[0].backend, c.runs[0].recipe) for c in home))
+    systems = sorted(home, key=lambda c: (kinds.index((c.runs[0].backend, c.runs[0].recipe)), c.runs[0].train_fraction))
     if len({contender.runs[0].train_fraction for contender in systems}) < 2:
         return None
     rows = []

@@ -182,24 +182,23 @@ def _learning(section: Section, number: int) -> Iterator[Chart]:
 
 def _tuning(section: Section, number: int) -> Iterator[Chart]:
     """Every trial and the best until then; and which hyper-parameter mattered."""
-    searched = [(run, tuning) for run in _runs(section) for tuning in _searches(run)]
+    searched = [found for run in _runs(section) for found in _searches(run)]
     if not searched:
         return
     curves = []
-    for style, (run, tuning) in enumerate(searched):
+    for style, (name, tuning) in enumerate(searched):
         trials = [(float(trial.number), 100 * trial.der) for trial in tuning.trials if trial.der is not None]
         numbers, rates = tuple(n for n, _ in trials), tuple(rate for _, rate in trials)
-        curves.append(Curve(visible(run.name), numbers, rates, style, joined=False))
+        curves.append(Curve(name, numbers, rates, style, joined=False))
         best = tuple(accumulate(rates, min))
-        curves.append(Curve(visible(f"{run.name}, best so far"), numbers, best, style, marked=False))
+        curves.append(Curve(f"{name}, best so far", numbers, best, style, marked=False))
     panels = [Panel("Trial (0: defaults)", "DER on dev (%)", curves=tuple(curves), whole_x=True)]
-    for style, (run, tuning) in enumerate(searched):
+    for style, (name, tuning) in enumerate(searched):
         if tuning.importance:
             shares = tuple(100 * share for share in tuning.importance.values())
-            bars = (Bars(visible(run.name), shares, COLOURS[style % len(COLOURS)], style),)
+            bars = (Bars(name, shares, COLOURS[style % len(COLOURS)], style),)
             names = tuple(map(visible, tuning.importance))
-            title = f"{visible(run.name)}: which hyper-parameter mattered"
-            panels.append(Panel("Share of the spread of DER (%)", "", title, names, bars, legend=False))
+            panels.append(Panel("Share of the spread of DER (%)", "", name, names, bars, legend=False))
     yield Chart(f"tuning-{number}", f"{visible(section.dataset)}: the search for hyper-parameters", tuple(panels))
 
 
@@ -280,8 +279,10 @@ def _runs(section: Section) -> list[Run]:
     return list(runs.values())
 
 
-def _searches(run: Run) -> list[Tuning]:
-    return [tuning for tuning in (run.tuning and run.tuning.first, run.tuning) if tuning and tuning.trials]
+def _searches(run: Run) -> list[tuple[str, Tuning]]:
+    """By name; what was tuned first and then frozen has a search of its own."""
+    named = ((f"{run.name}, first", run.tuning and run.tuning.first), (run.name, run.tuning))
+    return [(visible(name), tuning) for name, tuning in named if tuning and tuning.trials]
 
 
 def _counts(contender: Contender) -> list[SpeakerCounts]:
@@ -296,7 +297,7 @@ def _matrix(found: Sequence[dict[int, dict[int, float]]]) -> Matrix:
             for hypothesis, value in by_hypothesis.items():
                 place = min(reference, MOST_SPEAKERS), min(hypothesis, MOST_SPEAKERS)
                 sums[place] = sums.get(place, 0) + value
-    labels = [*map(str, range(MOST_SPEAKERS)), f"{MOST_SPEAKERS} and more"]
+    labels = [*map(str, range(MOST_SPEAKERS)), f"{MOST_SPEAKERS}+"]
     rows = range(max(reference for reference, _ in sums) + 1) if sums else range(0)
     columns = range(max(hypothesis for _, hypothesis in sums) + 1) if sums else range(0)
     return Matrix(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from html import escape
+from textwrap import wrap
 from typing import Any, NamedTuple
 
 from diarbench.reports.charts import COLOURS, Chart, Curve, Matrix, Panel
@@ -13,6 +14,8 @@ from diarbench.reports.text import number, visible
 SYMBOLS = ("circle", "square", "triangle-up", "diamond", "triangle-down", "cross", "x")
 DASHES = ("solid", "dash", "dashdot", "dot")
 PATTERNS = ("", "/", ".", "x", "-", "\\")
+LINE = 26
+"""Letters of a category's name on a line."""
 INK = "#1a1a1a"
 CATEGORIES = {"showgrid": False, "zeroline": False}
 """Of an axis without figures."""
@@ -150,12 +153,13 @@ def _height(panel: Panel) -> int:
         return 100 + 40 * len(panel.matrix.rows)
     legend = 20 * (len(panel.curves) + len(panel.bars)) if _has_legend(panel) else 0
     bars = 1 if panel.stacked else len(panel.bars)
-    return legend + (80 + max(34, 20 * bars) * len(panel.categories) if panel.bars else 340)
+    lines = max((len(wrap(category, LINE)) for category in panel.categories), default=1)
+    return legend + (80 + max(34, 20 * bars, 16 * lines) * len(panel.categories) if panel.bars else 340)
 
 
 def _broken(name: str) -> str:
     """Over several lines, for a narrow screen."""
-    return _text(name).replace(", ", ",<br>")
+    return "<br>".join(map(_text, wrap(name, LINE)))
 
 
 def _text(name: str) -> str:

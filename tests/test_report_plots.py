@@ -123,7 +123,7 @@ def test_speaker_counts_are_a_matrix():
     recordings, seconds = found["speakers-in-recording-1"], found["speakers-at-a-time-1"]
     assert [panel.title for panel in recordings.panels] == ["pyannote finetuned", "nemo finetuned"]
     matrix = recordings.panels[0].matrix
-    assert matrix.rows == ("0", "1", "2") and matrix.columns[-1] == "9 and more"
+    assert matrix.rows == ("0", "1", "2") and matrix.columns[-1] == "9+"
     assert [value for value in matrix.values[2] if value] == [1, 1]
     assert seconds.panels[0].matrix.values == ((None, 2.5), (4.0, 60.0))
 

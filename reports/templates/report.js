@@ -56,7 +56,7 @@ const bytesOf = (base64) => Uint8Array.from(atob(base64), (char) => char.charCod
 const inflated = (base64) => new Response(
   new Blob([bytesOf(base64)]).stream().pipeThrough(new DecompressionStream("deflate")));
 
-// ---- the pictures: each is drawn when it is about to be seen, and plotly.js is run with the first
+// ---- the pictures: each is drawn when it comes into view, and plotly.js is run with the first
 
 let plotly = null;
 
@@ -77,11 +77,10 @@ const seen = new IntersectionObserver((entries) => {
     seen.unobserve(target);
     plot(target, figures[target.dataset.figure]);
   }
-}, { rootMargin: "50%" });
+});
 all(".plot").forEach((place, number) => {
   place.style.minHeight = `${figures[number].layout.height}px`;
   place.dataset.figure = number;
-  seen.observe(place);
 });
 
 // ---- the error explorer; times in milliseconds
@@ -328,3 +327,5 @@ function start() {
 }
 
 if (data.recordings.length) start();
+// Once the page answers: plotly.js is large.
+requestIdleCallback(() => all(".plot").forEach((place) => seen.observe(place)));
