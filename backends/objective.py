@@ -10,7 +10,7 @@ from diarbench.reports.records import Record
 
 
 class Objective(Record):
-    """The losses of a fine-tuning, for either toolkit; what a toolkit has no use for it says in its notes."""
+    """The losses of a fine-tuning, for either toolkit; a network's ``trained_on`` says what it had no use for."""
 
     name: Literal["powerset", "multilabel"] = "powerset"
     """pyannote's: ``powerset`` is its own cross entropy over sets of speakers, ``multilabel`` binary cross entropy a

@@ -194,6 +194,8 @@ class TestNemo:
 
     def test_the_shares_of_its_loss_are_the_objective_s(self, made: Any) -> None:
         assert "75% sorted by arrival and 25% by best fit; with a voice-activity loss of weight 0.5" in made.trained_on
+        told = made.objective.model_copy(update={"name": "multilabel", "head": "fresh", "dice": 1.0})
+        assert type(made)(made.model).train_on(told).trained_on.endswith("; not used by Sortformer: a fresh head, Dice")
         chances = torch.tensor([[[0.1, 0.8], [0.7, 0.2]]])  # the second speaker is heard first
         targets = torch.tensor([[[1.0, 0.0], [0.0, 1.0]]])
         by_arrival = -torch.tensor([0.1, 1 - 0.8, 1 - 0.7, 0.2]).log().mean()

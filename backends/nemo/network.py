@@ -167,7 +167,9 @@ class SortformerNetwork(torch.nn.Module):
         arrival, permutation = self.objective.arrival, self.objective.permutation
         share = arrival / (arrival + permutation)
         words = f"binary cross entropy a speaker, {share:.0%} sorted by arrival and {1 - share:.0%} by best fit"
-        return losses.in_words(words, self.objective)
+        unused = ["a fresh head"] * (self.objective.head == "fresh") + ["Dice"] * bool(self.objective.dice)
+        told = f"; not used by Sortformer: {', '.join(unused)}" if unused else ""
+        return losses.in_words(words, self.objective) + told
 
     def activity(self, waveforms: torch.Tensor) -> torch.Tensor:
         """Sortformer's sigmoids, speakers in order of arrival."""
