@@ -18,7 +18,7 @@ from diarbench.backends.objective import Objective
 from diarbench.benchmarks import runner, using
 from diarbench.datasets.layout import SAMPLE_RATE, Dataset
 from diarbench.datasets.rttm import Turn, read_rttm
-from diarbench.reports.records import Run, UserError, read_record, write_record
+from diarbench.reports.records import Run, Tuning, UserError, read_record, write_record
 
 BENCH = [sys.executable, "-m", "diarbench.benchmarks.cli"]
 TURNS = [Turn(0.5, 2.25, "A"), Turn(2.0, 3.0, "B")]
@@ -56,6 +56,18 @@ def test_what_cannot_be_is_told_before_any_compute(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="is there already; choose another"):
         using.export(tmp_path, tmp_path / "out")
     assert not (tmp_path / "new").exists()
+
+
+def test_what_tuning_chose_takes_the_place_of_the_defaults(tmp_path: Path) -> None:
+    told = {"name": "r", "job": "j", "dataset": "d", "dataset_root": "/d", "corpus": "d", "fingerprint": "f"}
+    untuned = Run(**told, backend="nemo", recipe="quick", seed=1, init="auto", state="done")
+    (tmp_path / "checkpoints").mkdir()
+    (tmp_path / "checkpoints" / "best.ckpt").touch()
+    tuning = Tuning(model="m", condition="full", seed=1, space={}, defaults={}, chosen={"onset": 0.4})
+    for run, onset in ((untuned, 0.5), (untuned.model_copy(update={"tuning": tuning}), 0.4)):
+        write_record(tmp_path / "run.json", run)
+        found = using.Finished(tmp_path).hyperparameters({"onset": 0.5, "offset": 0.3})
+        assert found == {"onset": onset, "offset": 0.3}
 
 
 @pytest.fixture(scope="module")
