@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
@@ -33,3 +33,8 @@ class Objective(Record):
         if self.arrival + self.permutation == 0:
             raise ValueError("arrival and permutation are both 0, which leaves Sortformer no loss")
         return self
+
+    def renamed(self, name: str) -> dict[str, Any]:
+        """Its settings with another name, without those that belong to the old one alone."""
+        settings = self.model_dump(exclude={"head", "dice"} if name == "powerset" else set())
+        return {**settings, "name": name}

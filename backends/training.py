@@ -16,12 +16,14 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import partial
+from itertools import product
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from lightning.fabric import Fabric
+from lightning.fabric.utilities.exceptions import MisconfigurationException
 from torch.utils.data import DataLoader
 
 from diarbench.backends.augmentation import Augmenter
@@ -29,6 +31,7 @@ from diarbench.backends.base import load_checkpoint, save_checkpoint
 from diarbench.backends.epoch_metrics import Best, ThresholdSweep, grid, on_grid
 from diarbench.backends.optimizing import Average, LearningRate, freeze, optimizer_of
 from diarbench.backends.recipes import Augmentation, Recipe
+from diarbench.backends.trackers import Tracker
 from diarbench.backends.windows import (
     Clipped,
     Window,
@@ -43,7 +46,7 @@ from diarbench.reports.records import EPOCH_COLUMNS, Epoch, UserError, write_who
 logger = logging.getLogger(__name__)
 
 Progress = Callable[..., None]
-"""Called with keywords: epoch, epochs, done, total, loss, dev_der."""
+"""Called with keywords: epochs, and a batch's epoch, done, total and loss; or epochs and an epoch that is finished."""
 
 
 @dataclass(frozen=True)
@@ -110,8 +113,17 @@ class Trainer:
     """
 
     def __init__(
-        self, network: Any, backend: str, dataset: Dataset, recipe: Recipe, seed: int, fabric: Fabric, folder: Path
+        self,
+        network: Any,
+        backend: str,
+        dataset: Dataset,
+        recipe: Recipe,
+        seed: int,
+        fabric: Fabric,
+        folder: Path,
+        trackers: Sequence[Tracker] = (),
     ) -> None:
+        self.trackers = trackers
         self.backend, self.recipe, self.seed, self.folder = backend, recipe, seed, folder
         self.dataset, self.fabric = dataset, fabric
         self.samples = round(recipe.window_s * SAMPLE_RATE)
@@ -136,6 +148,8 @@ class Trainer:
         self.network.mark_forward_method("activity")
         self.average = Average(network, recipe.average) if recipe.average else None
         self.epochs: list[Epoch] = []
+        self.rates: list[float] = []
+        """The learning rate at the end of each epoch."""
         self.best_epoch = 0
         self.seconds = 0.0
         self.audio_s = 0.0
@@ -149,10 +163,13 @@ class Trainer:
             begun = time.perf_counter()
             self._save("first")
             self._finish_epoch(self._measure(None), begun)
+            progress(finished=self.epochs[-1].model_dump(), epochs=self.recipe.epochs)
         while len(self.epochs) <= self.recipe.epochs and not self._has_stalled():
             begun = time.perf_counter()
             self._finish_epoch(self._train_epoch(len(self.epochs), progress), begun)
-            progress(epoch=len(self.epochs) - 1, epochs=self.recipe.epochs, dev_der=self.epochs[-1].der)
+            progress(finished=self.epochs[-1].model_dump(), epochs=self.recipe.epochs)
+        for tracker in self.trackers:
+            tracker.close()
         return Trained(tuple(self.epochs), self.best_epoch, self.audio_s, self.seconds, self._notes())
 
     def _draw(self, epoch: int, clipped: Clipped | None = None) -> list[Window]:
@@ -277,6 +294,7 @@ class Trainer:
     def _finish_epoch(self, epoch: Epoch, begun: float) -> None:
         """Keep the epoch: best before last before table, so that a stop between them loses or repeats nothing."""
         self.epochs.append(epoch)
+        self.rates.append(self.optimizer.param_groups[0]["lr"])
         if epoch.epoch:
             self.rate.after_epoch(self._merit(epoch)[0])
         if epoch.epoch == 1 or (epoch.epoch > 1 and self._merit(epoch) < self._merit(self.epochs[self.best_epoch])):
@@ -291,12 +309,15 @@ class Trainer:
             precision=self.fabric.strategy.precision.state_dict(),
             average=self.average.weights if self.average else None,
             epochs=[kept.model_dump() for kept in self.epochs],
+            rates=self.rates,
             best_epoch=self.best_epoch,
             seconds=self.seconds,
             audio_s=self.audio_s,
             clipped=vars(self.clipped),
         )
         self._write_table()
+        for tracker in self.trackers:
+            tracker.log(epoch, self.rates[-1])
         logger.info("epoch %d: loss/val %.4f, dev DER %.4f", epoch.epoch, epoch.loss_val, epoch.der)
 
     def _save(self, name: str, **more: Any) -> None:
@@ -315,10 +336,13 @@ class Trainer:
         if self.average:
             self.average.weights = checkpoint["average"]
         self.epochs = [Epoch(**kept) for kept in checkpoint["epochs"]]
+        self.rates = checkpoint["rates"]
         self.best_epoch = checkpoint["best_epoch"]
         self.seconds, self.audio_s = checkpoint["seconds"], checkpoint["audio_s"]
         self.clipped = Clipped(**checkpoint["clipped"])
-        self._write_table()  # the stop may have come between the checkpoint and it
+        self._write_table()  # the stop may have come between the checkpoint and it, or between it and a tracker
+        for tracker, (epoch, rate) in product(self.trackers, zip(self.epochs, self.rates, strict=True)):
+            tracker.log(epoch, rate)
         logger.info("going on after epoch %d", len(self.epochs) - 1)
 
     def _merit(self, epoch: Epoch) -> tuple[float, float]:
@@ -374,6 +398,26 @@ class Trainer:
                 f"{self.plain.max_speakers} that the network tells apart in a window, and were left out of the targets"
             )
         return tuple(notes)
+
+
+def launched(device: str, devices: int, nodes: int, strategy: str, precision: str) -> Fabric:
+    """Lightning's Fabric, with the other processes of this node started where several devices are asked for.
+
+    Each of them runs the command that this one was started with. Raises UserError for what this machine has not.
+    """
+    try:
+        fabric = Fabric(
+            accelerator=device,
+            devices=devices,
+            num_nodes=nodes,
+            strategy=strategy,
+            precision=precision,  # type: ignore[arg-type]
+        )
+        fabric.launch()
+    except (ValueError, RuntimeError, MisconfigurationException) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise UserError(f"--device {device} --devices {devices} --nodes {nodes}: {reason}") from error
+    return fabric
 
 
 TRAIN_LOSSES = ("loss_train_segmentation", "loss_train_vad", "loss_train")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -28,6 +29,12 @@ def run(
         typer.Option(help="Another domain's dataset, to score its test recordings too: what was forgotten?"),
     ] = [],  # noqa: B006
     epochs: Annotated[int | None, typer.Option(min=1, help="Epochs, in place of the recipe's.")] = None,
+    objective: Annotated[
+        str | None, typer.Option(help="pyannote's: powerset or multilabel, in place of the recipe's.")
+    ] = None,
+    precision: Annotated[
+        str | None, typer.Option(help="32-true, 16-mixed, bf16-mixed or 64-true, in place of the recipe's.")
+    ] = None,
     init: Annotated[
         Many,
         typer.Option(
@@ -36,6 +43,12 @@ def run(
         ),
     ] = ["auto"],  # noqa: B006
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+    devices: Annotated[int, typer.Option(min=1, help="Processes of a node that train together, a device each.")] = 1,
+    nodes: Annotated[int, typer.Option(min=1, help="Nodes that train together; see docs/training.md.")] = 1,
+    strategy: Annotated[str, typer.Option(help="How they do: auto, ddp or ddp_find_unused_parameters_true.")] = "auto",
+    logger: Annotated[
+        Many, typer.Option(help="Tell a tracker of each epoch: tensorboard or mlflow; epochs.csv is always written.")
+    ] = [],  # noqa: B006
     out: Annotated[
         Path | None, typer.Option(help="Where to leave the comparison  [default: a folder of its own in runs/]")
     ] = None,
@@ -50,7 +63,7 @@ def run(
     """
     from rich.console import Console
 
-    from diarbench.backends import recipes, registry
+    from diarbench.backends import recipes, registry, trackers
     from diarbench.benchmarks import runner
     from diarbench.benchmarks.profiling import py_spy
     from diarbench.benchmarks.progress import RunProgress
@@ -61,13 +74,18 @@ def run(
 
     for name in backend:
         registry.check_name(name)
-    if device not in DEVICES:
-        raise UserError(f"--device {device}: no such device{closest(device, DEVICES)}; one of {', '.join(DEVICES)}")
+    for option, value, known in (("device", device, DEVICES), ("strategy", strategy, STRATEGIES)):
+        if value not in known:
+            raise UserError(f"--{option} {value}: no such {option}{closest(value, known)}; one of {', '.join(known)}")
+    for name in logger:
+        trackers.check_name(name)
     if profile:
         py_spy()
-    asked = [recipes.load(name) for name in recipe]
-    if epochs is not None:
-        asked = [each.model_copy(update={"epochs": epochs}) for each in asked]
+    settings = {"epochs": epochs, "precision": precision}
+    given = {name: value for name, value in settings.items() if value is not None}
+    asked = [recipes.altered(recipes.load(name), **given) for name in recipe]
+    if objective is not None:
+        asked = [recipes.altered(each, objective=each.objective.renamed(objective)) for each in asked]
     plans = runner.plan(
         backend,
         [open_dataset(name) for name in dataset],
@@ -79,6 +97,8 @@ def run(
         [open_dataset(name) for name in also_score],
         profile,
     )
+    options = {"devices": devices, "nodes": nodes, "strategy": strategy, "loggers": tuple(dict.fromkeys(logger))}
+    plans = [replace(planned, job=planned.job.model_copy(update=options)) for planned in plans]
     folder = out or runner.default_out(plans)
     runner.check_out(folder, plans)
     console = Console()
@@ -110,6 +130,8 @@ def run(
 
 
 DEVICES = ("auto", "cpu", "cuda")
+STRATEGIES = ("auto", "ddp", "ddp_find_unused_parameters_true")
+"""Those of Lightning's that leave the whole network in each process."""
 
 
 def by_backend(inits: list[str], backends: list[str]) -> dict[str, str]:

@@ -8,6 +8,18 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
+EPOCH_HEADS = {
+    "epoch": "epoch",
+    "loss_train": "train",
+    "loss_val": "val",
+    "loss_val_vad": "val/vad",
+    "der": "dev DER",
+    "confusion": "conf",
+    "false_alarm": "FA",
+    "miss": "miss",
+}
+"""What of the guide's columns fits 80 columns; all of them are in epochs.csv."""
+
 
 class RunProgress:
     """One run after another; feed it the worker's events."""
@@ -27,6 +39,8 @@ class RunProgress:
         )
         self.task: TaskID | None = None
         self.name, self.position, self.state, self.dev_der = "", "", "", ""
+        self.headed = False
+        """Whether this run's table of epochs has its heads."""
 
     def __enter__(self) -> RunProgress:
         self.bars.start()
@@ -37,7 +51,7 @@ class RunProgress:
 
     def begin(self, name: str, position: str) -> None:
         """The next run, ``position`` being such as ``1/2``."""
-        self.name, self.position, self.dev_der = name, position, ""
+        self.name, self.position, self.dev_der, self.headed = name, position, "", False
 
     def end(self, outcome: str) -> None:
         """How the run ended."""
@@ -51,10 +65,10 @@ class RunProgress:
             self.state = event["state"]
             if not self.live and self.state != "done":  # `end` tells that
                 self._line(self.state)
-        elif "dev_der" in event:
-            self.dev_der = f"dev DER {event['dev_der']:.1%}"
-            if not self.live:
-                self._line(f"epoch {event['epoch']}/{event['epochs']}, {self.dev_der}")
+        elif "finished" in event:
+            self._finished(event["finished"], event["epochs"])
+        elif "note" in event:
+            self._line(event["note"])
         elif self.live:
             self._advance(event)
 
@@ -68,6 +82,22 @@ class RunProgress:
             description = f"{self.position} {self.name}: {self.state}"
             self.task = self.bars.add_task(description, total=total, figures=figures)
         self.bars.update(self.task, completed=done, total=total, figures=figures)
+
+    def _finished(self, epoch: dict[str, Any], epochs: int) -> None:
+        """On a terminal the table of epochs grows by a line, above the bars."""
+        self.dev_der = f"dev DER {epoch['der']:.1%}"
+        if not self.live:
+            if epoch["epoch"]:
+                self._line(f"epoch {epoch['epoch']}/{epochs}, {self.dev_der}")
+            return
+        if not self.headed:
+            self.headed = True
+            self.console.print("".join(f"{name:>9}" for name in EPOCH_HEADS.values()), style="bold", highlight=False)
+        values = (epoch[field] for field in EPOCH_HEADS)
+        cells = (
+            "-" if value is None else f"{value:d}" if isinstance(value, int) else f"{value:.4f}" for value in values
+        )
+        self.console.print("".join(f"{cell:>9}" for cell in cells), highlight=False)
 
     def _line(self, text: str) -> None:
         self.console.print(f"{self.position} {self.name}: {text}", soft_wrap=True, highlight=False, markup=False)

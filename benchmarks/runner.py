@@ -185,8 +185,7 @@ def run(out: Path, plans: Sequence[Plan], command: str, progress: RunProgress) -
 def _work(folder: Path, job: Job, progress: RunProgress) -> Run:
     """Run a job in its own process, showing its events; Ctrl-C stops it and leaves it to be gone on with."""
     process = subprocess.Popen(
-        # -P: what lies in the folder that the user stands in is never imported.
-        [sys.executable, "-P", "-m", "diarbench.benchmarks.worker", str(folder / "job.json")],
+        [sys.executable, "-m", "diarbench.benchmarks.worker", str(folder / "job.json")],
         stdout=subprocess.PIPE,
         stdin=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
@@ -220,6 +219,8 @@ def worker_environment(threads: int) -> dict[str, str]:
         **os.environ,
         "OMP_NUM_THREADS": str(threads),
         "MKL_NUM_THREADS": str(threads),
+        # What lies in the folder that the user stands in is never imported, by no process of the run.
+        "PYTHONSAFEPATH": "1",
         "PYANNOTE_METRICS_ENABLED": "0",
         "HF_HUB_DISABLE_TELEMETRY": "1",
         "WANDB_MODE": "disabled",

@@ -19,6 +19,7 @@ from typing import IO, Any
 from diarbench.backends import registry
 from diarbench.backends.base import Backend, Diarizer, Start, load_checkpoint
 from diarbench.backends.recipes import Recipe
+from diarbench.backends.trackers import trackers
 from diarbench.backends.weights import fetched
 from diarbench.benchmarks.environment import environment
 from diarbench.benchmarks.profiling import Profiler
@@ -56,6 +57,8 @@ class Worker:
 
     def __init__(self, folder: Path, job: Job, events: IO[str]) -> None:
         self.folder, self.job, self.events = folder, job, events
+        self.leads = leads(job)
+        """Whether this process keeps the run's record; of several that train together the others do nothing else."""
         self.speed = Stopwatch(folder / "speed.json")
         self.record = run_record(job)
         self.profiler = Profiler(folder / "profiles") if job.profile else None
@@ -74,6 +77,8 @@ class Worker:
         device = _device(self.job)
         self._note(corpus=dataset.info.corpus, environment=environment(device), weights=start.weights)
         self._train(backend, start, with_train(dataset, self.job.train_fraction, self.job.seed), device)
+        if not self.leads:
+            return
         self._enter("diarizing")
         stages = {FINAL_STAGE: "best"}
         if start.weights.pretrained:
@@ -97,25 +102,26 @@ class Worker:
         self._enter("done")
 
     def _train(self, backend: Backend, start: Start, dataset: Dataset, device: str) -> None:
-        from lightning.fabric import Fabric
-
-        from diarbench.backends.training import Trainer, seed_all
+        from diarbench.backends.training import Trainer, launched, seed_all
 
         self._enter("training")
-        seed_all(self.job.seed, 0)
-        recipe = Recipe(**self.job.recipe)
+        recipe, job = Recipe(**self.job.recipe), self.job
+        fabric = launched(device, job.devices, job.nodes, job.strategy, recipe.precision)
+        seed_all(job.seed, 0)
         network: Any = backend.network(start, recipe.objective)
         self._note(
             parameters=sum(p.numel() for p in network.parameters()),
             objective=network.trained_on,
             train_s=annotated_s(dataset.subset("train")),
         )
-        fabric = Fabric(accelerator=device, devices=1)
+        trained_by = (network, backend.name, dataset, recipe, job.seed, fabric, self.folder)
+        if not self.leads:
+            Trainer(*trained_by).run(lambda **_: None)
+            return
+        told = {**job.model_dump(exclude={"recipe", "loggers"}), **job.recipe}
         self.speed.loaded()
         with self.speed.phase("training"):
-            trained = Trainer(network, backend.name, dataset, recipe, self.job.seed, fabric, self.folder).run(
-                lambda **progress: self._tell(**progress)
-            )
+            trained = Trainer(*trained_by, trackers(job.loggers, self.folder, told)).run(self._tell)
         # The clock of a run that was stopped and went on is the training loop's own.
         measured = self.speed.phases[-1]
         self.speed.keep(Phase(**{**measured.model_dump(), "seconds": trained.seconds, "audio_s": trained.audio_s}))
@@ -125,6 +131,8 @@ class Worker:
             trained_audio_s=trained.audio_s,
             notes=(*trained.notes, *crowded(dataset, start)),
         )
+        for note in trained.notes:
+            self._tell(note=note)
 
     def _diarize(
         self, backend: Backend, start: Start, dataset: Dataset, device: str, stage: str, checkpoint: str
@@ -186,6 +194,8 @@ class Worker:
         return self.folder / folder / recording.subset / f"{recording.uri}.rttm"
 
     def _enter(self, state: str) -> None:
+        if not self.leads:
+            return
         self._profile(None if state == "done" else state)
         self._note(state=state)
         write_whole(self.folder / "state", f"{state}\n")
@@ -201,6 +211,8 @@ class Worker:
 
     def _note(self, **fields: Any) -> None:
         """Keep what is known of the run so far in ``run.json``."""
+        if not self.leads:
+            return
         self.record = self.record.model_copy(update=fields)
         write_record(self.folder / "run.json", self.record)
 
@@ -228,11 +240,17 @@ def rows_of(recordings: Sequence[Recording], hypothesis: Turns, identity: dict[s
     return rows, difference
 
 
+def leads(job: Job) -> bool:
+    """Whether this process is the first of those that train together: whoever starts the others gives them a rank."""
+    ranks = ("RANK", "LOCAL_RANK", "NODE_RANK", "GROUP_RANK", "SLURM_PROCID")
+    return job.devices * job.nodes == 1 or all(os.environ.get(rank, "0") == "0" for rank in ranks)
+
+
 def _device(job: Job) -> str:
-    """The job's device, with torch held to the job's threads."""
+    """The job's device, with torch held to this process's share of the job's threads."""
     import torch
 
-    torch.set_num_threads(job.threads)
+    torch.set_num_threads(max(1, job.threads // job.devices))
     return device_of(job.device)
 
 
@@ -308,6 +326,8 @@ def main() -> None:
         worker.run()
     except Exception as error:
         logger.exception("the run failed")
+        if not worker.leads:
+            sys.exit(1)
         reason = str(error).strip().splitlines() or [""]
         failure = reason[0] if isinstance(error, UserError) else f"{type(error).__name__}: {reason[0]} (see log.txt)"
         worker._profile(None)

@@ -98,6 +98,13 @@ class Job(Record):
     """Other domains, whose test recordings are diarized and scored too."""
     profile: bool = False
     """Whether each phase leaves a profile."""
+    devices: int = 1
+    """Of each node; each has a process of its own."""
+    nodes: int = 1
+    strategy: str = "auto"
+    """How the processes train together, by Lightning's name for it."""
+    loggers: tuple[str, ...] = ()
+    """Trackers that are told of each epoch; not part of the hash."""
 
     @property
     def name(self) -> str:
@@ -113,7 +120,7 @@ class Job(Record):
         return digest(moved.model_dump(mode="json", exclude=NOT_HASHED))
 
 
-NOT_HASHED = {"dataset_root", "profile"}
+NOT_HASHED = {"dataset_root", "loggers", "profile"}
 """What a job may be asked for without its result being another."""
 
 

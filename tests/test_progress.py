@@ -8,11 +8,22 @@ from rich.console import Console
 
 from diarbench.benchmarks.progress import RunProgress
 
+EPOCH = {
+    "loss_train": 0.5,
+    "loss_val": 0.6,
+    "loss_val_vad": 0.2,
+    "der": 0.25,
+    "confusion": 0.1,
+    "false_alarm": 0.1,
+    "miss": 0.05,
+}
 EVENTS = [
     {"state": "training"},
+    {"finished": {**EPOCH, "epoch": 0, "loss_train": None}, "epochs": 2},
     {"epoch": 1, "epochs": 2, "done": 1, "total": 4, "loss": 0.5},
-    {"epoch": 1, "epochs": 2, "dev_der": 0.25},
+    {"finished": {**EPOCH, "epoch": 1}, "epochs": 2},
     {"epoch": 2, "epochs": 2, "done": 2, "total": 4, "loss": 0.4},
+    {"note": "a batch of 256 windows is more than there are"},
     {"state": "diarizing"},
     {"stage": "finetuned", "done": 3, "total": 4},
     {"state": "done"},
@@ -34,6 +45,7 @@ def test_plain_lines_where_there_is_no_terminal() -> None:
     assert shown(live=False).splitlines() == [
         "1/2 a-run: training",
         "1/2 a-run: epoch 1/2, dev DER 25.0%",
+        "1/2 a-run: a batch of 256 windows is more than there are",
         "1/2 a-run: diarizing",
         "1/2 a-run: done",
     ]
@@ -44,5 +56,8 @@ def test_bars_on_a_terminal() -> None:
     assert "1/2 a-run: training" in text
     assert "6/8" in text, "all epochs are one bar: six of eight batches"
     assert "epoch 2/2  loss 0.400  dev DER 25.0%" in text
+    lines = [line.split()[-8:] for line in text.splitlines()]
+    assert ["0", "-", "0.6000", "0.2000", "0.2500", "0.1000", "0.1000", "0.0500"] in lines, "a table of epochs"
+    assert ["1", "0.5000", "0.6000", "0.2000", "0.2500", "0.1000", "0.1000", "0.0500"] in lines
     assert "1/2 a-run: diarizing" in text and "3/4" in text
     assert text.count("1/2 a-run: done\n") == 1

@@ -218,6 +218,14 @@ def load(name_or_path: str) -> Recipe:
         raise UserError(f"{name_or_path}: {error}") from error
 
 
+def altered(recipe: Recipe, **settings: Any) -> Recipe:
+    """A recipe with other settings. Raises UserError for one that can't be, naming the key."""
+    try:
+        return Recipe.model_validate({**recipe.model_dump(), **settings})
+    except ValidationError as error:
+        raise UserError(f"{recipe.name}: {_told(error)}") from error
+
+
 def _told(error: ValidationError) -> str:
     """The first thing that is wrong, by key; a key that is not known goes first, for another may be missing by it."""
     first = min(error.errors(), key=lambda each: each["type"] != "extra_forbidden")
