@@ -132,6 +132,20 @@ def test_a_run_killed_at_any_epoch_ends_as_one_never_stopped(dummy: None, ami_mi
     assert_same_results(whole, stopped)
 
 
+def test_two_processes_train_together_and_one_keeps_the_record(dummy: None, ami_mini: Dataset, tmp_path: Path) -> None:
+    alone = plan_of(ami_mini, "scratch")
+    together = runner.Plan(alone.job.model_copy(update={"devices": 2, "threads": 2}), "")
+    run(tmp_path / "1", alone)
+    comparison, shown = run(tmp_path / "2", together)
+    assert comparison.runs[0].state == "done", comparison.runs[0].failure
+    assert comparison.runs[0].trained_audio_s == 600 and shown.count("epoch 2/2") == 1
+    tables = [(tmp_path / out / alone.job.name / "epochs.csv").read_text().splitlines() for out in ("1", "2")]
+    for a, b in zip(*tables, strict=True):
+        if not a.startswith("Epoch"):
+            numbers = [[float(cell) for cell in line.split(",")] for line in (a, b)]
+            assert numbers[0] == pytest.approx(numbers[1], abs=1e-5, nan_ok=True)
+
+
 def assert_same_results(a: Path, b: Path) -> None:
     """The same epochs.csv and RTTM, byte for byte, and the same rows."""
     files = sorted(path.relative_to(a) for path in a.rglob("*") if path.suffix in (".csv", ".rttm"))
