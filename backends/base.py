@@ -83,6 +83,10 @@ class Network(Protocol):
         """Losses for waveforms (batch, samples) and 0/1 targets (batch, frames, max_speakers)."""
         ...
 
+    def measure(self, waveforms: Tensor, targets: Tensor) -> tuple[Losses, Tensor]:
+        """What `loss` and `activity` give, by one pass."""
+        ...
+
     def activity(self, waveforms: Tensor) -> Tensor:
         """Soft activity in [0, 1], (batch, frames, max_speakers), for waveforms (batch, samples)."""
         ...

@@ -145,7 +145,7 @@ class Trainer:
         self.plain = network
         self.network, self.optimizer = fabric.setup(network, optimizer)
         self.network.mark_forward_method("loss")
-        self.network.mark_forward_method("activity")
+        self.network.mark_forward_method("measure")
         self.average = Average(network, recipe.average) if recipe.average else None
         self.epochs: list[Epoch] = []
         self.rates: list[float] = []
@@ -243,10 +243,9 @@ class Trainer:
         sums, sweep = np.zeros(3), ThresholdSweep()
         points = grid(self.recipe.window_s)
         for batch in self._batches(self.dev):
-            losses = self.network.loss(batch.waveforms, batch.targets)
+            losses, activities = self.network.measure(batch.waveforms, batch.targets)
             sums += batch.counted * np.array(torch.stack(losses).tolist())
-            activities = self.network.activity(batch.waveforms).float().cpu()
-            for activity, window in zip(activities[: batch.counted], batch.windows, strict=False):
+            for activity, window in zip(activities[: batch.counted].float().cpu(), batch.windows, strict=False):
                 reference, _ = targets(window, self.samples, points, None)
                 sweep.add(
                     on_grid(activity, self.plain.first_frame_s, self.plain.frame_s, self.recipe.window_s),
@@ -405,6 +404,8 @@ def launched(device: str, devices: int, nodes: int, strategy: str, precision: st
 
     Each of them runs the command that this one was started with. Raises UserError for what this machine has not.
     """
+    if strategy == "auto" and devices * nodes > 1:
+        strategy = "ddp_find_unused_parameters_true"  # Sortformer has layers that its offline form makes no use of
     try:
         fabric = Fabric(
             accelerator=device,

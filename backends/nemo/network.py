@@ -144,7 +144,14 @@ class SortformerNetwork(torch.nn.Module):
 
     def loss(self, waveforms: torch.Tensor, targets: torch.Tensor) -> Losses:
         """NeMo's own training loss: arrival-time-sorted and permutation-invariant cross entropy, weighted."""
+        return self._losses(self.activity(waveforms), targets)
+
+    def measure(self, waveforms: torch.Tensor, targets: torch.Tensor) -> tuple[Losses, torch.Tensor]:
+        """See Network."""
         activity = self.activity(waveforms)
+        return self._losses(activity, targets), activity
+
+    def _losses(self, activity: torch.Tensor, targets: torch.Tensor) -> Losses:
         frames = torch.full((len(targets),), targets.shape[1], device=targets.device)
         permutations = self.model.speaker_permutations
         by_arrival = get_ats_targets(targets.clone(), activity, speaker_permutations=permutations)

@@ -159,7 +159,18 @@ class PyannoteNetwork(torch.nn.Module):
 
     def loss(self, waveforms: torch.Tensor, targets: torch.Tensor) -> Losses:
         """pyannote.audio's own training loss, or the multilabel one of its 3.x; speakers are told apart as it does."""
+        return self._losses(self.model(waveforms[:, None]), targets)
+
+    def measure(self, waveforms: torch.Tensor, targets: torch.Tensor) -> tuple[Losses, torch.Tensor]:
+        """See Network."""
         prediction = self.model(waveforms[:, None])
+        return self._losses(prediction, targets), self._activity(prediction)
+
+    def activity(self, waveforms: torch.Tensor) -> torch.Tensor:
+        """Each speaker's marginal over the powerset's classes, or its sigmoid."""
+        return self._activity(self.model(waveforms[:, None]))
+
+    def _losses(self, prediction: torch.Tensor, targets: torch.Tensor) -> Losses:
         chances = self._chances(prediction)
         if self.objective.name == POWERSET:
             permutated, _ = permutate(self.powerset.to_multilabel(prediction), targets)
@@ -171,9 +182,7 @@ class PyannoteNetwork(torch.nn.Module):
         vad = losses.voice_activity(chances, targets)
         return Losses(segmentation, vad.detach(), losses.weighted(segmentation, vad, self.objective))
 
-    def activity(self, waveforms: torch.Tensor) -> torch.Tensor:
-        """Each speaker's marginal over the powerset's classes, or its sigmoid."""
-        prediction = self.model(waveforms[:, None])
+    def _activity(self, prediction: torch.Tensor) -> torch.Tensor:
         if self.head == SIGMOIDS:
             return prediction
         activity: torch.Tensor = self.powerset.to_multilabel(prediction, soft=True)

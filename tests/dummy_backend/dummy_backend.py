@@ -72,6 +72,9 @@ def make_network():
             loss = torch.nn.functional.binary_cross_entropy(self.activity(waveforms), targets)
             return Losses(loss, loss.detach(), loss)
 
+        def measure(self, waveforms, targets):
+            return self.loss(waveforms, targets), self.activity(waveforms)
+
         def architecture(self):
             return {}
 
