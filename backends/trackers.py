@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -39,7 +39,7 @@ def check_name(name: str) -> None:
 
 def trackers(names: Sequence[str], folder: Path, settings: dict[str, Any]) -> list[Tracker]:
     """The trackers of a run in a folder; ``settings`` are told to each of them first."""
-    made = {"mlflow": MLflow, "tensorboard": TensorBoard}
+    made: dict[str, Callable[[Path, dict[str, Any]], Tracker]] = {"mlflow": MLflow, "tensorboard": TensorBoard}
     return [made[name](folder, settings) for name in names if name in made]
 
 
@@ -56,7 +56,7 @@ class TensorBoard:
         from torch.utils.tensorboard import SummaryWriter
 
         shutil.rmtree(folder / "tensorboard", ignore_errors=True)
-        self.writer: Any = SummaryWriter(str(folder / "tensorboard"))  # type: ignore[no-untyped-call]
+        self.writer: Any = SummaryWriter(str(folder / "tensorboard"))
         self.writer.add_text("settings", "\n".join(f"    {name}: {value}" for name, value in settings.items()))
 
     def log(self, epoch: Epoch, learning_rate: float) -> None:
