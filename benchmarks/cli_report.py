@@ -25,7 +25,6 @@ def report(
         Format | None, typer.Option("--format", help="Write the rows so on standard output, and nothing else.")
     ] = None,
     plain: Annotated[bool, typer.Option(help="No colour, on a terminal either.")] = False,
-    epochs: Annotated[bool, typer.Option("--epochs", help="Print each run's epochs too, as the guide does.")] = False,
 ) -> None:
     """Draw the tables again, and report.md, plots/ and report.html, from OUT/results.json and the files it rests on.
 
@@ -36,7 +35,7 @@ def report(
     from diarbench.reports.exports import FORMATS
     from diarbench.reports.folder import write_reports
     from diarbench.reports.merge import merge, read_comparison
-    from diarbench.reports.tables import print_comparison, print_epochs
+    from diarbench.reports.tables import print_comparison
 
     comparisons = {folder: read_comparison(folder) for folder in outs}
     if len(comparisons) == 1 and out is None:
@@ -51,8 +50,6 @@ def report(
     console = Console(color_system=None) if plain else Console()
     for group in groups:
         print_comparison(group, console)
-        if epochs:
-            print_epochs(group, console)
     for reason in apart:
         console.print(reason, style="bold", markup=False)
     for written in write_reports(groups, root) if len(comparisons) == 1 or out else ():

@@ -13,7 +13,6 @@ from rich.text import Text
 from diarbench.reports.cells import (
     DATA_LEGEND,
     FORGOTTEN_LEGEND,
-    Column,
     Table,
     constants,
     cost_table,
@@ -67,35 +66,6 @@ def print_comparison(comparison: Comparison, console: Console) -> None:
         console.print(Text(failure, style="red"))
     for note in summary.notes:
         console.print(Text(note, style="dim"))
-
-
-def print_epochs(comparison: Comparison, console: Console) -> None:
-    """Each run's epochs with the columns of the fine-tuning guide, by shorter names where they would not fit."""
-    shorter = LONG_HEADS if console.width >= EPOCHS_WIDE else SHORT_HEADS
-    for run in comparison.runs:
-        if not run.epochs:
-            continue
-        table, heads = epoch_table(run), []
-        for column in table.columns:
-            parts = (shorter.get(part, part) for part in column.name.split("/"))
-            heads.append(Column("/ ".join(part for part in parts if part), column.numeric))
-        best = "" if run.best_epoch is None else f"; epoch {run.best_epoch} was best"
-        _print_table(console, f"{visible(run.name)}: its epochs on dev{best}", Table(tuple(heads), table.rows))
-
-
-LONG_HEADS = {"DiarizationErrorRate": "Diarization ErrorRate"}
-SHORT_HEADS = {
-    "Confusion": "Conf",
-    "DiarizationErrorRate": "DER",
-    "Epoch": "Ep",
-    "FalseAlarm": "FA",
-    "Threshold": "Thr",
-    "loss": "",
-    "segmentation": "seg",
-    "train": "trn",
-}
-EPOCHS_WIDE = 140
-"""Columns of terminal that the guide's own names want."""
 
 
 def print_leaderboard(leaderboard: Leaderboard, console: Console) -> None:

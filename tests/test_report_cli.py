@@ -36,20 +36,6 @@ def test_from_results_alone(tmp_path):
         assert (tmp_path / picture).read_bytes().startswith(b"\x89PNG")
 
 
-@pytest.mark.parametrize(("columns", "heads"), [("80", "Ep seg vad val DER Conf FA"), ("140", "Epoch segmentation")])
-def test_an_experiment_s_epochs_are_printed_whole(columns, heads, tmp_path, monkeypatch):
-    monkeypatch.setenv("COLUMNS", columns)
-    write_record(tmp_path / "results.json", two_backends())
-    printed = bench_report(tmp_path, "--epochs").stdout
-    assert "its epochs on dev; epoch 1 was best" in printed
-    lines = [line.split() for line in printed.splitlines()]
-    run = next(run for run in two_backends().runs if run.epochs)
-    last = [f"{value:.3f}" for name, value in run.epochs[-1] if name != "epoch"]
-    assert any(line[1:] == last for line in lines), "no column is cut off"
-    assert heads in " ".join(" ".join(line) for line in lines)
-    assert "its epochs" not in bench_report(tmp_path).stdout
-
-
 def test_the_same_records_give_the_same_bytes(tmp_path):
     written = []
     for _ in range(2):
