@@ -23,6 +23,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 from lightning.fabric import Fabric
+from lightning.fabric.strategies import DDPStrategy
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from torch.utils.data import DataLoader
 
@@ -404,14 +405,14 @@ def launched(device: str, devices: int, nodes: int, strategy: str, precision: st
 
     Each of them runs the command that this one was started with. Raises UserError for what this machine has not.
     """
-    if strategy == "auto" and devices * nodes > 1:
-        strategy = "ddp_find_unused_parameters_true"  # Sortformer has layers that its offline form makes no use of
+    # Sortformer has layers that its offline form makes no use of.
+    spread = DDPStrategy(find_unused_parameters=True) if strategy == "auto" and devices * nodes > 1 else strategy
     try:
         fabric = Fabric(
             accelerator=device,
             devices=devices,
             num_nodes=nodes,
-            strategy=strategy,
+            strategy=spread,
             precision=precision,  # type: ignore[arg-type]
         )
         fabric.launch()

@@ -45,7 +45,7 @@ def run(
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
     devices: Annotated[int, typer.Option(min=1, help="Processes of a node that train together, a device each.")] = 1,
     nodes: Annotated[int, typer.Option(min=1, help="Nodes that train together; see docs/training.md.")] = 1,
-    strategy: Annotated[str, typer.Option(help="How they do: auto, ddp or ddp_find_unused_parameters_true.")] = "auto",
+    strategy: Annotated[str, typer.Option(help="How they do: auto, or ddp where no parameter goes unused.")] = "auto",
     logger: Annotated[
         Many, typer.Option(help="Tell a tracker of each epoch: tensorboard or mlflow; epochs.csv is always written.")
     ] = [],  # noqa: B006
@@ -130,8 +130,7 @@ def run(
 
 
 DEVICES = ("auto", "cpu", "cuda")
-STRATEGIES = ("auto", "ddp", "ddp_find_unused_parameters_true")
-"""Those of Lightning's that leave the whole network in each process."""
+STRATEGIES = ("auto", "ddp")
 
 
 def by_backend(inits: list[str], backends: list[str]) -> dict[str, str]:
