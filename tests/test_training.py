@@ -39,6 +39,11 @@ def train(dataset: Dataset, recipe: Recipe, folder: Path, progress: Callable[...
     return trainer(dataset, recipe, folder).run(progress)
 
 
+def moment(event: dict[str, Any]) -> tuple[int, int | None]:
+    """Epoch and batch of a progress event; no batch where an epoch is finished."""
+    return (event["finished"]["epoch"], None) if "finished" in event else (event["epoch"], event["done"])
+
+
 def rates(recipe: Recipe, steps_an_epoch: int, figures: list[float] | None = None) -> list[float]:
     """The learning rate of each step, rounded."""
     optimizer = optimizer_of(torch.nn.Linear(1, 1), recipe, {})
@@ -192,7 +197,7 @@ def test_a_stop_at_any_step_changes_nothing(
     whole = train(ami_mini, recipe, tmp_path / "whole")
 
     def stop(**event: Any) -> None:
-        if (event["epoch"], event.get("done")) == at:
+        if moment(event) == at:
             raise StopHereError
 
     with pytest.raises(StopHereError):
@@ -221,7 +226,7 @@ def test_a_loss_that_is_no_number_stops_and_keeps_the_last_good_epoch(ami_mini: 
     made = trainer(ami_mini, BASIC, tmp_path)
 
     def spoil(**event: Any) -> None:
-        if (event["epoch"], event.get("done")) == (2, 4):
+        if moment(event) == (2, 4):
             made.plain.layer.weight.data.fill_(torch.nan)
 
     with pytest.raises(
