@@ -34,6 +34,7 @@ def throughput(
     """
     if context.invoked_subcommand is not None:
         return
+    import os
     import subprocess
     import sys
 
@@ -52,7 +53,7 @@ def throughput(
     before = stored(store)
     command = [sys.executable, "-m", "pytest", *(str(suites[name]) for name in suite or suites)]
     # The suites are run as they are, whatever the folder that one stands in says of pytest; one at a time.
-    command += [f"--rootdir={SUITES}", "-c", "/dev/null", "-p", "no:cacheprovider", "-p", "no:xdist"]
+    command += [f"--rootdir={SUITES}", "-c", os.devnull, "-p", "no:cacheprovider", "-p", "no:xdist"]
     command += ["--import-mode=importlib", "-q", "--no-header", "--disable-warnings", "--benchmark-quiet"]
     command += [f"--benchmark-storage=file://{store.resolve()}", "--benchmark-save=throughput"]
     ran = subprocess.run([*command, *(["--full"] if full else [])], check=False)
