@@ -39,7 +39,11 @@ def put(cache: Path, repository: str, file: str, content: bytes) -> Path:
 
 def test_auto_takes_what_an_earlier_download_left(hub_cache: Path) -> None:
     backend = registry.load("nemo")
-    assert backend.locate("auto").weights.origin == "scratch"
+    ours = backend.locate("auto")
+    assert ours.weights.origin == "small Sortformer (diarbench)"
+    assert ours.weights.trained_on == ("Debian voices",), "it has not heard AMI"
+    assert ours.path is not None
+    assert ours.path.stat().st_size < 20e6
     path = put(hub_cache, "nvidia/diar_sortformer_4spk-v1", "diar_sortformer_4spk-v1.nemo", b"weights")
     start = backend.locate("auto")
     assert start.path == path

@@ -12,7 +12,7 @@ import yaml
 
 from diarbench.backends.base import Start
 from diarbench.backends.weights import SCRATCH, hub_start, local_file, run_start
-from diarbench.reports.records import UserError, Weights, closest
+from diarbench.reports.records import UserError, Weights, closest, sha256_of
 
 if TYPE_CHECKING:
     import torch
@@ -33,6 +33,10 @@ STREAMING_V2 = Weights(
     trained_on=(*PUBLISHED.trained_on, "AliMeeting", "DiPCo"),
 )
 """Both trained on what their model cards say."""
+PACKAGED = Weights(
+    origin="small Sortformer (diarbench)", pretrained=True, licence="GPL-2.0-only", trained_on=("Debian voices",)
+)
+"""Trained here: docs/small-sortformer.md."""
 STREAMING = "streaming"
 
 
@@ -47,7 +51,7 @@ class NemoBackend:
         """
         if init == "auto":
             cached = hub(PUBLISHED.origin)
-            return cached if cached.path else _from_preset("compact")
+            return cached if cached.path else packaged()
         if init.partition(":")[0] == "scratch":
             name = init.partition(":")[2] or "compact"
             if name not in presets():
@@ -96,6 +100,12 @@ class NemoBackend:
 
 def _from_preset(name: str) -> Start:
     return Start(SCRATCH, preset=name, max_speakers=preset(name)["max_num_of_spks"])
+
+
+def packaged() -> Start:
+    """The small Sortformer that comes with diarbench."""
+    path = Path(str(files(__package__) / "weights" / "small-sortformer.nemo"))
+    return Start(PACKAGED.model_copy(update={"sha256": sha256_of(path)}), path, max_speakers=4)
 
 
 def hub(init: str) -> Start:
