@@ -9,7 +9,7 @@ import typer
 from diarbench.benchmarks.cli_data import app as data_app
 from diarbench.benchmarks.cli_info import backends, doctor, recipes_app
 from diarbench.benchmarks.cli_report import leaderboard, report
-from diarbench.benchmarks.cli_run import run
+from diarbench.benchmarks.cli_run import run, tune
 from diarbench.benchmarks.cli_score import compare, score
 from diarbench.benchmarks.cli_throughput import app as throughput_app
 from diarbench.benchmarks.cli_use import diarize, export
@@ -23,6 +23,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.command()(run)
+app.command()(tune)
 app.command()(report)
 app.command()(leaderboard)
 app.command()(diarize)

@@ -6,9 +6,15 @@ import shlex
 import sys
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from diarbench.benchmarks.runner import Tuned
+    from diarbench.reports.records import Comparison
 
 Many = list[str]
 
@@ -55,6 +61,17 @@ def run(
     profile: Annotated[
         bool, typer.Option("--profile", help="Leave a flame graph of each phase in the run's folder (py-spy).")
     ] = False,
+    tune: Annotated[bool, typer.Option("--tune/--no-tune", help="Tune the pipeline's hyper-parameters on dev.")] = True,
+    trials: Annotated[
+        int | None, typer.Option(min=1, help="Of tuning  [default: 50, or as many as --tune-seconds allow]")
+    ] = None,
+    tune_seconds: Annotated[float | None, typer.Option(min=0, help="Stop tuning after so long.")] = None,
+    tune_condition: Annotated[
+        str, typer.Option(help="Whose DER of dev is made least: full, fair, forgiving.")
+    ] = "full",
+    search_space: Annotated[
+        Path | None, typer.Option(help="A YAML file with ranges to search in place of a backend's own.")
+    ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would be run, and stop.")] = False,
 ) -> None:
     """Fine-tune each backend on each dataset by each recipe with each seed, and compare them.
@@ -68,9 +85,7 @@ def run(
     from diarbench.benchmarks.profiling import py_spy
     from diarbench.benchmarks.progress import RunProgress
     from diarbench.datasets.catalog import open_dataset
-    from diarbench.reports.folder import write_reports
     from diarbench.reports.records import UserError, closest
-    from diarbench.reports.tables import print_comparison
 
     for name in backend:
         registry.check_name(name)
@@ -96,6 +111,7 @@ def run(
         train_fraction,
         [open_dataset(name) for name in also_score],
         profile,
+        tuned(trials, tune_seconds, tune_condition, search_space) if tune else runner.UNTUNED,
     )
     options = {"devices": devices, "nodes": nodes, "strategy": strategy, "loggers": tuple(dict.fromkeys(logger))}
     plans = [replace(planned, job=planned.job.model_copy(update=options)) for planned in plans]
@@ -122,11 +138,56 @@ def run(
     command = shlex.join(["bench", *sys.argv[1:]])
     with RunProgress(console) as progress:
         comparison = runner.run(folder, plans, command, progress)
+    show(comparison, folder, console)
+
+
+def tune(
+    folder: Annotated[Path, typer.Argument(metavar="OUT", help="A comparison that `bench run` left.")],
+    trials: Annotated[
+        int | None, typer.Option(min=1, help="In all, those it has included  [default: as many as --seconds allow]")
+    ] = None,
+    seconds: Annotated[float | None, typer.Option(min=0, help="Stop tuning after so long, in all.")] = None,
+) -> None:
+    """Go on tuning a comparison's runs on dev, with more trials, and score them again."""
+    from rich.console import Console
+
+    from diarbench.benchmarks import runner
+    from diarbench.benchmarks.progress import RunProgress
+    from diarbench.reports.records import UserError
+
+    if trials is None and seconds is None:
+        raise UserError("say how long to tune: --trials, --seconds, or both")
+    console = Console()
+    with RunProgress(console) as progress:
+        comparison = runner.tune(folder, trials, seconds, shlex.join(["bench", *sys.argv[1:]]), progress)
+    show(comparison, folder, console)
+
+
+def show(comparison: Comparison, folder: Path, console: Console) -> None:
+    """A comparison's tables and reports; ends with a non-zero status where a run failed."""
+    from diarbench.reports.folder import write_reports
+    from diarbench.reports.tables import print_comparison
+
     print_comparison(comparison, console)
     for written in write_reports([comparison], folder):
         console.print(str(written), highlight=False, markup=False, soft_wrap=True)
     if any(each.failure for each in comparison.runs):
         raise typer.Exit(1)
+
+
+def tuned(trials: int | None, seconds: float | None, condition: str, space: Path | None) -> Tuned:
+    """The options of tuning as the runner takes them. Raises UserError for what they cannot be."""
+    from diarbench.benchmarks.runner import Tuned
+    from diarbench.benchmarks.scoring import CONDITIONS
+    from diarbench.benchmarks.tuning import TRIALS, load_space
+    from diarbench.reports.records import UserError, closest
+
+    if condition not in CONDITIONS:
+        near = closest(condition, CONDITIONS)
+        raise UserError(f"--tune-condition {condition}: no such condition{near}; one of {', '.join(CONDITIONS)}")
+    if trials is None and seconds is None:
+        trials = TRIALS
+    return Tuned(trials, seconds, condition, load_space(space) if space else {})
 
 
 DEVICES = ("auto", "cpu", "cuda")

@@ -16,7 +16,7 @@ from diarbench.benchmarks.metrics import other_metrics
 from diarbench.benchmarks.reference_systems import one_speaker, silence
 from diarbench.benchmarks.scoring import CONDITIONS
 from diarbench.benchmarks.slices import Slices, contributions, slices, speaker_counts
-from diarbench.benchmarks.worker import FINAL_STAGE, MEASURED, Turns, rows_of, rttm_folder
+from diarbench.benchmarks.worker import MEASURED, Turns, rows_of, rttm_folder
 from diarbench.datasets.layout import Dataset
 from diarbench.datasets.rttm import read_rttm, write_rttm
 from diarbench.reports.records import (
@@ -49,6 +49,11 @@ class System:
     rows: list[Row]
     """On the test set, one a condition."""
     run: Run | None = None
+
+    @property
+    def final(self) -> bool:
+        """Whether it is a run's answer."""
+        return self.run is not None and self.stage == self.run.final_stage
 
 
 def gather(out: Path, jobs: Sequence[Job], command: str) -> Comparison:
@@ -134,7 +139,7 @@ class _Gathering:
         """The vote of the toolkits' final outputs, a recipe and seed at a time; on the dataset they trained on."""
         home = [run for run in self.competing if run.dataset == self.name]
         for recipe, seed in dict.fromkeys((run.recipe, run.seed) for run in home):
-            finals = [system for system in self.systems if system.run in home and system.stage == FINAL_STAGE]
+            finals = [system for system in self.systems if system.run in home and system.final]
             voters = [s.turns for s in finals if s.run and (s.run.recipe, s.seed) == (recipe, seed)]
             if len(voters) < 2:
                 continue
@@ -183,11 +188,11 @@ class _Gathering:
                 system.rows[index] = system.rows[index].model_copy(update=found)
 
     def _contrasts(self) -> Iterator[Contrast]:
-        """Each toolkit's final output against what it started from, the others' and the one-speaker row's."""
+        """Each toolkit's final output against its own earlier ones, the others' and the one-speaker row's."""
         first = {system.label: system for system in reversed(self.systems)}  # of each label, the first
         systems = [first[label] for label in dict.fromkeys(system.label for system in self.systems)]
         chosen = [pair for pair in combinations(systems, 2) if self._worth_comparing(*pair)]
-        chosen.sort(key=lambda pair: not all(system.stage == FINAL_STAGE for system in pair))
+        chosen.sort(key=lambda pair: not all(system.final for system in pair))
         pairs = [(a.label, b.label) for a, b in chosen]
         for index, name in enumerate(CONDITIONS):
             if not self.systems[0].rows[index].total:
@@ -221,16 +226,16 @@ class _Gathering:
         return found
 
     def _worth_comparing(self, a: System, b: System) -> bool:
-        """Final outputs that compete; one and its own start, one speaker for everything, or less of the same data."""
-        final, other = (a, b) if a.stage == FINAL_STAGE else (b, a)
-        if final.stage != FINAL_STAGE or final.run is None:
+        """Final outputs that compete; one and its own earlier, one speaker for everything, or less of the same data."""
+        final, other = (a, b) if a.final else (b, a)
+        if not final.final or final.run is None:
             return False
         if other.run is None:
             return other.stage == "one-speaker" and final.run in self.competing
-        if other.stage == FINAL_STAGE:
+        if other.final:
             both_compete = final.run in self.competing and other.run in self.competing
             return both_compete or self._next_in_size(final.run, other.run)
-        return other.stage == "pretrained" and _data(other.run) == _data(final.run)
+        return other.stage in ("pretrained", "finetuned") and _data(other.run) == _data(final.run)
 
     def _next_in_size(self, a: Run, b: Run) -> bool:
         """Whether two runs differ in the train fraction alone, with none between them."""

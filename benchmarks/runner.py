@@ -7,14 +7,16 @@ import os
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import product
 from pathlib import Path
+from typing import Any
 
 from diarbench.backends import registry
 from diarbench.backends.recipes import Recipe
 from diarbench.benchmarks.comparison import gather
 from diarbench.benchmarks.progress import RunProgress
+from diarbench.benchmarks.tuning import TRIALS, check_speech
 from diarbench.benchmarks.worker import MEASURED, crowded, run_record
 from diarbench.datasets.layout import Dataset
 from diarbench.reports.records import (
@@ -42,6 +44,19 @@ class Plan:
     """What it can't do well, told before it starts."""
 
 
+@dataclass(frozen=True)
+class Tuned:
+    """How hyper-parameters are tuned on dev: the ``tune_...`` fields of a Job, ranges by backend."""
+
+    trials: int | None = TRIALS
+    seconds: float | None = None
+    condition: str = "full"
+    space: Mapping[str, dict[str, Any]] = field(default_factory=dict)
+
+
+UNTUNED = Tuned(trials=0)
+
+
 def plan(
     backends: Sequence[str],
     datasets: Sequence[Dataset],
@@ -52,6 +67,7 @@ def plan(
     fractions: Sequence[float] = (1.0,),
     also_score: Sequence[Dataset] = (),
     profile: bool = False,
+    tuning: Tuned = UNTUNED,
 ) -> list[Plan]:
     """All runs of the matrix, in order. Raises UserError for what could never run; reads no audio.
 
@@ -59,6 +75,8 @@ def plan(
     """
     _check_names([*datasets, *also_score])
     others = {each.info.name: _domain(each) for each in also_score}
+    for dataset in datasets if tuning.trials != 0 else ():
+        check_speech(dataset.subset("dev"), tuning.condition)
     plans = []
     for dataset, backend, recipe, seed, fraction in product(datasets, backends, recipes, seeds, fractions):
         command = registry.missing(backend)
@@ -82,6 +100,10 @@ def plan(
             threads=threads(),
             train_fraction=fraction,
             also_score=tuple(other for name, other in others.items() if name != dataset.info.name),
+            trials=tuning.trials,
+            tune_seconds=tuning.seconds,
+            tune_condition=tuning.condition,
+            search_space=tuning.space.get(backend, {}),
         )
         plans.append(
             Plan(
@@ -166,10 +188,12 @@ def run(out: Path, plans: Sequence[Plan], command: str, progress: RunProgress) -
     for index, planned in enumerate(plans, start=1):
         folder = out / planned.job.name
         progress.begin(planned.job.name, f"{index}/{len(plans)}")
-        if planned.problem is None and _done(folder):
+        if planned.problem is None and _done(folder, planned.job):
             progress.end("done before")
             continue
         if planned.problem is None:
+            # Not done before there is a job that says what is: else a stop between the two would leave it so.
+            write_record(folder / "run.json", run_record(planned.job))
             write_record(folder / "job.json", planned.job)
             record = _work(folder, planned.job, progress)
         else:
@@ -228,21 +252,43 @@ def worker_environment(threads: int) -> dict[str, str]:
     }
 
 
-def _done(folder: Path) -> bool:
-    return (folder / "run.json").is_file() and read_record(folder / "run.json", Run).state == "done"
+def tune(out: Path, trials: int | None, seconds: float | None, command: str, progress: RunProgress) -> Comparison:
+    """Go on tuning the runs of a comparison until they have so many trials in all, and gather it again.
+
+    Raises UserError where the folder holds no comparison, or its runs have more trials already.
+    """
+    if (out / "job.json").is_file():
+        raise UserError(f"{out}: is one run of a comparison; give the comparison's folder, {out.parent}")
+    before = read_record(out / "results.json", Comparison)
+    command = f"{before.command} && {command}"
+    jobs = [read_record(out / each.name / "job.json", Job) for each in before.runs]
+    for job in jobs:
+        check_speech(Dataset.open(Path(job.dataset_root)).subset("dev"), job.tune_condition)
+    fewest = min(len(each.tuning.trials) if each.tuning else 0 for each in before.runs)
+    if trials is not None and trials < fewest:
+        raise UserError(f"{out}: has {fewest} trials already; ask for more with --trials")
+    asked = [job.model_copy(update={"trials": trials, "tune_seconds": seconds}) for job in jobs]
+    return run(out, [Plan(job, job.init) for job in asked], command, progress)
+
+
+def _done(folder: Path, job: Job) -> bool:
+    """Whether a run is done, and with all that is asked of it now."""
+    if not (folder / "run.json").is_file() or read_record(folder / "run.json", Run).state != "done":
+        return False
+    return read_record(folder / "job.json", Job).hash == job.hash
 
 
 def _difference(there: Job, asked: Job) -> str:
-    for field in Job.model_fields:
-        old, new = getattr(there, field), getattr(asked, field)
-        if old != new and field not in NOT_HASHED:
-            if field == "also_score":
+    for name in Job.model_fields:
+        old, new = getattr(there, name), getattr(asked, name)
+        if old != new and name not in NOT_HASHED:
+            if name == "also_score":
                 old, new = (
                     " and ".join(f"{each.dataset} ({each.fingerprint[:12]})" for each in value) or "nothing"
                     for value in (old, new)
                 )
             if isinstance(old, dict):
                 key = next(key for key in {**old, **new} if old.get(key) != new.get(key))
-                field, old, new = f"{field} {key}", old.get(key), new.get(key)
-            return f"{field} {old}, not {new}"
+                name, old, new = f"{name} {key}", old.get(key), new.get(key)
+            return f"{name} {old}, not {new}"
     raise AssertionError("two jobs of different hash differ in some field")

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import shutil
 import sys
 from collections.abc import Mapping, Sequence
 from itertools import product
@@ -17,14 +18,16 @@ from pathlib import Path
 from typing import IO, Any
 
 from diarbench.backends import registry
-from diarbench.backends.base import Backend, Diarizer, Start, load_checkpoint
+from diarbench.backends.base import Backend, Start, load_checkpoint
 from diarbench.backends.recipes import Recipe
 from diarbench.backends.trackers import trackers
 from diarbench.backends.weights import fetched
+from diarbench.benchmarks.cache import CachedDiarizer, InferenceCache
 from diarbench.benchmarks.environment import environment
 from diarbench.benchmarks.profiling import Profiler
 from diarbench.benchmarks.scoring import CONDITIONS, cross_check, pooled, score
 from diarbench.benchmarks.speed import Stopwatch
+from diarbench.benchmarks.tuning import Budget, Tuner, spaces
 from diarbench.datasets.fractions import annotated_s, with_train
 from diarbench.datasets.layout import Dataset, Recording, from_annotation
 from diarbench.datasets.rttm import Turn, read_rttm, write_rttm
@@ -48,8 +51,6 @@ logger = logging.getLogger(__name__)
 Turns = Mapping[str, Sequence[Turn]]
 """By uri."""
 MEASURED: tuple[Subset, ...] = ("dev", "test")
-FINAL_STAGE = "finetuned"
-"""The stage whose RTTM is a run's answer."""
 
 
 class Worker:
@@ -60,6 +61,7 @@ class Worker:
         self.leads = leads(job)
         """Whether this process keeps the run's record; of several that train together the others do nothing else."""
         self.speed = Stopwatch(folder / "speed.json")
+        self.cache = InferenceCache()
         self.record = run_record(job)
         self.profiler = Profiler(folder / "profiles") if job.profile else None
 
@@ -79,10 +81,13 @@ class Worker:
         self._train(backend, start, with_train(dataset, self.job.train_fraction, self.job.seed), device)
         if not self.leads:
             return
-        self._enter("diarizing")
-        stages = {FINAL_STAGE: "best"}
+        stages = {"finetuned": "best"}
         if start.weights.pretrained:
             stages = {"pretrained": "first", **stages}
+        if self.job.final_stage == "tuned":
+            self._tune(backend, start, dataset, device)
+            stages["tuned"] = "best"
+        self._enter("diarizing")
         for stage, checkpoint in stages.items():
             for scored in (dataset, *others):
                 self._diarize(backend, start, scored, device, stage, checkpoint)
@@ -114,6 +119,8 @@ class Worker:
             objective=network.trained_on,
             train_s=annotated_s(dataset.subset("train")),
         )
+        if self.job.search_space:  # told before hours of training, not after
+            spaces(backend.diarizer(network, "cpu"), self.job.search_space)
         trained_by = (network, backend.name, dataset, recipe, job.seed, fabric, self.folder)
         if not self.leads:
             Trainer(*trained_by).run(lambda **_: None)
@@ -134,6 +141,25 @@ class Worker:
         for note in trained.notes:
             self._tell(note=note)
 
+    def _tune(self, backend: Backend, start: Start, dataset: Dataset, device: str) -> None:
+        """Search for hyper-parameters on dev, going on where a search was stopped or more trials are asked for."""
+        self._enter("tuning")
+        network = self._network(backend, start, "best")
+        tuner = Tuner(
+            *(network, device, dataset.subset("dev"), self.job.tune_condition, self.job.seed),
+            *(self.cache, self.folder / "tuning.json", self._tell),
+        )
+        budget = Budget(self.job.trials, self.job.tune_seconds)
+        with self.speed.phase("tuning"):
+            tuning = tuner.run(backend.diarizer(network, device), self.job.search_space, budget)
+        self._note(tuning=tuning)
+        if tuning.best and tuning.default_der is not None:
+            rates = f"dev DER {tuning.default_der:.1%} to {tuning.best.der:.1%}"
+            self._tell(note=f"tuned in {len(tuning.trials)} trials, {rates}")
+        # What was decoded with other values goes; inference is in the cache.
+        for folder in (self.folder / "rttm", *self.folder.glob("also/*/rttm")):
+            shutil.rmtree(folder, ignore_errors=True)
+
     def _diarize(
         self, backend: Backend, start: Start, dataset: Dataset, device: str, stage: str, checkpoint: str
     ) -> None:
@@ -143,21 +169,27 @@ class Worker:
         """
         home = dataset.info.name == self.job.dataset
         recordings = [recording for subset in (MEASURED if home else ("test",)) for recording in dataset.subset(subset)]
-        diarizer: Diarizer | None = None
+        cached: CachedDiarizer | None = None
+        values: Mapping[str, Any] = {}
         for done, recording in enumerate(recordings, start=1):
             path = self._rttm(stage, dataset, recording)
             if not path.is_file():
-                if diarizer is None:
-                    diarizer = backend.diarizer(self._network(backend, start, checkpoint), device)
+                if cached is None:
+                    network = self._network(backend, start, checkpoint)
+                    diarizer = backend.diarizer(network, device)
+                    tuning = self.record.tuning if stage == "tuned" else None
+                    values = tuning.chosen if tuning else diarizer.defaults
                     self._note(notes=tuple(dict.fromkeys((*self.record.notes, *diarizer.notes))))
-                clocked = home and stage == FINAL_STAGE and recording.subset == "test"
+                    cached = CachedDiarizer(self.cache, network, diarizer, device, values)
+                clocked = home and stage == self.record.final_stage and recording.subset == "test"
                 where = recording.subset if home else dataset.info.name
                 phase = "diarizing" if clocked else f"diarizing {stage} {where}"
-                with self.speed.phase(phase, audio_s=recording.duration_s):
-                    inference = diarizer.infer(recording)
-                    turns = from_annotation(diarizer.decode(recording, inference, diarizer.defaults))
+                inference, cost = cached.infer(recording)
+                with self.speed.phase(phase, audio_s=recording.duration_s) as clock:
+                    clock.add(cost)
+                    turns = from_annotation(cached.diarizer.decode(recording, inference, values))
                 if clocked:
-                    for oracle, annotation in diarizer.oracles(recording, inference, diarizer.defaults).items():
+                    for oracle, annotation in cached.diarizer.oracles(recording, inference, values).items():
                         write_rttm(self._rttm(oracle, dataset, recording), recording.uri, from_annotation(annotation))
                 write_rttm(path, recording.uri, turns)
             self._tell(stage=stage, done=done, total=len(recordings))
@@ -287,7 +319,7 @@ def rttm_folder(run: Run, dataset: str, stage: str) -> str:
 
     What it made of another domain is in ``also/DATASET/``.
     """
-    folder = "rttm" if stage == FINAL_STAGE else f"rttm-{stage}"
+    folder = "rttm" if stage == run.final_stage else f"rttm-{stage}"
     return folder if dataset == run.dataset else f"also/{dataset}/{folder}"
 
 

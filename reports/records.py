@@ -105,12 +105,23 @@ class Job(Record):
     """How the processes train together, by Lightning's name for it."""
     loggers: tuple[str, ...] = ()
     """Trackers that are told of each epoch; not part of the hash."""
+    trials: int | None = 0
+    """Of tuning on dev: 0 leaves the defaults, None is as many as ``tune_seconds`` allow."""
+    tune_seconds: float | None = None
+    tune_condition: str = "full"
+    search_space: dict[str, dict[str, Any]] = Field(default_factory=dict)
+    """Ranges in place of the backend's own, by hyper-parameter."""
 
     @property
     def name(self) -> str:
         """The run's folder in a comparison."""
         part = "" if self.train_fraction == 1 else f"-fraction{self.train_fraction:g}"
         return f"{self.dataset}-{self.backend}-{self.recipe['name']}-seed{self.seed}{part}"
+
+    @property
+    def final_stage(self) -> str:
+        """The stage whose RTTM is the run's answer."""
+        return "finetuned" if self.trials == 0 else "tuned"
 
     @property
     def hash(self) -> str:
@@ -302,6 +313,11 @@ class Run(Record):
         """The dataset of that name, where the run was scored on it."""
         home = Domain(dataset=self.dataset, root=self.dataset_root, fingerprint=self.fingerprint, corpus=self.corpus)
         return next((each for each in (home, *self.also_scored) if each.dataset == dataset), None)
+
+    @property
+    def final_stage(self) -> str:
+        """The stage whose RTTM is the run's answer."""
+        return "tuned" if self.tuning else "finetuned"
 
 
 LEVEL = 0.95
