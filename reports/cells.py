@@ -48,6 +48,10 @@ DATA_LEGEND = "How much data: annotated hours of train, and what the step from t
 
 FORGOTTEN_LEGEND = "What was forgotten: DER before and after fine-tuning, at home and on other domains"
 
+TUNED_LEGEND = "What tuning on dev gained: DER at the defaults and at the values chosen, under the condition tuned for"
+
+CHOSEN_LEGEND = "The values chosen on dev, where they are not the defaults"
+
 
 IDENTITY_COLUMNS = (
     Column("From"),
@@ -249,6 +253,45 @@ def forgotten_table(summary: Summary, dataset: str) -> Table | None:
                 )
     names = ("System", "Scored on", "Before %", "After %", "Change", "95 % interval", "p")
     return Table(tuple(Column(name, n > 1) for n, name in enumerate(names)), tuple(rows)) if rows else None
+
+
+def tuned_table(summary: Summary, dataset: str) -> Table | None:
+    """DER at the defaults and as tuned, on dev and on test side by side: a gain on dev alone is overfitting to it."""
+    der = {(row.run, row.stage, row.subset, row.condition): row.der for row in summary.comparison.rows}
+    rows = []
+    for run in summary.comparison.runs:
+        if run.tuning and run.dataset == dataset:
+            pairs = [
+                [der.get((run.name, stage, subset, run.tuning.condition)) for stage in ("finetuned", "tuned")]
+                for subset in ("dev", "test")
+            ]
+            rates = [
+                cell
+                for before, after in pairs
+                for gained in [None if before is None or after is None else after - before]
+                for cell in (Cell(percent(before), before), Cell(percent(after), after), Cell(points(gained), gained))
+            ]
+            trials = len(run.tuning.trials) + (len(run.tuning.first.trials) if run.tuning.first else 0)
+            rows.append((Cell(visible(run.name)), Cell(count(trials), trials), *rates))
+    names = ("Run", "Trials", "Dev %", "tuned", "change", "Test %", "tuned", "change")
+    return Table(tuple(Column(name, n > 0) for n, name in enumerate(names)), tuple(rows)) if rows else None
+
+
+def chosen_table(summary: Summary, dataset: str) -> Table | None:
+    """The hyper-parameters that tuning moved, a line each."""
+    rows = [
+        tuple(Cell(visible(text)) for text in (run.name, name, _value(run.tuning.defaults.get(name)), _value(value)))
+        for run in summary.comparison.runs
+        if run.tuning and run.dataset == dataset
+        for name, value in run.tuning.chosen.items()
+        if value != run.tuning.defaults.get(name)
+    ]
+    names = ("Run", "Hyper-parameter", "Default", "Chosen")
+    return Table(tuple(Column(name, n > 1) for n, name in enumerate(names)), tuple(rows)) if rows else None
+
+
+def _value(value: float | int | str | None) -> str:
+    return f"{value:.3g}" if isinstance(value, float) else NONE if value is None else str(value)
 
 
 def _change(contrast: Contrast | None, to: str, otherwise: float | None = None) -> tuple[Cell, Cell, Cell]:

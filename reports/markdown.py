@@ -6,10 +6,13 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 
 from diarbench.reports.cells import (
+    CHOSEN_LEGEND,
     COST_LEGEND,
     DATA_LEGEND,
     FORGOTTEN_LEGEND,
+    TUNED_LEGEND,
     Table,
+    chosen_table,
     constants,
     contrast_table,
     cost_table,
@@ -24,6 +27,7 @@ from diarbench.reports.cells import (
     runs_table,
     score_table,
     slice_table,
+    tuned_table,
     versions,
 )
 from diarbench.reports.plots import Plot
@@ -72,6 +76,8 @@ def _lines(summary: Summary, plots: Sequence[Plot]) -> Iterator[str]:
         for number, section in enumerate(summary.of(dataset)):
             yield from _section(section, first=number == 0)
             if number == 0:
+                yield from _table(f"{TUNED_LEGEND}:", tuned_table(summary, dataset))
+                yield from _table(f"{CHOSEN_LEGEND}:", chosen_table(summary, dataset))
                 yield from _table(f"{DATA_LEGEND}:", data_table(section))
                 yield from _table(f"{FORGOTTEN_LEGEND}:", forgotten_table(summary, dataset))
         yield from _list("Not like for like", (f"({k}) {v}" for k, v in summary.footnotes_of(dataset).items()))

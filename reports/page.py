@@ -11,12 +11,15 @@ from typing import Any
 
 from diarbench.reports import interactive
 from diarbench.reports.cells import (
+    CHOSEN_LEGEND,
     COST_LEGEND,
     DATA_LEGEND,
     FORGOTTEN_LEGEND,
+    TUNED_LEGEND,
     Cell,
     Column,
     Table,
+    chosen_table,
     constants,
     contrast_table,
     cost_table,
@@ -32,6 +35,7 @@ from diarbench.reports.cells import (
     runs_table,
     score_table,
     slice_table,
+    tuned_table,
     versions,
 )
 from diarbench.reports.charts import charts
@@ -106,6 +110,8 @@ def _dataset(summary: Summary, dataset: str) -> dict[str, Any]:
                 ("differences, in points of DER", contrast_table(sections[0])),
                 (DATA_LEGEND, data_table(sections[0])),
                 (FORGOTTEN_LEGEND, forgotten_table(summary, dataset)),
+                (TUNED_LEGEND, tuned_table(summary, dataset)),
+                (CHOSEN_LEGEND, chosen_table(summary, dataset)),
                 ("where the error is, in points of DER; a slicing's parts add up to it", slice_table(sections[0])),
                 ("other figures by pyannote.metrics, without a collar", metric_table(sections[0])),
             )

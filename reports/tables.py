@@ -11,9 +11,12 @@ from rich.table import Table as RichTable
 from rich.text import Text
 
 from diarbench.reports.cells import (
+    CHOSEN_LEGEND,
     DATA_LEGEND,
     FORGOTTEN_LEGEND,
+    TUNED_LEGEND,
     Table,
+    chosen_table,
     constants,
     cost_table,
     data_table,
@@ -23,6 +26,7 @@ from diarbench.reports.cells import (
     over_seeds,
     score_table,
     shortened,
+    tuned_table,
 )
 from diarbench.reports.leaderboard import Leaderboard
 from diarbench.reports.records import EPOCH_COLUMNS, Comparison, Run
@@ -52,6 +56,8 @@ def print_comparison(comparison: Comparison, console: Console) -> None:
                 )
             for title, more in (
                 ("Over the seeds", over_seeds(section)),
+                (TUNED_LEGEND, tuned_table(summary, dataset) if first else None),
+                (CHOSEN_LEGEND, chosen_table(summary, dataset) if first else None),
                 (DATA_LEGEND, data_table(section) if first else None),
                 (FORGOTTEN_LEGEND, forgotten_table(summary, dataset) if first else None),
             ):

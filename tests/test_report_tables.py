@@ -19,7 +19,7 @@ from report_records import (
 )
 from rich.console import Console
 
-from diarbench.reports.cells import cost_table, over_seeds, score_table, slice_table
+from diarbench.reports.cells import chosen_table, cost_table, over_seeds, score_table, slice_table, tuned_table
 from diarbench.reports.records import EPOCH_COLUMNS, Comparison, Difference, Environment, Interval, Phase
 from diarbench.reports.summary import summarize, verdict
 from diarbench.reports.tables import print_comparison
@@ -328,3 +328,26 @@ def test_what_cannot_be_seen_is_written_out():
 def test_each_condition_has_a_section_for_runs_without_rows():
     summary = summarize(make_comparison((make_run("nemo", state="training"),), []))
     assert len(summary.of("mini")) == len(CONDITIONS)
+
+
+def test_gains_of_tuning_stand_side_by_side_on_dev_and_test() -> None:
+    run = make_run("nemo", tuning=make_tuning(0.4, 0.3, 0.35))
+    rates = {("finetuned", "dev"): 40, ("tuned", "dev"): 30, ("finetuned", "test"): 50, ("tuned", "test"): 52}
+    rows = [
+        row
+        for (stage, subset), miss in rates.items()
+        for row in make_rows(run, stage, ("one", 100, miss, 0, 0), subset=subset)
+    ]
+    summary = summarize(make_comparison((run,), rows))
+    gains = tuned_table(summary, "mini")
+    assert gains is not None
+    (row,) = [[cell.text for cell in row] for row in gains.rows]
+    assert row == [run.name, "3", "40.0", "30.0", "-10.0", "50.0", "52.0", "+2.0"]
+    chosen = chosen_table(summary, "mini")
+    assert chosen is not None
+    assert [[cell.text for cell in row] for row in chosen.rows] == [[run.name, "threshold", "0.5", "0.6"]]
+    shown = drawn(make_comparison((run,), rows), 80)
+    assert "What tuning on dev gained" in shown and "+2.0" in shown
+    assert max(map(len, shown.splitlines())) <= 140
+    untuned = summarize(make_comparison((make_run("nemo"),), rows))
+    assert tuned_table(untuned, "mini") is None and chosen_table(untuned, "mini") is None
