@@ -225,6 +225,59 @@ def test_a_search_killed_anywhere_ends_as_one_never_stopped(dummy: None, ami_min
         assert path.read_bytes() == (tmp_path / "killed" / path.relative_to(tmp_path / "whole")).read_bytes()
 
 
+def test_what_inference_depends_on_is_tuned_first_and_then_frozen(
+    parts: Any, ami_mini: Dataset, tmp_path: Path
+) -> None:
+    from optuna.distributions import FloatDistribution
+
+    dummy = parts.DummyDiarizer
+    inferred: list[float] = []
+
+    class Gain(dummy):  # type: ignore[misc, valid-type]
+        """The first step: how loud the recording is taken to be."""
+
+        def __init__(self, network: Any) -> None:
+            super().__init__(network)
+            self.defaults, self.search_space = {"gain": 1.0}, {"gain": FloatDistribution(0.5, 2.0)}
+
+        def decode(self, recording: Recording, inference: Any, values: Any) -> Any:
+            louder = {"activity": inference["activity"] * values["gain"]}
+            return dummy.decode(self, recording, louder, {"threshold": 0.5})
+
+    class Whole(dummy):  # type: ignore[misc, valid-type]
+        def __init__(self, network: Any, gain: float = 1.0) -> None:
+            super().__init__(network)
+            self.first, self.gain = Gain(network), gain
+            self.defaults = {"threshold": 0.5, "gain": 1.0}
+
+        def at(self, values: Any) -> Any:
+            return Whole(self.network, values["gain"])
+
+        def infer(self, recording: Recording) -> Any:
+            inferred.append(self.gain)
+            found = super().infer(recording)
+            found["activity"] = found["activity"] * self.gain
+            return found
+
+    def search(folder: Path, *budgets: int) -> Tuning:
+        for trials in budgets:
+            tuner, _ = tuner_of(parts, ami_mini.subset("dev"), folder)
+            found = tuner.run(Whole(tuner.network), {}, Budget(trials))
+        return found
+
+    whole = search(tmp_path / "whole", 12)
+    assert whole.first is not None and len(whole.first.trials) == 4 and len(whole.trials) == 8
+    gain = whole.first.chosen["gain"]
+    assert gain != 1.0 and set(inferred) == {1.0, gain} and len(inferred) == 4, "twice a recording, and no more"
+    assert whole.trials[0].values == {"threshold": 0.5, "gain": 1.0}, "the defaults of everything"
+    assert whole.trials[1].values == {"threshold": 0.5, "gain": gain}
+    assert {trial.values["gain"] for trial in whole.trials[1:]} == {gain}
+    assert whole.best is not None and whole.best.der <= whole.trials[0].der  # type: ignore[operator]
+    more = search(tmp_path / "more", 12, 15)
+    assert more.first == search(tmp_path / "more", 15).first and len(more.trials) == 11
+    assert asked(more)[:8] == asked(whole)
+
+
 def test_dev_without_speech_is_refused(parts: Any, ami_mini: Dataset, tmp_path: Path) -> None:
     shutil.copytree(ami_mini.root, tmp_path / "data")
     silent = Dataset.open(tmp_path / "data")
