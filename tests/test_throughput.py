@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -19,7 +20,9 @@ BENCH = [sys.executable, "-m", "diarbench.benchmarks.cli", "throughput"]
 
 def bench(*arguments: object, cwd: Path) -> subprocess.CompletedProcess[str]:
     command = [*BENCH, *map(str, arguments)]
-    return subprocess.run(command, cwd=cwd, capture_output=True, text=True, check=False)
+    # pytest-benchmark measures nothing in a process that was told it is one of several.
+    alone = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_XDIST")}
+    return subprocess.run(command, cwd=cwd, env=alone, capture_output=True, text=True, check=False)
 
 
 def session(store: Path, number: int, processor: str = "P", **figures: tuple[float, float, int, float]) -> Path:
