@@ -241,3 +241,14 @@ def test_recordings_shorter_than_the_window_are_told_before_training(ami_mini: D
     with pytest.raises(UserError, match="no annotated train region holds a window of 31 s; take a recipe with a short"):
         trainer(ami_mini, BASIC.model_copy(update={"window_s": 31}), tmp_path)
     assert not list(tmp_path.iterdir())
+
+
+def test_a_batch_that_does_not_fit_is_one_line(ami_mini: Dataset, tmp_path: Path) -> None:
+    """The network asks torch for more than any machine has."""
+    made = trainer(ami_mini, BASIC, tmp_path)
+    own = made.plain.loss
+    made.plain.loss = lambda waveforms, targets: own(waveforms, targets + torch.empty(len(waveforms) << 45).sum())
+    with pytest.raises(
+        UserError, match="a batch of 8 windows of 10 s does not fit in the memory of cpu: lower batch_size"
+    ):
+        made._train_epoch(1, lambda **_: None)
