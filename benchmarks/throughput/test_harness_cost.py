@@ -2,15 +2,16 @@
 
 For each toolkit, epochs of our loop and of a plain script that does the same training with the toolkit alone (the
 trainer of Lightning; pyannote.audio's task, NeMo's Sortformer with its own loader) take turns in one process, and the
-ratio of their seconds a window is told: over pairs of epochs its median, and that of the fastest epochs. Both train on
-the same recordings in batches of ten, measure on dev and keep a checkpoint each epoch. Loading alone is held against
-the toolkit's loading too.
+ratio of their time a window is told, by the clock and by the processor's time: of the fastest epochs, and over pairs of
+epochs its median. Both train on the same recordings in batches of ten, measure on dev and keep a checkpoint each epoch.
+Loading alone is held against the toolkit's loading too.
 """
 
 from __future__ import annotations
 
 import logging
-from time import perf_counter
+from itertools import islice
+from time import perf_counter, process_time
 
 import numpy as np
 import pytest
@@ -34,6 +35,11 @@ RECIPE = Recipe(
 )
 
 
+def now():
+    """By the clock, and by the time that this process has had a processor; seconds."""
+    return np.array([perf_counter(), process_time()])
+
+
 class TakingTurns(Callback):
     """Before each of Lightning's epochs runs one of ours; a pair of epochs to warm up is not counted."""
 
@@ -44,12 +50,12 @@ class TakingTurns(Callback):
 
     def on_train_epoch_start(self, trainer, module):
         self.stop_their_clock()
-        begun = perf_counter()
+        begun = now()
         number = len(self.trainer.epochs)
-        self.trainer._finish_epoch(self.trainer._train_epoch(number, lambda **_: None), begun)
-        self.ours.append((perf_counter() - begun) / self.trainer.windows_an_epoch)
+        self.trainer._finish_epoch(self.trainer._train_epoch(number, lambda **_: None), begun[0])
+        self.ours.append((now() - begun) / self.trainer.windows_an_epoch)
         self.windows = 0
-        self.begun = perf_counter()
+        self.begun = now()
 
     def on_train_batch_end(self, trainer, module, outputs, batch, batch_idx):
         self.windows += len(batch["X"] if isinstance(batch, dict) else batch[0])
@@ -59,17 +65,18 @@ class TakingTurns(Callback):
 
     def stop_their_clock(self):
         if self.begun is not None:
-            self.theirs.append((perf_counter() - self.begun) / self.windows)
+            self.theirs.append((now() - self.begun) / self.windows)
 
     def told(self):
+        """By clock, then by processor."""
         ours, theirs = np.array(self.ours[1:]), np.array(self.theirs[1:])
-        return {
-            "ms_a_window": (1000 * np.median(ours), 1000 * np.median(theirs)),
-            "ratio_of_medians": np.median(ours) / np.median(theirs),
-            "median_ratio": np.median(ours / theirs),
-            "ratio_of_fastest": ours.min() / theirs.min(),
-            "pairs": len(ours),
+        figures = {
+            "ours_ms_a_window": 1000 * np.median(ours, axis=0),
+            "theirs_ms_a_window": 1000 * np.median(theirs, axis=0),
+            "median_ratio": np.median(ours / theirs, axis=0),
+            "ratio_of_fastest": ours.min(axis=0) / theirs.min(axis=0),
         }
+        return {name: values.round(3).tolist() for name, values in figures.items()} | {"pairs": len(ours)}
 
 
 def pyannote_alone(network, dataset, folder):
@@ -119,7 +126,8 @@ def pyannote_alone(network, dataset, folder):
         batch_size=RECIPE.batch_size,
         num_workers=0,
     )
-    return model, lambda: model.task.train_dataloader()
+    # It never ends by itself: Lightning counts.
+    return model, lambda: islice(model.task.train_dataloader(), len(model.task.train_dataloader()))
 
 
 def nemo_alone(network, dataset, folder):
@@ -151,7 +159,7 @@ ALONE = {"pyannote": pyannote_alone, "nemo": nemo_alone}
 
 @pytest.mark.parametrize("name", ALONE)
 def test_epochs_of_our_loop_to_the_toolkit_alone(name, tmp_path, benchmark):
-    """Below 1 ours is the faster. On a machine that is busy otherwise look at the fastest epochs."""
+    """Below 1 ours is the faster. On a machine that is busy otherwise only the processor's time says something."""
     backend, dataset = registry.load(name), open_dataset("ami-mini")
     networks = []
     for _ in range(2):
@@ -159,7 +167,8 @@ def test_epochs_of_our_loop_to_the_toolkit_alone(name, tmp_path, benchmark):
         networks.append(backend.network(backend.locate("auto"), RECIPE.objective))
     ours = Trainer(networks[0], name, dataset, RECIPE, 1, Fabric(accelerator="cpu", devices=1), tmp_path / "ours")
     model, loader = ALONE[name](networks[1], dataset, tmp_path)
-    model.configure_optimizers = lambda: torch.optim.AdamW(model.parameters(), lr=RECIPE.learning_rate)
+    model._optimizer = torch.optim.AdamW(model.parameters(), lr=RECIPE.learning_rate)  # where NeMo's step looks for it
+    model.configure_optimizers = lambda: model._optimizer
     turns = TakingTurns(ours)
     LightningTrainer(
         accelerator="cpu",
@@ -175,16 +184,16 @@ def test_epochs_of_our_loop_to_the_toolkit_alone(name, tmp_path, benchmark):
     told = {**turns.told(), "loading": loading(ours, loader)}
     benchmark.extra_info.update(told)
     benchmark.pedantic(lambda: None)
-    log.warning("%s, seconds an epoch of ours to those of the toolkit alone: %s", name, told)
+    log.warning("%s, time of ours to that of the toolkit alone, by clock and by processor: %s", name, told)
 
 
 def loading(ours, theirs):
-    """Seconds a window to read it and to make its targets: ours, the toolkit's, and the ratio; the fastest of five."""
+    """The processor's seconds a window to read it and to make its targets: ours, the toolkit's, and the ratio."""
     fastest = {}
     for _ in range(5):
         for name, batches in (("ours", ours._batches(ours._draw(1))), ("theirs", theirs())):
-            begun, windows = perf_counter(), 0
+            begun, windows = process_time(), 0
             for batch in batches:
                 windows += len(batch.windows if name == "ours" else batch["X"] if isinstance(batch, dict) else batch[0])
-            fastest[name] = min(fastest.get(name, np.inf), (perf_counter() - begun) / windows)
+            fastest[name] = min(fastest.get(name, np.inf), (process_time() - begun) / windows)
     return {**fastest, "ratio": fastest["ours"] / fastest["theirs"]}
