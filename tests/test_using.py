@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 import soundfile
+import yaml
 
 from diarbench.backends import recipes, registry
 from diarbench.backends.base import load_checkpoint
@@ -204,6 +205,18 @@ def test_a_fresh_head_is_exported_with_its_threshold(small: Path, tmp_path: Path
     found = sorted((s.start, s.end, label) for s, _, label in ours.itertracks(yield_label=True))
     assert [f[2] for f in found] == [t[2] for t in sorted(theirs)]
     np.testing.assert_allclose([f[:2] for f in found], [t[:2] for t in sorted(theirs)], atol=0.0101)
+
+
+@pytest.mark.slow
+def test_nemo_is_never_handed_an_offset_above_the_onset(tmp_path: Path) -> None:
+    """There its own post-processing would toggle speech frame by frame; ours takes such an offset for the onset."""
+    backend: Any = registry.load("nemo")
+    network = backend.network(backend.locate("scratch"), Objective())
+    for offset, handed in ((0.6, 0.4), (0.3, 0.3)):
+        chosen = {**backend.diarizer(network, "cpu").defaults, "onset": 0.4, "offset": offset}
+        backend.export(network, chosen, tmp_path)
+        told = yaml.safe_load((tmp_path / "postprocessing.yaml").read_text())["parameters"]
+        assert (told["onset"], told["offset"]) == (0.4, handed)
 
 
 @pytest.mark.slow

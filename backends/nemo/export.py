@@ -17,6 +17,8 @@ def export(network: SortformerNetwork, hyperparameters: Mapping[str, Any], folde
     folder.mkdir(parents=True, exist_ok=True)
     network.model.save_to(str(folder / "model.nemo"))
     parameters = {name.removesuffix("_s"): value for name, value in hyperparameters.items()}
+    # Above the onset NeMo's offset would toggle speech frame by frame; ours then says what the onset does.
+    parameters["offset"] = min(parameters["offset"], parameters["onset"])
     write_whole(folder / "postprocessing.yaml", yaml.safe_dump({"parameters": parameters}, sort_keys=False))
     return (
         "from nemo.collections.asr.models import SortformerEncLabelModel\n"
