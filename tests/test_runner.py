@@ -11,7 +11,9 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from rich.console import Console
@@ -42,6 +44,21 @@ def plan_of(dataset: Dataset, init: str, seed: int = 1) -> runner.Plan:
         threads=1,
     )
     return runner.Plan(job, init)
+
+
+def kill_when(folder: Path, due: Callable[[dict[str, Any]], bool]) -> None:
+    """Start the worker of a run's folder and kill it at the first event for which that is due."""
+    worker = subprocess.Popen(
+        [sys.executable, "-m", "diarbench.benchmarks.worker", folder / "job.json"],
+        stdout=subprocess.PIPE,
+        env=runner.worker_environment(1),
+        text=True,
+    )
+    assert worker.stdout is not None
+    for line in worker.stdout:
+        if due(json.loads(line)):
+            worker.send_signal(signal.SIGKILL)
+    worker.wait()
 
 
 def run(out: Path, *plans: runner.Plan) -> tuple[Comparison, str]:
@@ -116,17 +133,7 @@ def test_a_run_killed_at_any_epoch_ends_as_one_never_stopped(dummy: None, ami_mi
     folder = stopped / plan.job.name
     folder.mkdir(parents=True)
     (folder / "job.json").write_text((whole / plan.job.name / "job.json").read_text())
-    worker = subprocess.Popen(
-        [sys.executable, "-m", "diarbench.benchmarks.worker", folder / "job.json"],
-        stdout=subprocess.PIPE,
-        env=runner.worker_environment(1),
-        text=True,
-    )
-    assert worker.stdout is not None
-    for line in worker.stdout:
-        if json.loads(line).get("epoch") == 2:  # in the midst of the second epoch
-            worker.send_signal(signal.SIGKILL)
-    worker.wait()
+    kill_when(folder, lambda event: event.get("epoch") == 2)  # in the midst of the second epoch
     assert (folder / "state").read_text() == "training\n"
     run(stopped, plan)
     assert_same_results(whole, stopped)

@@ -6,7 +6,6 @@ import json
 import os
 import re
 import shutil
-import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -14,7 +13,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from test_runner import plan_of, run
+from test_runner import kill_when, plan_of, run
 
 from diarbench.benchmarks import runner
 from diarbench.benchmarks.cache import InferenceCache
@@ -202,18 +201,10 @@ def test_a_search_killed_anywhere_ends_as_one_never_stopped(dummy: None, ami_min
     folder.mkdir(parents=True)
     (folder / "job.json").write_text((tmp_path / "whole" / planned.job.name / "job.json").read_text())
     for kill_at in (1, 6):
-        worker = subprocess.Popen(
-            [sys.executable, "-m", "diarbench.benchmarks.worker", folder / "job.json"],
-            stdout=subprocess.PIPE,
-            env=runner.worker_environment(1),
-            text=True,
+        kill_when(
+            folder,
+            lambda event, at=kill_at: event.get("done") == at and "best dev DER" in event.get("stage", ""),
         )
-        assert worker.stdout is not None
-        for line in worker.stdout:
-            event = json.loads(line)
-            if event.get("done") == kill_at and "best dev DER" in event.get("stage", ""):
-                worker.send_signal(signal.SIGKILL)
-        worker.wait()
         assert (folder / "state").read_text() == "tuning\n"
         assert len(read_record(folder / "tuning.json", Tuning).trials) >= kill_at
     run(tmp_path / "killed", planned)
