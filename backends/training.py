@@ -13,7 +13,7 @@ import math
 import random
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import partial
 from itertools import product
@@ -285,11 +285,9 @@ class Trainer:
         added: Any = self.fabric.all_reduce(torch.from_numpy(mine), reduce_op="sum")
         return np.asarray(added.cpu().numpy())
 
-    @contextmanager
-    def _as_kept(self) -> Iterator[None]:
+    def _as_kept(self) -> AbstractContextManager[None]:
         """The network with the weights that are measured, and kept where they are best."""
-        with self.average.in_place() if self.average else nullcontext():
-            yield
+        return self.average.in_place() if self.average else nullcontext()
 
     def _finish_epoch(self, epoch: Epoch, begun: float) -> None:
         """Keep the epoch: best before last before table, so that a stop between them loses or repeats nothing."""
