@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from diarbench.backends.registry import importable
-from diarbench.reports.records import EPOCH_COLUMNS, Epoch, UserError, closest, write_whole
+from diarbench.reports.records import EPOCH_COLUMNS, Epoch, UserError, check_choice, write_whole
 
 PACKAGES = {"csv": None, "mlflow": "mlflow", "tensorboard": "tensorboard"}
 """By ``--logger``; epochs.csv needs none, and is written in any case."""
@@ -30,8 +30,7 @@ class Tracker(Protocol):
 
 def check_name(name: str) -> None:
     """Raises UserError for a tracker that there isn't, or whose package is not installed."""
-    if name not in PACKAGES:
-        raise UserError(f"--logger {name}: no such tracker{closest(name, PACKAGES)}; one of {', '.join(PACKAGES)}")
+    check_choice("logger", name, PACKAGES, "tracker")
     package = PACKAGES[name]
     if package and not importable(package):
         raise UserError(f"--logger {name}: not installed: pip install 'diarbench[track]'")

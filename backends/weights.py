@@ -116,15 +116,25 @@ def run_start(init: str, backend: str) -> Start:
     Raises UserError where the folder is no run's, or one of another backend, or has not trained yet.
     """
     folder = Path(init.removeprefix("run:")).expanduser().resolve()
-    if not (folder / "run.json").is_file():
-        raise UserError(f"--init {init}: no run's folder (no run.json); a run is a folder inside a comparison's")
-    run = read_record(folder / "run.json", Run)
+    run = run_in(folder, f"--init {init}")
     if run.backend != backend:
         raise UserError(f"--init {init}: a run of {run.backend}, not of {backend}; say --init {run.backend}={init}")
+    return _of_run(best_of(folder, run, f"--init {init}"))
+
+
+def run_in(folder: Path, named: str) -> Run:
+    """The run whose folder that is, called ``named`` where it is refused. Raises UserError where it is no run's."""
+    if not (folder / "run.json").is_file():
+        raise UserError(f"{named}: no run's folder (no run.json); a run is a folder inside a comparison's")
+    return read_record(folder / "run.json", Run)
+
+
+def best_of(folder: Path, run: Run, named: str) -> Path:
+    """The checkpoint of a run's best epoch. Raises UserError where it has none yet."""
     best = folder / "checkpoints" / "best.ckpt"
     if not best.is_file():
-        raise UserError(f"--init {init}: has no checkpoints/best.ckpt; its state is {run.state}")
-    return _of_run(best)
+        raise UserError(f"{named}: has no checkpoints/best.ckpt; its state is {run.state}")
+    return best
 
 
 def _of_run(checkpoint: Path) -> Start:

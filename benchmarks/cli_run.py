@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shlex
 import sys
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -84,14 +83,14 @@ def run(
     from diarbench.benchmarks import runner
     from diarbench.benchmarks.profiling import py_spy
     from diarbench.benchmarks.progress import RunProgress
+    from diarbench.benchmarks.worker import DEVICES
     from diarbench.datasets.catalog import open_dataset
-    from diarbench.reports.records import UserError, closest
+    from diarbench.reports.records import check_choice
 
     for name in backend:
         registry.check_name(name)
-    for option, value, known in (("device", device, DEVICES), ("strategy", strategy, STRATEGIES)):
-        if value not in known:
-            raise UserError(f"--{option} {value}: no such {option}{closest(value, known)}; one of {', '.join(known)}")
+    check_choice("device", device, DEVICES)
+    check_choice("strategy", strategy, STRATEGIES)
     for name in logger:
         trackers.check_name(name)
     if profile:
@@ -110,11 +109,15 @@ def run(
         device,
         train_fraction,
         [open_dataset(name) for name in also_score],
-        profile,
         tuned(trials, tune_seconds, tune_condition, search_space) if tune else runner.UNTUNED,
+        {
+            "devices": devices,
+            "nodes": nodes,
+            "strategy": strategy,
+            "loggers": tuple(dict.fromkeys(logger)),
+            "profile": profile,
+        },
     )
-    options = {"devices": devices, "nodes": nodes, "strategy": strategy, "loggers": tuple(dict.fromkeys(logger))}
-    plans = [replace(planned, job=planned.job.model_copy(update=options)) for planned in plans]
     folder = out or runner.default_out(plans)
     runner.check_out(folder, plans)
     console = Console()
@@ -180,17 +183,14 @@ def tuned(trials: int | None, seconds: float | None, condition: str, space: Path
     from diarbench.benchmarks.runner import Tuned
     from diarbench.benchmarks.scoring import CONDITIONS
     from diarbench.benchmarks.tuning import TRIALS, load_space
-    from diarbench.reports.records import UserError, closest
+    from diarbench.reports.records import check_choice
 
-    if condition not in CONDITIONS:
-        near = closest(condition, CONDITIONS)
-        raise UserError(f"--tune-condition {condition}: no such condition{near}; one of {', '.join(CONDITIONS)}")
+    check_choice("tune-condition", condition, CONDITIONS, "condition")
     if trials is None and seconds is None:
         trials = TRIALS
     return Tuned(trials, seconds, condition, load_space(space) if space else {})
 
 
-DEVICES = ("auto", "cpu", "cuda")
 STRATEGIES = ("auto", "ddp")
 
 

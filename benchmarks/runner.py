@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import product
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from diarbench.backends import registry
@@ -66,21 +67,23 @@ def plan(
     device: str,
     fractions: Sequence[float] = (1.0,),
     also_score: Sequence[Dataset] = (),
-    profile: bool = False,
     tuning: Tuned = UNTUNED,
+    options: Mapping[str, Any] = MappingProxyType({}),
 ) -> list[Plan]:
     """All runs of the matrix, in order. Raises UserError for what could never run; reads no audio.
 
-    ``inits`` is ``--init`` by backend. A dataset that is also scored is not for the runs that are trained on it.
+    ``inits`` is ``--init`` by backend, ``options`` are further fields of each Job. A dataset that is also scored is
+    not for the runs that are trained on it.
     """
     _check_names([*datasets, *also_score])
     others = {each.info.name: _domain(each) for each in also_score}
     for dataset in datasets if tuning.trials != 0 else ():
         check_speech(dataset.subset("dev"), tuning.condition)
+    absent = {backend: registry.missing(backend) for backend in backends}
+    starts = {name: registry.load(name).locate(inits[name]) for name, command in absent.items() if not command}
     plans = []
     for dataset, backend, recipe, seed, fraction in product(datasets, backends, recipes, seeds, fractions):
-        command = registry.missing(backend)
-        start = None if command else registry.load(backend).locate(inits[backend])
+        command, start = absent[backend], starts.get(backend)
         weights = start and start.weights
         for subset in ("train", *MEASURED):
             dataset.subset(subset)
@@ -96,7 +99,6 @@ def plan(
             # A hub's file may be downloaded by the run itself, which then records what it got.
             init_sha256=weights.sha256 if weights and not inits[backend].startswith("hub:") else None,
             device=device,
-            profile=profile,
             threads=threads(),
             train_fraction=fraction,
             also_score=tuple(other for name, other in others.items() if name != dataset.info.name),
@@ -104,6 +106,7 @@ def plan(
             tune_seconds=tuning.seconds,
             tune_condition=tuning.condition,
             search_space=tuning.space.get(backend, {}),
+            **options,
         )
         plans.append(
             Plan(

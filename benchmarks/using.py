@@ -14,12 +14,12 @@ from typing import Any
 
 from diarbench.backends import registry
 from diarbench.backends.base import Backend, load_checkpoint
-from diarbench.benchmarks.cli_run import DEVICES
-from diarbench.benchmarks.worker import device_of
+from diarbench.backends.weights import best_of, run_in
+from diarbench.benchmarks.worker import DEVICES, device_of
 from diarbench.datasets.audio import Clip, write_audio
 from diarbench.datasets.layout import Recording, from_annotation
 from diarbench.datasets.rttm import Turn, rttm_text
-from diarbench.reports.records import Run, UserError, closest, read_record, write_whole
+from diarbench.reports.records import Run, UserError, check_choice, write_whole
 
 Format = Callable[[str, Sequence[Turn], float], str]
 """A recording's name, turns and duration in seconds, as a file's text."""
@@ -48,13 +48,8 @@ class Finished:
     """A run's best network with the hyper-parameters that were tuned for it, or the defaults where none were."""
 
     def __init__(self, folder: Path) -> None:
-        if not (folder / "run.json").is_file():
-            raise UserError(f"{folder}: no run's folder (no run.json); a run is a folder inside a comparison's")
-        self.folder = folder
-        self.run = read_record(folder / "run.json", Run)
-        self.checkpoint = folder / "checkpoints" / "best.ckpt"
-        if not self.checkpoint.is_file():
-            raise UserError(f"{folder}: has no checkpoints/best.ckpt; its state is {self.run.state}")
+        self.run = run_in(folder, str(folder))
+        self.checkpoint = best_of(folder, self.run, str(folder))
         self.backend: Backend = registry.load(self.run.backend)
 
     def network(self) -> Any:
@@ -74,10 +69,8 @@ def diarize(
     Raises UserError, before any compute where it can be known, for audio that can't be read, names that fall
     together, a file that is there already, or a folder that is no run's.
     """
-    if format_ not in FORMATS:
-        raise UserError(f"--format {format_}: no such format{closest(format_, FORMATS)}; one of {', '.join(FORMATS)}")
-    if device not in DEVICES:
-        raise UserError(f"--device {device}: no such device{closest(device, DEVICES)}; one of {', '.join(DEVICES)}")
+    check_choice("format", format_, FORMATS)
+    check_choice("device", device, DEVICES)
     suffix, text = FORMATS[format_]
     targets: dict[Path, Path] = {}
     for path in audio:

@@ -286,6 +286,9 @@ def _device(job: Job) -> str:
     return device_of(job.device)
 
 
+DEVICES = ("auto", "cpu", "cuda")
+
+
 def device_of(asked: str) -> str:
     """The device that ``auto`` comes to here."""
     import torch

@@ -9,7 +9,7 @@ import hashlib
 import json
 import os
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
@@ -542,3 +542,10 @@ def closest(word: str, words: Iterable[str]) -> str:
     folded = {each.casefold(): each for each in words}
     near = difflib.get_close_matches(word.casefold(), folded, n=1)
     return f" (did you mean {folded[near[0]]}?)" if near else ""
+
+
+def check_choice(option: str, value: str, known: Collection[str], kind: str | None = None) -> None:
+    """Raises UserError where an option's value is none of those there are; ``kind`` is what they are called."""
+    if value not in known:
+        told = f"no such {kind or option}{closest(value, known)}; one of {', '.join(known)}"
+        raise UserError(f"--{option} {value}: {told}")
