@@ -68,6 +68,17 @@ def at_snr(noise: np.ndarray, audio: np.ndarray, snr_db: float) -> np.ndarray:
     return np.asarray(gain * noise, dtype=np.float32)
 
 
+def in_band(audio: np.ndarray, low_hz: float, high_hz: float) -> np.ndarray:
+    """Audio with nothing left outside the band."""
+    import numpy as np
+    from scipy.fft import irfft, rfft, rfftfreq
+
+    spectrum = rfft(audio)
+    frequency = rfftfreq(len(audio), 1 / SAMPLE_RATE)
+    spectrum[(frequency < low_hz) | (frequency > high_hz)] = 0
+    return np.asarray(irfft(spectrum, len(audio)), dtype=np.float32)
+
+
 def noise_from(path: Path, samples: int, rng: np.random.Generator) -> np.ndarray:
     """A stretch of a file, from anywhere in it, repeated where the file is shorter; channels are averaged."""
     import numpy as np

@@ -1,4 +1,4 @@
-"""Rooms and noise for training windows: what the recipe asks for, and the same sound whoever listens."""
+"""Rooms, noise and bands for training windows: what the recipe asks for, and the same sound whoever listens."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import soundfile
 
 from diarbench.backends import recipes, registry
 from diarbench.backends.augmentation import Augmenter
-from diarbench.backends.recipes import Augmentation, Noise, Recipe, Sounds
+from diarbench.backends.recipes import Augmentation, Band, Noise, Recipe, Sounds
 from diarbench.backends.windows import Window, read
 from diarbench.datasets.layout import SAMPLE_RATE, Dataset
 from diarbench.reports.records import UserError
@@ -68,6 +68,19 @@ def test_made_up_noise_and_rooms(window: np.ndarray) -> None:
     assert -0.3 <= min(ratios) < 3 and 7 < max(ratios) <= 10.3
 
 
+def test_nothing_is_left_outside_a_band(window: np.ndarray) -> None:
+    asked = Augmentation(band=Band(probability=1, low_hz=(300, 300), high_hz=(3400, 3400)))
+    augmented = Augmenter(asked, seed=1)(window, index=0, epoch=1)
+    before, after = np.abs(np.fft.rfft(window)), np.abs(np.fft.rfft(augmented))
+    inside = slice(300 * 10 - 1, 3400 * 10 + 2)
+    np.testing.assert_allclose(after[inside][2:-2], before[inside][2:-2], atol=1e-3)
+    assert np.delete(after, inside).max() < 1e-3 < np.delete(before, inside).max()
+    drawn = Augmenter(Augmentation(band=Band(probability=1)), seed=1)
+    spectra = [np.abs(np.fft.rfft(drawn(window, index=index, epoch=1))) for index in range(20)]
+    edges = [np.flatnonzero(spectrum > 1e-3)[-1] / 10 for spectrum in spectra]
+    assert min(edges) < 4000 and 6000 < max(edges) <= 8000, "each window's band is drawn"
+
+
 def test_the_probability_is_kept(window: np.ndarray) -> None:
     augmenter = Augmenter(Augmentation(noise=Noise(probability=0.3)), seed=1)
     touched = [not np.array_equal(augmenter(window[:800], index=k, epoch=1), window[:800]) for k in range(1000)]
@@ -75,7 +88,7 @@ def test_the_probability_is_kept(window: np.ndarray) -> None:
 
 
 def test_draws_follow_from_seed_epoch_and_place_in_whatever_order(window: np.ndarray) -> None:
-    asked = Augmentation(noise=Noise(), rooms=Sounds())
+    asked = Augmentation(noise=Noise(), rooms=Sounds(), band=Band())
     places = [(index, epoch) for index in range(3) for epoch in (1, 2)]
     one, other = Augmenter(asked, seed=1), Augmenter(asked, seed=1)
     forward = {place: one(window, *place) for place in places}
@@ -106,6 +119,7 @@ def test_a_recipe_names_folders_from_its_own(folders: Path) -> None:
         ("{noise: {snr_db: [20, 5]}}", "augmentation.noise.snr_db: expected the least ratio, then the largest"),
         ("{noise: {snr: [5, 20]}}", "augmentation.noise.snr: no such key (did you mean snr_db?)"),
         ("{rooms: {probability: 2}}", "augmentation.rooms.probability: Input should be less than or equal to 1"),
+        ("{band: {low_hz: [300, 20]}}", "augmentation.band: expected low_hz, then high_hz"),
         ("{room: {}}", "augmentation.room: no such key (did you mean rooms?)"),
     ],
 )
@@ -126,7 +140,7 @@ def test_both_toolkits_hear_the_same_and_dev_stays_as_it_is(ami_mini: Dataset, t
 
     recipe = Recipe(
         **recipes.load("quick").model_dump(exclude={"augmentation"}),
-        augmentation=Augmentation(noise=Noise(), rooms=Sounds()),
+        augmentation=Augmentation(noise=Noise(), rooms=Sounds(), band=Band()),
     )
     heard = {}
     for name in ("pyannote", "nemo"):

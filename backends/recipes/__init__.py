@@ -116,12 +116,28 @@ class Noise(Sounds):
         return snr_db
 
 
+class Band(Record):
+    """A band outside of which nothing is heard, as through a telephone or a cheap microphone; its edges are drawn."""
+
+    probability: float = Field(default=0.5, gt=0, le=1)
+    """Of each window."""
+    low_hz: tuple[float, float] = (20.0, 300.0)
+    high_hz: tuple[float, float] = (3000.0, 8000.0)
+
+    @model_validator(mode="after")
+    def _in_order(self) -> Band:
+        if not 0 < self.low_hz[0] <= self.low_hz[1] < self.high_hz[0] <= self.high_hz[1] <= 8000:
+            raise ValueError("expected low_hz, then high_hz, each the least and then the largest, above 0 to 8000 Hz")
+        return self
+
+
 class Augmentation(Record):
     """What is done to the windows of the train subset, to each anew in every epoch; None: nothing."""
 
     noise: Noise | None = None
     rooms: Sounds | None = None
     """Impulse responses of rooms; made up, they are of shoebox rooms."""
+    band: Band | None = None
 
     def found_from(self, base: Path) -> Augmentation:
         """The same with its folders found; ValueErrors tell the key."""
