@@ -76,6 +76,7 @@ def load_camplusplus() -> Any:
     import torch
     import torchaudio.compliance.kaldi as kaldi
 
+    from diarbench.backends.pyannote.folded import FoldedCamPlusPlus
     from pyannote.audio import Model
 
     code, weights_file = camplusplus_files()
@@ -116,14 +117,22 @@ def load_camplusplus() -> Any:
             for start in range(0, len(whole) - frames + 1, step // HOP):
                 yield whole[start : start + frames]
 
-        def embedding(self, features: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-            """The embedding (192,) of those features whose nearest frame of the mask is true; NaN if too few are."""
+        def embedding(self, features: torch.Tensor, mask: torch.Tensor, network: Any = None) -> torch.Tensor:
+            """The embedding (192,) of those features whose nearest frame of the mask is true; NaN if too few are.
+
+            ``network`` is what stands in for the published network, such as `folded`.
+            """
             nearest = torch.arange(len(features), device=features.device) * len(mask) // len(features)
             features = features[mask[nearest]]
             if len(features) < SHORTEST:
                 return torch.full((DIMENSION,), torch.nan, device=features.device)
-            embedding: torch.Tensor = self.camplusplus((features - features.mean(dim=0, keepdim=True))[None])[0]
+            network = network or self.camplusplus
+            embedding: torch.Tensor = network((features - features.mean(dim=0, keepdim=True))[None])[0]
             return embedding
+
+        def folded(self) -> FoldedCamPlusPlus:
+            """The network in the form in which it is the fastest."""
+            return FoldedCamPlusPlus(self.camplusplus)
 
     model = CamPlusPlus()
     model.camplusplus.load_state_dict(torch.load(weights_file, map_location="cpu", weights_only=True))

@@ -60,6 +60,7 @@ def embed(pipeline: Any, audio: Path, active: np.ndarray, batch_size: int = BATC
     fewest = math.ceil(frames * model.shortest_samples / window)
     alone = active * (active.sum(axis=2, keepdims=True) < 2)
     masks = np.where(alone.sum(axis=1, keepdims=True) > fewest, alone, active) > 0.5
+    network = model.folded()
     embeddings = np.full((windows, speakers, model.dimension), np.nan, dtype=np.float32)
     with torch.inference_mode():
         for first, block in blocks(audio, window, step, batch_size):
@@ -70,7 +71,7 @@ def embed(pipeline: Any, audio: Path, active: np.ndarray, batch_size: int = BATC
             for index, features in zip(some, model.sliding_features(samples, window, step), strict=True):
                 for speaker in np.flatnonzero(masks[first + index].any(axis=0)):
                     mask = torch.from_numpy(masks[first + index, :, speaker]).to(samples.device)
-                    embeddings[first + index, speaker] = model.embedding(features, mask).cpu().numpy()
+                    embeddings[first + index, speaker] = model.embedding(features, mask, network).cpu().numpy()
     return embeddings
 
 
