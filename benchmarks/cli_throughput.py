@@ -143,16 +143,27 @@ def session_table(session: Session) -> Table:
 
     table = Table("Benchmark", "Seconds", "Rounds", "Kernels", "Also", title=f"{session.hardware}, {session.commit}")
     for measure in session.measures.values():
-        kernels = "" if measure.in_kernels is None else f"{measure.in_kernels:.3g}"
-        extra = ", ".join(
-            f"{key} {value:.3g}" for key, value in measure.extra.items() if isinstance(value, float) and key in TOLD
-        )
+        kernels = "" if measure.in_kernels is None else short(measure.in_kernels)
+        extra = ", ".join(text.format(measure.extra[key]) for key, text in TOLD.items() if key in measure.extra)
         table.add_row(measure.name, with_noise(measure.median_s, measure.noise), str(measure.rounds), kernels, extra)
     return table
 
 
-TOLD = ("real_time_factor", "times_as_fast", "hours_an_hour", "times_faster", "share_of_ten_minutes", "ratio")
-"""Figures that a suite keeps beside its seconds."""
+TOLD = {
+    "real_time_factor": "{:.3g} s a second of audio",
+    "hours_an_hour": "{:.3g} hours of audio an hour",
+    "times_as_fast": "{:.2f} times as fast as the toolkit",
+    "times_faster": "{:.3g} times as fast as the toolkit",
+    "all_over_inference": "{:.3g} times inference alone",
+    "reference_turns_per_s": "{:,.0f} turns a second",
+    "ratio": "ratio {:.2f}",
+    "peak_mb": "peak {:,.0f} MB",
+    "device_peak_mb": "device's peak {:,.0f} MB",
+    "startup_s": "start {:.1f} s",
+    "books_s": "books {:.1f} s",
+    "share_of_ten_minutes": "{:.1%} of ten minutes",
+}
+"""Figures that a suite keeps beside its seconds, and how they are told."""
 
 
 def comparison_table(a: Session, b: Session) -> Table:
@@ -170,8 +181,8 @@ def comparison_table(a: Session, b: Session) -> Table:
         verdict = "noise" if became.is_noise(same) else "slower" if became.decisive(same) > 0 else "faster"
         table.add_row(
             name,
-            f"{first.median_s:.3g}",
-            f"{second.median_s:.3g}",
+            short(first.median_s),
+            short(second.median_s),
             f"{became.seconds:+.1%}",
             "" if became.kernels is None else f"{became.kernels:+.1%}",
             "one round" if became.noise is None else f"±{became.noise:.1%}",
@@ -182,7 +193,12 @@ def comparison_table(a: Session, b: Session) -> Table:
 
 def with_noise(seconds: float, noise: float | None) -> str:
     """Such as ``1.23 ±4%``."""
-    return f"{seconds:.3g}" + ("" if noise is None else f" ±{noise:.0%}")
+    return short(seconds) + ("" if noise is None else f" ±{noise:.0%}")
+
+
+def short(value: float) -> str:
+    """Three digits, or all before the point."""
+    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
 
 
 def fraction(text: str) -> float:

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from diarbench.backends import registry
-from diarbench.backends.base import Backend, Start, load_checkpoint
+from diarbench.backends.base import Backend, Diarizer, Start, load_checkpoint
 from diarbench.backends.recipes import Recipe
 from diarbench.backends.trackers import trackers
 from diarbench.backends.weights import fetched
@@ -144,14 +144,14 @@ class Worker:
     def _tune(self, backend: Backend, start: Start, dataset: Dataset, device: str) -> None:
         """Search for hyper-parameters on dev, going on where a search was stopped or more trials are asked for."""
         self._enter("tuning")
-        network = self._network(backend, start, "best")
+        network, diarizer = self._restored(backend, start, "best", device)
         tuner = Tuner(
             *(network, device, dataset.subset("dev"), self.job.tune_condition, self.job.seed),
             *(self.cache, self.folder / "tuning.json", self._tell),
         )
         budget = Budget(self.job.trials, self.job.tune_seconds)
         with self.speed.phase("tuning"):
-            tuning = tuner.run(backend.diarizer(network, device), self.job.search_space, budget)
+            tuning = tuner.run(diarizer, self.job.search_space, budget)
         self._note(tuning=tuning)
         if tuning.best and tuning.default_der is not None:
             rates = f"dev DER {tuning.default_der:.1%} to {tuning.best.der:.1%}"
@@ -175,8 +175,7 @@ class Worker:
             path = self._rttm(stage, dataset, recording)
             if not path.is_file():
                 if cached is None:
-                    network = self._network(backend, start, checkpoint)
-                    diarizer = backend.diarizer(network, device)
+                    network, diarizer = self._restored(backend, start, checkpoint, device)
                     tuning = self.record.tuning if stage == "tuned" else None
                     values = tuning.chosen if tuning else diarizer.defaults
                     self._note(notes=tuple(dict.fromkeys((*self.record.notes, *diarizer.notes))))
@@ -189,10 +188,18 @@ class Worker:
                     clock.add(cost)
                     turns = from_annotation(cached.diarizer.decode(recording, inference, values))
                 if clocked:
-                    for oracle, annotation in cached.diarizer.oracles(recording, inference, values).items():
+                    with self.speed.phase("oracles", audio_s=recording.duration_s):
+                        oracles = cached.diarizer.oracles(recording, inference, values)
+                    for oracle, annotation in oracles.items():
                         write_rttm(self._rttm(oracle, dataset, recording), recording.uri, from_annotation(annotation))
                 write_rttm(path, recording.uri, turns)
             self._tell(stage=stage, done=done, total=len(recordings))
+
+    def _restored(self, backend: Backend, start: Start, checkpoint: str, device: str) -> tuple[Any, Diarizer]:
+        """The network of a checkpoint, and its diarizer."""
+        with self.speed.phase("restoring"):
+            network = self._network(backend, start, checkpoint)
+            return network, backend.diarizer(network, device)
 
     def _network(self, backend: Backend, start: Start, checkpoint: str) -> Any:
         objective = Recipe(**self.job.recipe).objective

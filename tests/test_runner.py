@@ -313,6 +313,6 @@ def test_profiles_and_costs_of_each_phase_are_left(dummy: None, ami_mini: Datase
         )
     assert "worker.py" in (folder / "training.svg").read_text()
     phases = {phase.name: phase for phase in record.phases}
-    assert {"loading", "training", "diarizing", "scoring"} <= set(phases)
+    assert {"loading", "training", "restoring", "diarizing", "oracles", "scoring"} <= set(phases)
     assert all(phase.seconds > 0 and phase.peak_memory_mb > 50 for phase in phases.values())
     assert phases["diarizing"].audio_s == pytest.approx(sum(r.duration_s for r in ami_mini.subset("test")))
