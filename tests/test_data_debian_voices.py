@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import subprocess
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -25,7 +26,7 @@ def utterance(path: Path, length_s: float, rate: int = 22_050, volume: float = 0
 
 
 def unpacked(root: Path) -> Path:
-    """Two speakers in one package, a second language in another, and what must be left out."""
+    """Two speakers in one package, a language in another, a character in a ZIP file, and what must be left out."""
     fillets = root / "fillets-ng-data-cs" / "usr/share/games/fillets-ng/sound"
     for level in ("start", "share/jokes"):
         for actor in "mv":
@@ -34,14 +35,20 @@ def unpacked(root: Path) -> Path:
     stamps = root / "tuxpaint-stamps-default" / "usr/share/tuxpaint/stamps/birds"
     utterance(stamps / "owl_desc_el.ogg", 31.0)
     utterance(stamps / "owl.ogg", 31.0)  # what an owl says
-    utterance(stamps / "owl_desc_nl.ogg", 20.0)  # too little
+    utterance(stamps / "owl_desc_nl.ogg", 8.0)  # too little
     utterance(stamps / "owl_desc_fr.ogg", 60.0, rate=8_000)  # telephone speech
+    game = root / "nexuiz-data" / "usr/share/games/nexuiz/data"
+    utterance(game / "attack.ogg", 15.0, rate=11_025)
+    with zipfile.ZipFile(game / "data.pk3", "w") as archive:
+        archive.write(game / "attack.ogg", "sound/player/marine/coms/attack.ogg")
+        archive.write(game / "attack.ogg", "sound/player/marine/player/death.ogg")  # no words
+        archive.writestr("sound/player/marine/coms.txt", "")
     return root
 
 
 def test_speakers_and_their_speech(tmp_path: Path) -> None:
     found = list(source.corpus(unpacked(tmp_path / "packages"), tmp_path / "work").found)
-    assert [each.uri for each in found] == ["fillets-cs-m", "fillets-cs-v", "tuxpaint-el"]
+    assert [each.uri for each in found] == ["fillets-cs-m", "fillets-cs-v", "tuxpaint-el", "nexuiz-marine"]
     assert {each.subset for each in found} == {"train"}
     for each in found:
         audio, rate = soundfile.read(str(each.clips[0].audio))
@@ -51,7 +58,7 @@ def test_speakers_and_their_speech(tmp_path: Path) -> None:
             heard = audio[round(turn.start_s * rate) : round(turn.end_s * rate)]
             assert 20 * np.log10(np.std(heard)) == pytest.approx(source.LEVEL_DB, abs=0.2)
     lengths = [turn.end_s - turn.start_s for each in found for turn in each.turns]
-    assert lengths == pytest.approx([17.0] * 4 + [31.0], abs=3 * source.FRAME_S)
+    assert lengths == pytest.approx([17.0] * 4 + [31.0, 15.0], abs=3 * source.FRAME_S)
     assert found[0].turns[0].start_s == pytest.approx(0.5, abs=3 * source.FRAME_S)
     assert found[0].turns[1].start_s == pytest.approx(18.5, abs=3 * source.FRAME_S)
 
@@ -78,7 +85,7 @@ def test_from_packages_to_a_dataset(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         command = ["dpkg-deb", "--build", "-Znone", str(tree / package), str(downloads / f"{package}_1.0_all.deb")]
         subprocess.run(command, check=True, capture_output=True)
     dataset = catalog.open_dataset("debian-voices")
-    assert dataset.info.subsets["train"].speakers == 3
+    assert dataset.info.subsets["train"].speakers == 4
     assert "fillets-ng-data-cs_1.0" in dataset.info.source
     assert "GPL-2" in dataset.info.licence
 

@@ -1,14 +1,17 @@
 """debian-voices: people speaking in Debian's games, each a recording of one speaker; material to simulate from.
 
-Format: OGG and WAV files, one utterance each, at 22.05 kHz or more (what is below 16 kHz is left out).
+Format: OGG and WAV files, some in ZIP files, one utterance each; most at 22.05 kHz or more, warzone2100's at 11.025 kHz
+(what is below that is left out).
 Splits: none; all of it is train. It is no conversation, so it is for `bench data simulate`, not for `bench run`.
-Licence: every package is under the GNU GPL, version 2 or "version 2 or later", by its Debian copyright file, so that
-what is derived from all of them together may be given away under GPL-2. Debian's other recorded voices are left out:
-asterisk-core-sounds-* and asterisk-prompt-* are telephone speech of 8 kHz under CC BY-SA, CC BY and the GPL, gcin-voice
-is single syllables under CC BY and the GPL-3, hedgewars-data's voices are under the GFDL.
+Licence: every package is under the GNU GPL, version 2 or "version 2 or later", or, festvox-ru, under terms as free as
+X11's, by its Debian copyright file, so that what is derived from all of them together may be given away under GPL-2.
+Debian's other recorded voices are left out: asterisk-core-sounds-* and asterisk-prompt-* are under CC BY-SA, CC BY and
+the GPL and most of them telephone speech, gcin-voice is single syllables under CC BY and the GPL-3, qabcs-data and
+planetblupi-common are under the GPL-3, unknown-horizons's and megaglest-data's under CC BY-SA, hedgewars-data's under
+the GFDL.
 
-Who speaks is not written down in the packages but by language and, in fillets, by the two fishes' actors. Speakers of
-one language in two packages are taken for two.
+Who speaks is not written down in the packages but by language, by a game's character and, in fillets, by the two
+fishes' actors. Speakers of one language in two packages are taken for two.
 """
 
 from __future__ import annotations
@@ -18,6 +21,7 @@ import re
 import shutil
 import subprocess
 import tempfile
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -34,19 +38,29 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-SUMMARY = "43 speakers alone, 5.7 hours in some twenty languages, from Debian's games: to simulate from"
+SUMMARY = "some sixty speakers alone, seven hours in some twenty languages, from Debian's games: to simulate from"
 LICENCE = (
-    "GPL-2 (fillets-ng-data-cs, fillets-ng-data-nl), GPL-2+ (tuxpaint-stamps-default, klettres-data, ktuberling-data)"
+    "GPL-2 (fillets-ng-data-cs, fillets-ng-data-nl), X11-like (festvox-ru), GPL-2+ (tuxpaint-stamps-default, "
+    "klettres-data, ktuberling-data, nexuiz-data, warzone2100-data, trigger-rally-data, boswars-data, "
+    "freedroidrpg-data)"
 )
 VOICES = {
     "fillets-ng-data-cs": r"/sound/.*/(?P<voice>cs)/[^/]*-(?P<actor>[mv])-",
     "fillets-ng-data-nl": r"/sound/.*/(?P<voice>nl)/[^/]*-(?P<actor>[mv])-",
+    "festvox-ru": r"/voices/(?P<voice>russian)/.*/wav/",
     "tuxpaint-stamps-default": r"/stamps/.*_desc_(?P<voice>\w+)\.ogg$",
     "klettres-data": r"/klettres/(?P<voice>\w+)/(alpha|syllab)/",
     "ktuberling-data": r"/sounds/(?P<voice>\w+)/",
+    "nexuiz-data": r"/sound/(player/)?(?P<voice>tutorial|[\w-]+(?=/coms/))/",
+    "warzone2100-data": r"/audio/(?P<voice>tutorial|countdown|coltive)/",
+    "trigger-rally-data": r"/codriver/(?P<voice>\w+)/",
+    "boswars-data": r"/campaigns/(?P<voice>tutorial)/",
+    "freedroidrpg-data": r"/effects/(?P<voice>tux)_ingame_comments/",
 }
 """Package -> what in a file's path tells its speaker."""
-SHORTEST_VOICE_S = 30.0
+ZIP_SUFFIXES = frozenset({".zip", ".pk3", ".wz"})
+LOWEST_RATE = 11_025
+SHORTEST_VOICE_S = 12.0
 """Less of a speaker than this is left out: a voice is not known by a few words."""
 FRAME_S = 0.02
 QUIET_DB = -35.0
@@ -85,6 +99,7 @@ def _find(unpacked: Path, work: Path) -> Iterator[Found]:
     work.mkdir(parents=True, exist_ok=True)
     files: dict[str, list[Path]] = {}
     for package, pattern in VOICES.items():
+        _unzip(unpacked / package)
         for path in sorted((unpacked / package).rglob("*")):
             spoken = re.search(pattern, path.as_posix()) if path.suffix in AUDIO_SUFFIXES else None
             if spoken:
@@ -110,7 +125,7 @@ def speech_of(paths: list[Path], speaker: str) -> tuple[np.ndarray, list[Turn]]:
     at = 0
     for path in paths:
         sound, rate = soundfile.read(str(path), dtype="float32", always_2d=True)
-        if rate < SAMPLE_RATE or not sound.any():
+        if rate < LOWEST_RATE or not sound.any():
             continue
         audio = soxr.resample(sound.mean(axis=1), rate, SAMPLE_RATE)
         stretches = spoken(audio)
@@ -136,6 +151,14 @@ def spoken(audio: np.ndarray) -> list[tuple[int, int]]:
     parted = np.flatnonzero(np.diff(loud) > PAUSE_S / FRAME_S)
     firsts, lasts = loud[np.r_[0, parted + 1]], loud[np.r_[parted, len(loud) - 1]]
     return [(int(first) * frame, (int(last) + 1) * frame) for first, last in zip(firsts, lasts, strict=True)]
+
+
+def _unzip(package: Path) -> None:
+    """Lay the sounds in a package's ZIP files, as some games keep them, beside those files."""
+    for archive in [path for path in package.rglob("*") if path.suffix in ZIP_SUFFIXES]:
+        with zipfile.ZipFile(archive) as opened:
+            sounds = [name for name in opened.namelist() if Path(name).suffix in AUDIO_SUFFIXES]
+            opened.extractall(archive.parent, sounds)
 
 
 def _archive(package: str, folder: Path) -> Path:
