@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -25,7 +26,9 @@ class Tracker(Protocol):
         """Keep an epoch's figures, and the learning rate that it ended with."""
         ...
 
-    def close(self) -> None: ...
+    def close(self, whole: bool) -> None:
+        """End with the training, which came to its end or failed."""
+        ...
 
 
 def check_name(name: str) -> None:
@@ -36,10 +39,18 @@ def check_name(name: str) -> None:
         raise UserError(f"--logger {name}: not installed: pip install 'diarbench[track]'")
 
 
-def trackers(names: Sequence[str], folder: Path, settings: dict[str, Any]) -> list[Tracker]:
-    """The trackers of a run in a folder; ``settings`` are told to each of them first."""
-    made: dict[str, Callable[[Path, dict[str, Any]], Tracker]] = {"mlflow": MLflow, "tensorboard": TensorBoard}
-    return [made[name](folder, settings) for name in names if name in made]
+@contextmanager
+def tracking(names: Sequence[str], folder: Path, settings: dict[str, Any]) -> Iterator[list[Tracker]]:
+    """The trackers of a run in a folder while it trains; ``settings`` are told to each of them first."""
+    known: dict[str, Callable[[Path, dict[str, Any]], Tracker]] = {"mlflow": MLflow, "tensorboard": TensorBoard}
+    made = [known[name](folder, settings) for name in names if name in known]
+    whole = False
+    try:
+        yield made
+        whole = True
+    finally:
+        for tracker in made:
+            tracker.close(whole)
 
 
 def figures(epoch: Epoch) -> dict[str, float]:
@@ -63,7 +74,7 @@ class TensorBoard:
             self.writer.add_scalar(name, value, epoch.epoch)
         self.writer.flush()
 
-    def close(self) -> None:
+    def close(self, whole: bool) -> None:
         self.writer.close()
 
 
@@ -98,6 +109,7 @@ class MLflow:
                     self.client.log_param(made.info.run_id, name, value)
                 write_whole(kept, made.info.run_id)
             self.run = kept.read_text()
+            self.client.update_run(self.run, "RUNNING")
             told = self.client.get_metric_history(self.run, LAST)
         except MlflowException as error:
             raise UserError(f"--logger mlflow: {str(error).splitlines()[0]}") from error
@@ -110,5 +122,5 @@ class MLflow:
                     self.client.log_metric(self.run, TOTALS.get(name, name), value, step=epoch.epoch)
             self.client.log_metric(self.run, LAST, figures(epoch)[LAST], step=epoch.epoch)
 
-    def close(self) -> None:
-        self.client.set_terminated(self.run)
+    def close(self, whole: bool) -> None:
+        self.client.set_terminated(self.run, "FINISHED" if whole else "FAILED")

@@ -169,8 +169,6 @@ class Trainer:
             begun = time.perf_counter()
             self._finish_epoch(self._train_epoch(len(self.epochs), progress), begun)
             progress(finished=self.epochs[-1].model_dump(), epochs=self.recipe.epochs)
-        for tracker in self.trackers:
-            tracker.close()
         return Trained(tuple(self.epochs), self.best_epoch, self.audio_s, self.seconds, self._notes())
 
     def _draw(self, epoch: int, clipped: Clipped | None = None) -> list[Window]:

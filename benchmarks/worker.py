@@ -20,7 +20,7 @@ from typing import IO, Any
 from diarbench.backends import registry
 from diarbench.backends.base import Backend, Diarizer, Start, load_checkpoint
 from diarbench.backends.recipes import Recipe
-from diarbench.backends.trackers import trackers
+from diarbench.backends.trackers import tracking
 from diarbench.backends.weights import fetched
 from diarbench.benchmarks.cache import CachedDiarizer, InferenceCache
 from diarbench.benchmarks.environment import environment
@@ -127,8 +127,8 @@ class Worker:
             return
         told = {**job.model_dump(exclude={"recipe", "loggers"}), **job.recipe}
         self.speed.loaded()
-        with self.speed.phase("training"):
-            trained = Trainer(*trained_by, trackers(job.loggers, self.folder, told)).run(self._tell)
+        with self.speed.phase("training"), tracking(job.loggers, self.folder, told) as trackers:
+            trained = Trainer(*trained_by, trackers).run(self._tell)
         # The clock of a run that was stopped and went on is the training loop's own.
         measured = self.speed.phases[-1]
         self.speed.keep(Phase(**{**measured.model_dump(), "seconds": trained.seconds, "audio_s": trained.audio_s}))

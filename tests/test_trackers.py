@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -28,14 +29,21 @@ EPOCHS = [
 RATES = [0.5, 0.25, 0.125]
 
 
-def tell(name: str, folder: Path) -> None:
-    """Two epochs, a stop, and all three again, as a run that goes on tells them."""
-    folder.mkdir()
-    for several in (EPOCHS[:2], EPOCHS):
-        (tracker,) = trackers.trackers(["csv", name], folder, {"optimizer": "NAdam", "epochs": 2})
-        for epoch, rate in zip(several, RATES, strict=False):
+def tell(name: str, folder: Path, epochs: list[Epoch]) -> None:
+    with trackers.tracking(["csv", name], folder, {"optimizer": "NAdam", "epochs": 2}) as (tracker,):
+        for epoch, rate in zip(epochs, RATES, strict=False):
             tracker.log(epoch, rate)
-    tracker.close()
+        if len(epochs) < len(EPOCHS):
+            raise FloatingPointError
+
+
+def tell_twice(name: str, folder: Path, between: Callable[[], None] = lambda: None) -> None:
+    """Two epochs, a failure, and all three again, as a run that goes on tells them."""
+    folder.mkdir()
+    with pytest.raises(FloatingPointError):
+        tell(name, folder, EPOCHS[:2])
+    between()
+    tell(name, folder, EPOCHS)
 
 
 def expected() -> dict[str, list[tuple[int, float]]]:
@@ -50,7 +58,7 @@ def expected() -> dict[str, list[tuple[int, float]]]:
 
 def test_tensorboard_holds_each_epoch_once(tmp_path: Path) -> None:
     reader = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
-    tell("tensorboard", tmp_path / "run")
+    tell_twice("tensorboard", tmp_path / "run")
     events: Any = reader.EventAccumulator(str(tmp_path / "run" / "tensorboard")).Reload()
     found = {tag: [(e.step, pytest.approx(e.value)) for e in events.Scalars(tag)] for tag in events.Tags()["scalars"]}
     assert found == expected()
@@ -61,9 +69,16 @@ def test_tensorboard_holds_each_epoch_once(tmp_path: Path) -> None:
 def test_mlflow_holds_each_epoch_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     mlflow = pytest.importorskip("mlflow")
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-    tell("mlflow", tmp_path / "run")
-    client = mlflow.MlflowClient((tmp_path / "run" / "mlruns").as_uri())
-    (run,) = client.search_runs([client.get_experiment_by_name("diarbench").experiment_id])
+
+    def kept() -> tuple[Any, Any]:
+        client = mlflow.MlflowClient((tmp_path / "run" / "mlruns").as_uri())
+        (run,) = client.search_runs([client.get_experiment_by_name("diarbench").experiment_id])
+        return client, run
+
+    states: list[str] = []
+    tell_twice("mlflow", tmp_path / "run", lambda: states.append(kept()[1].info.status))
+    client, run = kept()
+    assert states == ["FAILED"], "a training that failed is not taken for one that goes on"
     assert run.info.run_name == "run" and run.info.status == "FINISHED"
     assert run.data.params == {"optimizer": "NAdam", "epochs": "2"}
     found = {
