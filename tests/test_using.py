@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import soundfile
 import yaml
+from test_runner import kill_when
 
 from diarbench.backends import recipes, registry
 from diarbench.backends.base import load_checkpoint
@@ -19,7 +20,7 @@ from diarbench.backends.objective import Objective
 from diarbench.benchmarks import runner, using
 from diarbench.datasets.layout import SAMPLE_RATE, Dataset
 from diarbench.datasets.rttm import Turn, read_rttm
-from diarbench.reports.records import Run, Tuning, UserError, read_record, write_record
+from diarbench.reports.records import Job, Run, Tuning, UserError, read_record, write_record
 
 BENCH = [sys.executable, "-m", "diarbench.benchmarks.cli"]
 TURNS = [Turn(0.5, 2.25, "A"), Turn(2.0, 3.0, "B")]
@@ -72,7 +73,7 @@ def test_what_tuning_chose_takes_the_place_of_the_defaults(tmp_path: Path) -> No
 
 
 @pytest.fixture(scope="module")
-def small(ami_mini: Dataset, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def small(ami_mini: Dataset, tmp_path_factory: pytest.TempPathFactory) -> Dataset:
     """Two recordings to train on, one each to choose and to test by."""
     root = tmp_path_factory.mktemp("small") / "small"
     root.mkdir()
@@ -81,24 +82,27 @@ def small(ami_mini: Dataset, tmp_path_factory: pytest.TempPathFactory) -> Path:
         (root / subset).symlink_to(ami_mini.root / subset)
         uris = [recording.uri for recording in ami_mini.subset(subset)[:count]]  # type: ignore[arg-type]
         (root / f"{subset}.txt").write_text("".join(f"{uri}\n" for uri in uris))
-    return root
+    return Dataset.open(root)
 
 
 @pytest.fixture(scope="module", params=["pyannote", "nemo"])
-def run(request: pytest.FixtureRequest, small: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """One epoch, in a process of its own as in a comparison."""
+def run(request: pytest.FixtureRequest, small: Dataset, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two epochs of three batches, in a process of its own as in a comparison."""
     folder = tmp_path_factory.mktemp(request.param)
-    dataset = Dataset.open(small)
-    (tested,) = dataset.subset("test")
+    (tested,) = small.subset("test")
     init = "auto" if request.param == "pyannote" else str(talkative(folder / "talkative.nemo", tested.audio))
     rate = 1e-3 if request.param == "pyannote" else 1e-5  # which leaves it talkative
-    recipe = recipes.load("quick").model_copy(update={"epochs": 1, "learning_rate": rate})
-    (planned,) = runner.plan([request.param], [dataset], [recipe], [1], {request.param: init}, "cpu")
+    recipe = recipes.load("quick").model_copy(update={"epochs": 2, "batch_size": 2, "learning_rate": rate})
+    (planned,) = runner.plan([request.param], [small], [recipe], [1], {request.param: init}, "cpu")
     folder /= planned.job.name
     write_record(folder / "job.json", planned.job)
+    return work(folder)
+
+
+def work(folder: Path) -> Path:
+    """Run a run's job to its end."""
     command = [sys.executable, "-m", "diarbench.benchmarks.worker", str(folder / "job.json")]
-    environment = runner.worker_environment(planned.job.threads)
-    done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
+    done = subprocess.run(command, capture_output=True, check=False, env=runner.worker_environment(1))
     assert done.returncode == 0, (folder / "log.txt").read_text()[-2000:]
     return folder
 
@@ -131,9 +135,33 @@ def scored(run: Path, stage: str = "rttm") -> tuple[str, list[Turn]]:
 
 
 @pytest.mark.slow
-def test_the_tuned_weights_are_those_that_were_scored(run: Path, small: Path, tmp_path: Path) -> None:
+def test_a_run_that_is_killed_ends_as_one_never_stopped(run: Path, tmp_path: Path) -> None:
+    """Killed in the midst of its second epoch: then the same table, weights, optimizer and turns, to the bit."""
+    import torch
+
+    stopped = tmp_path / run.name
+    write_record(stopped / "job.json", read_record(run / "job.json", Job))
+    kill_when(stopped, lambda event: (event.get("epoch"), event.get("done")) == (2, 1))
+    tables = [(folder / "epochs.csv").read_text().splitlines() for folder in (run, stopped)]
+    assert len(tables[0]) == 4 and tables[1] == tables[0][:3]
+    work(stopped)
+    tables_and_turns = [file.relative_to(run) for kind in ("*.csv", "*.rttm") for file in run.rglob(kind)]
+    assert len(tables_and_turns) > 4
+    for file in tables_and_turns:
+        assert (stopped / file).read_bytes() == (run / file).read_bytes(), file
+    for name in ("first", "best", "last"):
+        whole, again = (
+            load_checkpoint(folder / "checkpoints" / f"{name}.ckpt", read_record(run / "run.json", Run).backend)
+            for folder in (run, stopped)
+        )
+        for part in ("weights", *(["optimizer"] if name == "last" else [])):
+            torch.testing.assert_close(again[part], whole[part], rtol=0, atol=0)
+
+
+@pytest.mark.slow
+def test_the_tuned_weights_are_those_that_were_scored(run: Path, small: Dataset, tmp_path: Path) -> None:
     uri, turns = scored(run)
-    wav = small / "test" / "wav" / f"{uri}.wav"
+    wav = small.root / "test" / "wav" / f"{uri}.wav"
     samples, _ = soundfile.read(wav, dtype="int16")
     soundfile.write(tmp_path / "a stereo.flac", np.stack([samples, samples], axis=1), SAMPLE_RATE)
     told: list[Path] = []
@@ -147,12 +175,12 @@ def test_the_tuned_weights_are_those_that_were_scored(run: Path, small: Path, tm
 
 
 @pytest.mark.slow
-def test_what_is_exported_says_the_same_in_its_own_toolkit(run: Path, small: Path, tmp_path: Path) -> None:
+def test_what_is_exported_says_the_same_in_its_own_toolkit(run: Path, small: Dataset, tmp_path: Path) -> None:
     uri, turns = scored(run)
     lines = using.export(run, tmp_path / "given")
     assert f'"{tmp_path}/given' in lines and not list(tmp_path.glob(".diarbench-*"))
     loaded = LOADED["pyannote" if (tmp_path / "given" / "config.yaml").is_file() else "nemo"]
-    theirs = loaded(tmp_path / "given", small / "test" / "wav" / f"{uri}.wav")
+    theirs = loaded(tmp_path / "given", small.root / "test" / "wav" / f"{uri}.wav")
     assert len(theirs) == len(turns) > 3
     for (start, end, speaker), turn in zip(sorted(theirs), sorted(turns), strict=True):
         assert (start, end) == pytest.approx((turn.start_s, turn.end_s), abs=0.0101)
@@ -186,7 +214,7 @@ LOADED = {"pyannote": by_pyannote, "nemo": by_nemo}
 
 
 @pytest.mark.slow
-def test_a_fresh_head_is_exported_with_its_threshold(small: Path, tmp_path: Path) -> None:
+def test_a_fresh_head_is_exported_with_its_threshold(small: Dataset, tmp_path: Path) -> None:
     import torch
 
     backend: Any = registry.load("pyannote")
@@ -194,7 +222,7 @@ def test_a_fresh_head_is_exported_with_its_threshold(small: Path, tmp_path: Path
     fresh = backend.network(backend.locate("auto"), Objective(name="multilabel", head="fresh")).eval()
     with torch.no_grad():
         fresh.model.classifier.weight *= 4  # so that with nothing learnt it says something
-    (recording,) = Dataset.open(small).subset("test")
+    (recording,) = small.subset("test")
     diarizer = backend.diarizer(fresh, "cpu")
     chosen = {**diarizer.defaults, "segmentation.threshold": 0.45}
     diarizer = diarizer.at(chosen)
