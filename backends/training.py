@@ -23,6 +23,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 from lightning.fabric import Fabric
+from lightning.fabric.plugins import MixedPrecision
 from lightning.fabric.strategies import DDPStrategy
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from torch.utils.data import DataLoader
@@ -105,6 +106,24 @@ class Batch(NamedTuple):
     """Windows of all processes."""
 
 
+class Passes(torch.nn.Module):
+    """A network's passes as ``forward``: Fabric minds precision and other processes there alone."""
+
+    def __init__(self, network: torch.nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, kind: str, waveforms: torch.Tensor, targets: torch.Tensor) -> Any:
+        return getattr(self.network, kind)(waveforms, targets)
+
+
+class Mixed(MixedPrecision):
+    """16 bits where torch finds them safe; the waveforms keep theirs, which Fabric's own would round too."""
+
+    def convert_input(self, data: Any) -> Any:
+        return data
+
+
 class Trainer:
     """Fine-tunes a network by a recipe; `run` does it all.
 
@@ -144,9 +163,7 @@ class Trainer:
         optimizer = optimizer_of(network, recipe, recipe.layer_rates.get(backend, {}))
         self.rate = LearningRate(optimizer, recipe, math.ceil(self.batches_an_epoch / recipe.accumulate))
         self.plain = network
-        self.network, self.optimizer = fabric.setup(network, optimizer)
-        self.network.mark_forward_method("loss")
-        self.network.mark_forward_method("measure")
+        self.network, self.optimizer = fabric.setup(Passes(network), optimizer)
         self.average = Average(network, recipe.average) if recipe.average else None
         self.epochs: list[Epoch] = []
         self.rates: list[float] = []
@@ -193,7 +210,7 @@ class Trainer:
             begun = (done - 1) // self.recipe.accumulate * a_step
             of_step = min(a_step, len(windows) - begun)
             with self._explained(f"in epoch {epoch}, batch {done}"):
-                losses = self.network.loss(batch.waveforms, batch.targets)
+                losses = self.network("loss", batch.waveforms, batch.targets)
                 self.fabric.backward(losses.total * (batch.counted * self.fabric.world_size / of_step))
             *told, left_out = self._over_processes(
                 [*(batch.counted * loss for loss in torch.stack(losses).tolist()), batch.left_out]
@@ -242,7 +259,7 @@ class Trainer:
         sums, sweep = np.zeros(3), ThresholdSweep()
         points = grid(self.recipe.window_s)
         for batch in self._batches(self.dev):
-            losses, activities = self.network.measure(batch.waveforms, batch.targets)
+            losses, activities = self.network("measure", batch.waveforms, batch.targets)
             sums += batch.counted * np.array(torch.stack(losses).tolist())
             for activity, window in zip(activities[: batch.counted].float().cpu(), batch.windows, strict=False):
                 reference, _ = targets(window, self.samples, points, None)
@@ -401,6 +418,9 @@ def launched(device: str, devices: int, nodes: int, strategy: str, precision: st
 
     Each of them runs the command that this one was started with. Raises UserError for what this machine has not.
     """
+    if precision == "16-mixed" and device == "cpu":
+        raise UserError("precision 16-mixed: not on a CPU; take bf16-mixed, or 32-true")
+    mixed = Mixed(precision, device) if precision in ("16-mixed", "bf16-mixed") else None  # type: ignore[arg-type]
     # Sortformer has layers that its offline form makes no use of.
     spread = DDPStrategy(find_unused_parameters=True) if strategy == "auto" and devices * nodes > 1 else strategy
     try:
@@ -409,7 +429,8 @@ def launched(device: str, devices: int, nodes: int, strategy: str, precision: st
             devices=devices,
             num_nodes=nodes,
             strategy=spread,
-            precision=precision,  # type: ignore[arg-type]
+            precision=None if mixed else precision,  # type: ignore[arg-type]
+            plugins=mixed,
         )
         fabric.launch()
     except (ValueError, RuntimeError, MisconfigurationException) as error:

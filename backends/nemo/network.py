@@ -152,6 +152,7 @@ class SortformerNetwork(torch.nn.Module):
         return self._losses(activity, targets), activity
 
     def _losses(self, activity: torch.Tensor, targets: torch.Tensor) -> Losses:
+        activity = activity.to(targets.dtype)  # losses are not worked out in 16 bits
         frames = torch.full((len(targets),), targets.shape[1], device=targets.device)
         permutations = self.model.speaker_permutations
         by_arrival = get_ats_targets(targets.clone(), activity, speaker_permutations=permutations)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from asteroid_filterbanks import ParamSincFB
 from torch.torch_version import TorchVersion
 
 from diarbench.backends import losses
@@ -34,6 +35,15 @@ POWERSET, SIGMOIDS = "powerset", "sigmoids"
 """The heads there are: chances of sets of speakers, or a chance a speaker."""
 
 
+class Sinc(ParamSincFB):
+    """SincNet's filters, never made in 16 bits: sines of such angles would be off by a tenth."""
+
+    def filters(self) -> torch.Tensor:
+        with torch.autocast(self.n_.device.type, enabled=False):
+            filters: torch.Tensor = super().filters()
+        return filters
+
+
 class PyannoteNetwork(torch.nn.Module):
     """A segmentation model of pyannote.audio, with either head."""
 
@@ -46,6 +56,7 @@ class PyannoteNetwork(torch.nn.Module):
         self.frame_s = model.receptive_field.step
         self.first_frame_s = model.receptive_field.start + model.receptive_field.duration / 2
         self.powerset = Powerset(settings["speakers"], settings["simultaneous"])
+        model.sincnet.conv1d[0].filterbank.__class__ = Sinc
 
     @classmethod
     def from_file(cls, path: Path) -> PyannoteNetwork:
@@ -171,10 +182,11 @@ class PyannoteNetwork(torch.nn.Module):
         return self._activity(self.model(waveforms[:, None]))
 
     def _losses(self, prediction: torch.Tensor, targets: torch.Tensor) -> Losses:
+        prediction = prediction.to(targets.dtype)  # losses are not worked out in 16 bits
         chances = self._chances(prediction)
         if self.objective.name == POWERSET:
-            permutated, _ = permutate(self.powerset.to_multilabel(prediction), targets)
-            wanted = torch.argmax(self.powerset.to_powerset(permutated.float()), dim=-1)
+            permutated, _ = permutate(self._speakers_of_sets[prediction.argmax(-1)], targets)
+            wanted = torch.argmax(self.powerset.to_powerset(permutated.to(targets.dtype)), dim=-1)
             segmentation = nll_loss(prediction, wanted, weight=torch.ones_like(prediction[..., :1]))
         else:
             permutated, _ = permutate(chances.each.speaks.exp(), targets)
@@ -191,8 +203,13 @@ class PyannoteNetwork(torch.nn.Module):
     def _chances(self, prediction: torch.Tensor) -> losses.Chances:
         if self.head == SIGMOIDS:
             return losses.of_sigmoids(prediction)
+        return losses.of_powerset(prediction, self._speakers_of_sets)
+
+    @property
+    def _speakers_of_sets(self) -> torch.Tensor:
+        """0/1, (sets, speakers)."""
         mapping: Any = self.powerset.mapping
-        return losses.of_powerset(prediction, mapping)
+        return mapping
 
 
 def _specifications(settings: Mapping[str, Any]) -> Specifications:
