@@ -148,6 +148,14 @@ def test_a_part_that_is_none_is_told_before_anything_runs(
         plans(ami_mini, **changes)
 
 
+@pytest.mark.parametrize("subset", ["train", "dev", "test"])
+def test_a_dataset_without_a_subset_is_refused(subset: str, dummy: None, ami_mini: Dataset, tmp_path: Path) -> None:
+    shutil.copytree(ami_mini.root, tmp_path / "copy")
+    (tmp_path / "copy" / f"{subset}.txt").write_text("")
+    with pytest.raises(UserError, match=rf"no recordings in {subset}\.txt; a run needs train, dev and test"):
+        plans(Dataset.open(tmp_path / "copy"))
+
+
 def test_a_domain_without_test_recordings_or_with_a_taken_name_is_refused(
     dummy: None, ami_mini: Dataset, sample: Dataset, tmp_path: Path
 ) -> None:

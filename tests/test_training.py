@@ -237,6 +237,33 @@ def test_a_loss_that_is_no_number_stops_and_keeps_the_last_good_epoch(ami_mini: 
     assert len(kept["epochs"]) == 2 and torch.isfinite(kept["weights"]["layer.weight"]).all()
 
 
+@pytest.mark.parametrize(
+    ("spoilt", "told"),
+    [
+        (lambda loss, weight: loss * torch.nan, "the loss became nan in epoch 2, batch 1"),
+        # No more than nothing is added to the loss, and its gradient is no number.
+        (lambda loss, weight: loss + (weight * 0).abs().sqrt().sum(), "a gradient became nan in epoch 2"),
+    ],
+)
+def test_a_loss_or_gradient_that_is_no_number_spoils_no_weights(
+    spoilt: Callable[[Any, Any], Any], told: str, ami_mini: Dataset, tmp_path: Path
+) -> None:
+    made = trainer(ami_mini, BASIC, tmp_path)
+    own = made.plain.loss
+
+    def loss(waveforms: Any, targets: Any) -> Any:
+        losses = own(waveforms, targets)
+        late = len(made.epochs) == 2 and made.plain.training
+        return losses._replace(total=spoilt(losses.total, made.plain.layer.weight)) if late else losses
+
+    made.plain.loss = loss
+    with pytest.raises(UserError, match=f"{told}: lower the learning rate; epoch 1 is kept in .*last.ckpt"):
+        made.run(lambda **_: None)
+    kept = load_checkpoint(tmp_path / "checkpoints" / "last.ckpt", "dummy")
+    assert len(kept["epochs"]) == 2 == len((tmp_path / "epochs.csv").read_text().splitlines()) - 1
+    assert all(torch.equal(kept["weights"][name], value) for name, value in made.plain.state_dict().items())
+
+
 def test_recordings_shorter_than_the_window_are_told_before_training(ami_mini: Dataset, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="no annotated train region holds a window of 31 s; take a recipe with a short"):
         trainer(ami_mini, BASIC.model_copy(update={"window_s": 31}), tmp_path)
