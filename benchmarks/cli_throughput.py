@@ -153,6 +153,7 @@ TOLD = {
     "real_time_factor": "{:.3g} s a second of audio",
     "hours_an_hour": "{:.3g} hours of audio an hour",
     "times_as_fast": "{:.2f} times as fast as the toolkit",
+    "times_as_fast_by_processor": "{:.2f} by the processor's time",
     "times_faster": "{:.3g} times as fast as the toolkit",
     "all_over_inference": "{:.3g} times inference alone",
     "reference_turns_per_s": "{:,.0f} turns a second",
