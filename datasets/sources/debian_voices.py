@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-SUMMARY = "some sixty speakers alone, seven hours in some twenty languages, from Debian's games: to simulate from"
+SUMMARY = "64 speakers alone, 7.4 hours in some twenty languages, from Debian's games: to simulate from"
 LICENCE = (
     "GPL-2 (fillets-ng-data-cs, fillets-ng-data-nl), X11-like (festvox-ru), GPL-2+ (tuxpaint-stamps-default, "
     "klettres-data, ktuberling-data, nexuiz-data, warzone2100-data, trigger-rally-data, boswars-data, "
