@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from textwrap import fill
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from diarbench.reports.charts import COLOURS, Chart, Matrix, Panel, charts
@@ -17,6 +18,10 @@ MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 DASHES = ("-", "--", "-.", ":")
 HATCHES = ("", "//", "..", "xx", "--", "\\\\")
 COLUMNS = 2
+LEGEND_LINE = 0.2
+"""In inches."""
+TITLE_WIDTH = 32
+"""Letters of a line: beside long names of categories a panel has little room."""
 
 
 class Plot(NamedTuple):
@@ -61,7 +66,8 @@ def _figure(chart: Chart) -> Figure:
     shown = (place.get_legend_handles_labels() for place in axes)
     handles = {label: handle for each in shown for handle, label in zip(*each, strict=True)}
     if handles:
-        figure.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=2, frameon=False)
+        figure.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=COLUMNS, frameon=False)
+        figure.set_figheight(figure.get_figheight() + LEGEND_LINE * (len(handles) // COLUMNS))
     return figure
 
 
@@ -95,11 +101,11 @@ def _draw(panel: Panel, axes: Axes) -> None:
 
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     if panel.from_zero:
-        axes.set_xlim(left=0)
-        axes.set_ylim(bottom=0)
+        axes.set_xlim(0, 1.05 * axes.dataLim.x1 or 1)
+        axes.set_ylim(0, 1.05 * axes.dataLim.y1 or 1)
     axes.set_xlabel(panel.x_label)
     axes.set_ylabel(panel.y_label)
-    axes.set_title(_text(panel.title), fontsize="medium")
+    axes.set_title(fill(_text(panel.title), TITLE_WIDTH), fontsize="medium")
 
 
 def _draw_bars(panel: Panel, axes: Axes) -> None:
@@ -124,7 +130,7 @@ def _draw_bars(panel: Panel, axes: Axes) -> None:
         if interval:
             axes.plot(interval, [place, place], color="black", marker="|", linewidth=1)
     axes.set_yticks(places, [_text(category) for category in panel.categories])
-    axes.invert_yaxis()
+    axes.set_ylim(len(places) - 0.4, -0.6)
     if panel.x_most:
         axes.set_xlim(0, panel.x_most)
 
