@@ -121,29 +121,34 @@ class LearningRate:
 
 
 class Average:
-    """An exponential moving average of the trained weights; young averages forget faster, so that none lags."""
+    """An exponential moving average of the trained weights; young averages forget faster, so that none lags.
+
+    What a batch norm has measured is averaged too: what it measured with the latest weights alone does not fit the
+    averaged ones.
+    """
 
     def __init__(self, network: torch.nn.Module, decay: float) -> None:
         self.decay = decay
-        self.trained = {name: p for name, p in network.named_parameters() if p.requires_grad}
-        self.weights = {name: p.detach().clone() for name, p in self.trained.items()}
+        self.own = {name: p for name, p in network.named_parameters() if p.requires_grad}
+        self.own |= {name: b for name, b in network.named_buffers() if name.endswith(("running_mean", "running_var"))}
+        self.weights = {name: p.detach().clone() for name, p in self.own.items()}
 
     @torch.no_grad()
     def after_step(self, steps: int) -> None:
         share = 1 - min(self.decay, (1 + steps) / (10 + steps))
-        torch._foreach_lerp_(list(self.weights.values()), [p.detach() for p in self.trained.values()], share)
+        torch._foreach_lerp_(list(self.weights.values()), [p.detach() for p in self.own.values()], share)
 
     @contextmanager
     def in_place(self) -> Iterator[None]:
         """The network with the averaged weights in place of its own."""
-        own = {name: p.detach().clone() for name, p in self.trained.items()}
+        now = {name: p.detach().clone() for name, p in self.own.items()}
         self._put(self.weights)
         try:
             yield
         finally:
-            self._put(own)
+            self._put(now)
 
     @torch.no_grad()
     def _put(self, weights: Mapping[str, torch.Tensor]) -> None:
-        for name, parameter in self.trained.items():
+        for name, parameter in self.own.items():
             parameter.copy_(weights[name])

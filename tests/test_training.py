@@ -152,6 +152,16 @@ def test_the_average_by_hand() -> None:
     assert network.weight.item() == 1.0
 
 
+def test_the_average_has_a_batch_norm_s_measures_too() -> None:
+    network = torch.nn.BatchNorm1d(1)
+    average = Average(network, decay=0.5)
+    network(torch.tensor([[9.0], [11.0]]))  # of a mean of 10 and variance of 2; a tenth of each is taken over
+    average.after_step(100)
+    with average.in_place():
+        assert (network.running_mean.item(), network.running_var.item()) == pytest.approx((0.5, 1.05))
+    assert (network.running_mean.item(), network.running_var.item()) == pytest.approx((1.0, 1.1))
+
+
 def test_early_stopping_keeps_the_best_by_the_recipe_s_figure(ami_mini: Dataset, tmp_path: Path) -> None:
     """A rate far too high: from some epoch on nothing gets better."""
     recipe = BASIC.model_copy(update={"learning_rate": 300.0, "epochs": 30, "patience": 2, "best": "loss/val"})
