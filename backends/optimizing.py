@@ -129,7 +129,7 @@ class Average:
 
     def __init__(self, network: torch.nn.Module, decay: float) -> None:
         self.decay = decay
-        self.own = {name: p for name, p in network.named_parameters() if p.requires_grad}
+        self.own: dict[str, torch.Tensor] = {name: p for name, p in network.named_parameters() if p.requires_grad}
         self.own |= {name: b for name, b in network.named_buffers() if name.endswith(("running_mean", "running_var"))}
         self.weights = {name: p.detach().clone() for name, p in self.own.items()}
 
