@@ -115,7 +115,8 @@ def history(
 ) -> None:
     """Show every benchmark over the latest sessions, with its noise."""
     from rich.console import Console
-    from rich.table import Table
+    from rich.table import Column, Table
+    from rich.text import Text
 
     from diarbench.benchmarks.measurements import plot_history, read_session, stored
     from diarbench.reports.records import UserError
@@ -128,10 +129,10 @@ def history(
         console.print(
             f"{session.label}: {session.when}, {session.commit or 'no git'}, {session.hardware}", highlight=False
         )
-    table = Table("Benchmark, seconds", *(session.label for session in sessions))
+    table = Table(Column("Benchmark, seconds", overflow="fold"), *(session.label for session in sessions))
     for name in dict.fromkeys(name for session in sessions for name in session.measures):
         measures = [session.measures.get(name) for session in sessions]
-        table.add_row(name, *("" if m is None else with_noise(m.median_s, m.noise) for m in measures))
+        table.add_row(Text(name), *("" if m is None else with_noise(m.median_s, m.noise) for m in measures))
     console.print(table)
     if plot is not None:
         plot_history(sessions, plot)
@@ -139,13 +140,23 @@ def history(
 
 def session_table(session: Session) -> Table:
     """A session's figures: seconds with their spread, and in kernels."""
-    from rich.table import Table
+    from rich.table import Column, Table
+    from rich.text import Text
 
-    table = Table("Benchmark", "Seconds", "Rounds", "Kernels", "Also", title=f"{session.hardware}, {session.commit}")
+    table = Table(
+        Column("Benchmark", overflow="fold"),
+        "Seconds",
+        "Rounds",
+        "Kernels",
+        "Also",
+        title=f"{session.hardware}, {session.commit}",
+    )
     for measure in session.measures.values():
         kernels = "" if measure.in_kernels is None else short(measure.in_kernels)
         extra = ", ".join(text.format(measure.extra[key]) for key, text in TOLD.items() if key in measure.extra)
-        table.add_row(measure.name, with_noise(measure.median_s, measure.noise), str(measure.rounds), kernels, extra)
+        table.add_row(
+            Text(measure.name), with_noise(measure.median_s, measure.noise), str(measure.rounds), kernels, extra
+        )
     return table
 
 
@@ -169,19 +180,22 @@ TOLD = {
 
 def comparison_table(a: Session, b: Session) -> Table:
     """What changed, in seconds and in kernels."""
-    from rich.table import Table
+    from rich.table import Column, Table
+    from rich.text import Text
 
     from diarbench.benchmarks.measurements import change
 
     same = a.hardware == b.hardware
-    table = Table("Benchmark", f"{a.label}, s", f"{b.label}, s", "Change", "In kernels", "Noise", "")
+    table = Table(
+        Column("Benchmark", overflow="fold"), f"{a.label}, s", f"{b.label}, s", "Change", "In kernels", "Noise", ""
+    )
     for name, first in a.measures.items():
         if (second := b.measures.get(name)) is None:
             continue
         became = change(first, second)
         verdict = "noise" if became.is_noise(same) else "slower" if became.decisive(same) > 0 else "faster"
         table.add_row(
-            name,
+            Text(name),
             short(first.median_s),
             short(second.median_s),
             f"{became.seconds:+.1%}",

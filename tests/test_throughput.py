@@ -69,11 +69,13 @@ def test_a_change_is_told_from_noise(tmp_path: Path) -> None:
 
 def test_another_machine_is_judged_in_kernels(tmp_path: Path) -> None:
     """Twice the seconds on a machine half as fast are no change."""
-    session(tmp_path, 1, x=(1.0, 0.01, 5, 0.1))
-    session(tmp_path, 2, processor="Q", x=(2.0, 0.02, 5, 0.2))
+    session(tmp_path, 1, **{"x[a]": (1.0, 0.01, 5, 0.1)})
+    session(tmp_path, 2, processor="Q", **{"x[a]": (2.0, 0.02, 5, 0.2)})
     told = bench("compare", 1, 2, "--store", tmp_path, "--fail-above", "10%", cwd=tmp_path)
     assert told.returncode == 0, told.stderr
     assert "+100.0%" in told.stdout and "judged in kernels" in told.stdout
+    told = bench("history", "--store", tmp_path, cwd=tmp_path)
+    assert "x[a]" in told.stdout and told.stdout.count("x_speed::") == 1
 
 
 def test_what_is_no_session_is_refused(tmp_path: Path) -> None:
