@@ -115,7 +115,6 @@ def history(
 ) -> None:
     """Show every benchmark over the latest sessions, with its noise."""
     from rich.console import Console
-    from rich.table import Column, Table
     from rich.text import Text
 
     from diarbench.benchmarks.measurements import plot_history, read_session, stored
@@ -129,7 +128,7 @@ def history(
         console.print(
             f"{session.label}: {session.when}, {session.commit or 'no git'}, {session.hardware}", highlight=False
         )
-    table = Table(Column("Benchmark, seconds", overflow="fold"), *(session.label for session in sessions))
+    table = table_of("Benchmark, seconds", *(session.label for session in sessions))
     for name in dict.fromkeys(name for session in sessions for name in session.measures):
         measures = [session.measures.get(name) for session in sessions]
         table.add_row(Text(name), *("" if m is None else with_noise(m.median_s, m.noise) for m in measures))
@@ -140,17 +139,10 @@ def history(
 
 def session_table(session: Session) -> Table:
     """A session's figures: seconds with their spread, and in kernels."""
-    from rich.table import Column, Table
     from rich.text import Text
 
-    table = Table(
-        Column("Benchmark", overflow="fold"),
-        "Seconds",
-        "Rounds",
-        "Kernels",
-        "Also",
-        title=f"{session.hardware}, {session.commit}",
-    )
+    table = table_of("Benchmark", "Seconds", "Rounds", "Kernels", "Also")
+    table.title = f"{session.hardware}, {session.commit}"
     for measure in session.measures.values():
         kernels = "" if measure.in_kernels is None else short(measure.in_kernels)
         extra = ", ".join(text.format(measure.extra[key]) for key, text in TOLD.items() if key in measure.extra)
@@ -180,15 +172,12 @@ TOLD = {
 
 def comparison_table(a: Session, b: Session) -> Table:
     """What changed, in seconds and in kernels."""
-    from rich.table import Column, Table
     from rich.text import Text
 
     from diarbench.benchmarks.measurements import change
 
     same = a.hardware == b.hardware
-    table = Table(
-        Column("Benchmark", overflow="fold"), f"{a.label}, s", f"{b.label}, s", "Change", "In kernels", "Noise", ""
-    )
+    table = table_of("Benchmark", f"{a.label}, s", f"{b.label}, s", "Change", "In kernels", "Noise", "")
     for name, first in a.measures.items():
         if (second := b.measures.get(name)) is None:
             continue
@@ -204,6 +193,13 @@ def comparison_table(a: Session, b: Session) -> Table:
             verdict,
         )
     return table
+
+
+def table_of(names: str, *columns: str) -> Table:
+    """A table whose first column has the benchmarks' names, which are told whole."""
+    from rich.table import Column, Table
+
+    return Table(Column(names, overflow="fold"), *columns)
 
 
 def with_noise(seconds: float, noise: float | None) -> str:

@@ -7,9 +7,11 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from diarbench.backends import registry
 from diarbench.datasets.audio import Clip
 from diarbench.datasets.catalog import open_dataset
 from diarbench.datasets.convert import Corpus, Found, convert
@@ -26,6 +28,14 @@ DUMMY = Path(__file__).parent / "dummy_backend"
 def ami_mini() -> Dataset:
     """The embedded real dataset, fetched into the user's cache where it is not there yet."""
     return open_dataset("ami-mini")
+
+
+@pytest.fixture(scope="module", params=["pyannote", "nemo"])
+def backend(request: pytest.FixtureRequest) -> Any:
+    """Each real toolkit; skipped where it is not installed."""
+    if command := registry.missing(request.param):
+        pytest.skip(command)
+    return registry.load(request.param)
 
 
 @pytest.fixture(scope="session")

@@ -20,13 +20,6 @@ pytestmark = pytest.mark.slow
 torch = pytest.importorskip("torch")
 
 
-@pytest.fixture(scope="module", params=["pyannote", "nemo"])
-def backend(request: pytest.FixtureRequest) -> Any:
-    if command := registry.missing(request.param):
-        pytest.skip(command)
-    return registry.load(request.param)
-
-
 @pytest.fixture(scope="module")
 def network(backend: Any) -> Any:
     torch.manual_seed(1)

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from diarbench.backends import recipes, registry
+from diarbench.backends import recipes
 from diarbench.backends.recipes import Recipe
 from diarbench.datasets.layout import Dataset
 from diarbench.reports.records import EPOCH_COLUMNS, UserError
@@ -31,13 +31,6 @@ GUIDE = {
     "guide-8-nadam-cosine-256": ("NAdam", True, 50, 256),
 }
 """The guide's eight experiments: optimizer, whether the rate is annealed, epochs, batch."""
-
-
-@pytest.fixture(scope="module", params=["pyannote", "nemo"])
-def backend(request: pytest.FixtureRequest) -> Any:
-    if command := registry.missing(request.param):
-        pytest.skip(command)
-    return registry.load(request.param)
 
 
 @pytest.fixture(scope="module")
