@@ -200,6 +200,10 @@ def simulate(
             help="Make other speakers of them: each so much faster and higher, drawn anew a conversation.",
         ),
     ] = None,
+    formants: Annotated[
+        str | None,
+        typer.Option(metavar="LOW,HIGH", help="... and with formants so much higher again, at the same pitch."),
+    ] = None,
     level_db: Annotated[
         float, typer.Option(min=0.0, max=40.0, help="Make each speaker up to so much louder or quieter.")
     ] = 0.0,
@@ -272,6 +276,7 @@ def simulate(
             duration_s=duration_s,
             effects=effects,
             perturb=_numbers("--perturb", perturb, 2, 0.5, 2) if perturb else None,  # type: ignore[arg-type]
+            formants=_numbers("--formants", formants, 2, 0.5, 2) if formants else None,  # type: ignore[arg-type]
             seed=seed,
             workers=processes,
             corpus=origin.info.corpus if isinstance(origin, Dataset) else "",

@@ -79,6 +79,31 @@ def in_band(audio: np.ndarray, low_hz: float, high_hz: float) -> np.ndarray:
     return np.asarray(irfft(spectrum, len(audio)), dtype=np.float32)
 
 
+def with_formants(audio: np.ndarray, factor: float) -> np.ndarray:
+    """Speech of a vocal tract so much shorter (above 1: formants so much higher), pitch and timing as they were.
+
+    Each spectrum's envelope, which is its cepstrum under 2 ms, is stretched along the frequency axis; what it ends
+    with goes on up to 8 kHz where it is shrunk.
+    """
+    import numpy as np
+    from scipy.fft import irfft, rfft
+    from scipy.signal import istft, stft
+
+    frames = {"window": "hann", "nperseg": 512, "noverlap": 384}
+    spectra = stft(np.pad(audio, (0, 512)), **frames)[2]
+    cepstra = irfft(np.log(np.abs(spectra) + 1e-5), axis=0)
+    smooth = round(0.002 * SAMPLE_RATE)
+    cepstra[smooth : -smooth + 1] = 0
+    envelopes = rfft(cepstra, axis=0).real
+    bins = np.minimum(np.arange(len(envelopes)) / factor, len(envelopes) - 1)
+    below = bins.astype(int)
+    above = np.minimum(below + 1, len(envelopes) - 1)
+    share = (bins - below)[:, None]
+    stretched = (1 - share) * envelopes[below] + share * envelopes[above]
+    heard = istft(spectra * np.exp(stretched - envelopes), **frames)[1]
+    return np.asarray(heard[: len(audio)], dtype=np.float32)
+
+
 def noise_from(path: Path, samples: int, rng: np.random.Generator) -> np.ndarray:
     """A stretch of a file, from anywhere in it, repeated where the file is shorter; channels are averaged."""
     import numpy as np

@@ -17,7 +17,7 @@ from itertools import chain, pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from diarbench.datasets.acoustics import at_snr, in_room, made_noise, made_room, noise_from, room_from
+from diarbench.datasets.acoustics import at_snr, in_room, made_noise, made_room, noise_from, room_from, with_formants
 from diarbench.datasets.audio import Clip, need, write_audio
 from diarbench.datasets.convert import Corpus, Found, in_parallel
 from diarbench.datasets.layout import SAMPLE_RATE, Dataset
@@ -74,6 +74,8 @@ class Piece(NamedTuple):
     length_s: float
     factor: float = 1.0
     """How much faster it is played, by resampling: pitch and formants go up with the speed."""
+    formants: float = 1.0
+    """How much higher its formants are than that."""
 
 
 @dataclass(frozen=True)
@@ -251,6 +253,7 @@ def simulate(
     duration_s: float,
     effects: Effects | None = None,
     perturb: tuple[float, float] | None = None,
+    formants: tuple[float, float] | None = None,
     seed: int = 0,
     workers: int = 1,
     corpus: str = "",
@@ -260,7 +263,8 @@ def simulate(
     """Conversations of about ``duration_s`` seconds as a corpus to convert; their audio is written below ``work``.
 
     With ``perturb`` each speaker becomes another in each conversation, named ``NAME@FACTOR``: faster (above 1) or
-    slower, pitch and formants with the speed, by a factor of two decimals drawn between the two on a log scale.
+    slower, pitch and formants with the speed, by a factor of two decimals drawn between the two on a log scale; with
+    ``formants`` too its formants are moved once more, by a second factor: ``NAME@FACTOR,FORMANTS``.
     The same seed gives the same recordings, whatever the workers. Raises UserError where a subset has fewer than two
     speakers.
     """
@@ -273,12 +277,18 @@ def simulate(
         job
         for subset, count in recordings.items()
         if count
-        for job in _jobs(subset, count, speakers[subset], style, work, duration_s, effects or Effects(), perturb, seed)
+        for job in _jobs(
+            subset, count, speakers[subset], style, work, duration_s, effects or Effects(), perturb, formants, seed
+        )
     )
     voices = sum(len(speakers[subset]) for subset, count in recordings.items() if count)
     made_of = source
+    if perturb or formants:
+        made_of += f", its {voices} speakers"
     if perturb:
-        made_of += f", its {voices} speakers at {perturb[0]:g} to {perturb[1]:g} of their speed"
+        made_of += f" at {perturb[0]:g} to {perturb[1]:g} of their speed"
+    if formants:
+        made_of += f", formants at {formants[0]:g} to {formants[1]:g} of theirs"
     return Corpus(corpus, _found(jobs, workers), f"simulated from {made_of}, seed {seed}", licence, "as simulated")
 
 
@@ -304,6 +314,7 @@ def _jobs(
     duration_s: float,
     effects: Effects,
     perturb: tuple[float, float] | None,
+    formants: tuple[float, float] | None,
     seed: int,
 ) -> Iterator[_Job]:
     """A subset's conversations, laid out one after another, as they share the deck."""
@@ -317,23 +328,30 @@ def _jobs(
         size = max(2, deck.fewest, min(int(rng.choice(style.speakers)), most))
         names = [str(name) for name in rng.choice(sorted(speakers), size=size, replace=False)]
         taking_part = {name: speakers[name] for name in names}
-        if perturb:
-            taking_part = _perturbed(taking_part, perturb, np.random.default_rng((*key, 4)))
+        if perturb or formants:
+            taking_part = _perturbed(taking_part, perturb, formants, np.random.default_rng((*key, 4)))
         turns = converse(deck, list(taking_part), duration_s, rng)
         uri = f"{subset}_{number:05d}"
         yield _Job(uri, subset, taking_part, turns, effects, key, work / f"{uri}.wav")
 
 
 def _perturbed(
-    speakers: dict[str, list[Piece]], between: tuple[float, float], rng: np.random.Generator
+    speakers: dict[str, list[Piece]],
+    speed: tuple[float, float] | None,
+    formants: tuple[float, float] | None,
+    rng: np.random.Generator,
 ) -> dict[str, list[Piece]]:
     """Other speakers made of these; see `simulate`."""
     import numpy as np
 
     made = {}
     for name, pieces in speakers.items():
-        factor = round(float(np.exp(rng.uniform(*np.log(between)))), 2)
-        made[f"{name}@{factor:.2f}"] = [piece._replace(factor=factor) for piece in pieces]
+        drawn = [
+            round(float(np.exp(rng.uniform(*np.log(between)))), 2) if between else 1 for between in (speed, formants)
+        ]
+        factor, higher = drawn
+        called = f"{name}@{factor:.2f}" + (f",{higher:.2f}" if formants else "")
+        made[called] = [piece._replace(factor=factor, formants=higher) for piece in pieces]
     return made
 
 
@@ -438,14 +456,11 @@ def _speech(pieces: list[Piece], frames: int, rng: np.random.Generator, scratch:
 
 
 def _read(piece: Piece, scratch: Path) -> np.ndarray:
-    """A piece as float32 mono at 16 kHz, whatever it is in its file, and as fast as it is to be played."""
-    import numpy as np
-
+    """A piece as float32 mono at 16 kHz, whatever it is in its file, at the speed and with the formants asked for."""
     samples = _as_it_is(piece, scratch)
-    if piece.factor == 1.0:
-        return samples
-    soxr = need("soxr", "perturbing speech")
-    return np.asarray(soxr.resample(samples, SAMPLE_RATE * piece.factor, SAMPLE_RATE), dtype=np.float32)
+    if piece.factor != 1:
+        samples = need("soxr", "perturbing speech").resample(samples, SAMPLE_RATE * piece.factor, SAMPLE_RATE)
+    return samples if piece.formants == 1 else with_formants(samples, piece.formants)
 
 
 def _as_it_is(piece: Piece, scratch: Path) -> np.ndarray:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import scipy.signal
 import soundfile
 from corpora import write_wav
 
@@ -136,6 +137,7 @@ def made_of(
     effects: Effects | None = None,
     workers: int = 1,
     perturb: tuple[float, float] | None = None,
+    formants: tuple[float, float] | None = None,
 ) -> Dataset:
     pool = simulations.divide(simulations.material(source)[None], (0.5, 0.25, 0.25), seed=0)
     pieces = [piece for speakers in pool.values() for listed in speakers.values() for piece in listed]
@@ -148,6 +150,7 @@ def made_of(
         duration_s=12,
         effects=effects,
         perturb=perturb,
+        formants=formants,
         workers=workers,
     )
     return convert(corpus, target)
@@ -223,6 +226,30 @@ def test_perturbed_speech_is_higher_by_its_factor(tmp_path: Path) -> None:
     assert 0.8 <= min(factors) < 1 < max(factors) <= 1.25
     assert made.info.subsets["train"].speakers == len({t.speaker for r in made.subset("train") for t in r.turns})
     assert "8 speakers at 0.8 to 1.25 of their speed" in made.info.source
+
+
+def test_formants_move_and_the_pitch_stays(tmp_path: Path) -> None:
+    """A voice of 100 Hz whose one formant is at 1500 Hz has it at 1500 times the factor it is named by."""
+    pulses = np.zeros(32_000)
+    pulses[::160] = 1.0
+    pole = 0.95 * np.exp(2j * np.pi * 1500 / 16_000)
+    vowel = 0.1 * scipy.signal.lfilter([1.0], np.poly([pole, pole.conjugate()]).real, pulses)
+    for speaker in range(8):
+        (tmp_path / "vowels" / f"voice-{speaker}").mkdir(parents=True)
+        soundfile.write(str(tmp_path / "vowels" / f"voice-{speaker}" / "vowel.wav"), vowel, 16_000)
+    made = made_of(tmp_path / "vowels", tmp_path / "made", formants=(0.8, 1.25))
+    factors = []
+    for recording in made.subset("train"):
+        samples, _ = soundfile.read(str(recording.audio))
+        for turn in simulations.alone(recording.turns):
+            part = samples[round(turn.start_s * 16_000) : round(turn.end_s * 16_000)]
+            spectrum = np.abs(np.fft.rfft(part * np.hanning(len(part)), 160_000))
+            peaks, _ = scipy.signal.find_peaks(spectrum, height=0.2 * spectrum.max(), distance=500)
+            factors.append(float(turn.speaker.partition("@1.00,")[2]))
+            assert spectrum.argmax() / 10 == pytest.approx(1500 * factors[-1], abs=80)
+            assert np.diff(peaks) / 10 == pytest.approx(100, abs=2)
+    assert 0.8 <= min(factors) < 0.95 < 1.05 < max(factors) <= 1.25
+    assert "its 8 speakers, formants at 0.8 to 1.25 of theirs" in made.info.source
 
 
 def test_levels_differ_as_asked(utterances: Path, tmp_path: Path) -> None:
