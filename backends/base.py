@@ -56,7 +56,7 @@ class Start:
     weights: Weights
     path: Path | None = None
     preset: str | None = None
-    """The architecture to build from scratch, where a backend has several."""
+    """The architecture to build, where a backend has several and the file does not say."""
     max_speakers: int | None = None
     """Speakers that it can tell apart in a whole recording, where that is bounded and known before it is made."""
     hub: HubFiles | None = None

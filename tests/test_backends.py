@@ -244,6 +244,19 @@ def test_nemo_presets_and_hub_names() -> None:
     assert backend.locate("hub:nvidia/x").weights.origin == "hub:nvidia/x"
 
 
+def test_the_packaged_sortformer_comes_in_both_forms(ami_mini: Dataset) -> None:
+    backend: Any = registry.load("nemo")
+    offline, streaming = (backend.network(backend.locate(name), Objective()) for name in ("small", "small-streaming"))
+    assert (offline.streaming, streaming.streaming) == (False, True)
+    assert backend.locate("small").weights == backend.locate("small-streaming").weights
+    weights = streaming.state_dict()
+    assert all(torch.equal(tensor, weights[name]) for name, tensor in offline.state_dict().items())
+    recording = ami_mini.subset("dev")[0]
+    heard = [backend.diarizer(network, "cpu").infer(recording)["activity"] for network in (offline, streaming)]
+    assert heard[0].shape == heard[1].shape
+    assert ((heard[0] > 0.5) == (heard[1] > 0.5)).mean() > 0.8, "they know the same speakers"
+
+
 def test_a_nemo_file_starts_a_run(ami_mini: Dataset, tmp_path: Path) -> None:
     backend: Any = registry.load("nemo")
     torch.manual_seed(5)

@@ -37,7 +37,7 @@ PACKAGED = Weights(
     origin="small Sortformer (diarbench)", pretrained=True, licence="GPL-2.0-only", trained_on=("Debian voices",)
 )
 """Trained here: docs/small-sortformer.md."""
-STREAMING = "streaming"
+SMALL, STREAMING = "small", "streaming"
 
 
 class NemoBackend:
@@ -47,11 +47,13 @@ class NemoBackend:
 
     def locate(self, init: str) -> Start:
         """See Backend; beside ``scratch`` (the compact preset) there is ``scratch:PRESET``, such as
-        ``scratch:compact-streaming``.
+        ``scratch:compact-streaming``, and ``small`` and ``small-streaming``, both forms of what comes with diarbench.
         """
         if init == "auto":
             cached = hub(PUBLISHED.origin)
-            return cached if cached.path else packaged()
+            return cached if cached.path else packaged(SMALL)
+        if init in (SMALL, f"{SMALL}-{STREAMING}"):
+            return packaged(init)
         if init.partition(":")[0] == "scratch":
             name = init.partition(":")[2] or "compact"
             if name not in presets():
@@ -68,7 +70,7 @@ class NemoBackend:
         from diarbench.backends.nemo.network import SortformerNetwork
 
         if start.path:
-            network = SortformerNetwork.from_file(start.path)
+            network = SortformerNetwork.from_file(start.path, preset(start.preset) if start.preset else None)
         else:
             network = SortformerNetwork.from_config(preset(start.preset or "compact"))
         return network.train_on(objective)
@@ -102,10 +104,10 @@ def _from_preset(name: str) -> Start:
     return Start(SCRATCH, preset=name, max_speakers=preset(name)["max_num_of_spks"])
 
 
-def packaged() -> Start:
-    """The small Sortformer that comes with diarbench."""
+def packaged(form: str) -> Start:
+    """The small Sortformer that comes with diarbench, in the form of this preset."""
     path = Path(str(files(__package__) / "weights" / "small-sortformer.nemo"))
-    return Start(PACKAGED.model_copy(update={"sha256": sha256_of(path)}), path, max_speakers=4)
+    return Start(PACKAGED.model_copy(update={"sha256": sha256_of(path)}), path, form, max_speakers=4)
 
 
 def hub(init: str) -> Start:

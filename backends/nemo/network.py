@@ -88,8 +88,10 @@ class SortformerNetwork(torch.nn.Module):
         return cls(model)
 
     @classmethod
-    def from_file(cls, path: Path) -> SortformerNetwork:
+    def from_file(cls, path: Path, config: Mapping[str, Any] | None = None) -> SortformerNetwork:
         """Load weights: a ``.nemo``, a checkpoint of NeMo's training or of ours, or a preset's tensors alone.
+
+        With ``config`` a ``.nemo``'s tensors are those of a network of that configuration, in place of its own.
 
         NeMo's own loader makes whatever its configuration names; this one makes a Sortformer's parts alone, and reads
         tensors and plain values. Raises UserError where the file is not a Sortformer.
@@ -98,7 +100,8 @@ class SortformerNetwork(torch.nn.Module):
             tensors, _ = load_safetensors(path)
             return cls._of_tensors(path, _preset_of(path, tensors), tensors)
         if path.suffix == ".nemo":
-            return cls._of_tensors(path, *_unpacked(path))
+            theirs, tensors = _unpacked(path)
+            return cls._of_tensors(path, config or theirs, tensors)
         found = load_tensors(path, OMEGACONF)
         if is_checkpoint(found):
             checkpoint = check_checkpoint(path, found, "nemo")

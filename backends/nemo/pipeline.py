@@ -71,7 +71,7 @@ class SortformerDiarizer:
             raise UserError(
                 f"{recording.audio}: {recording.duration_s / 60:.0f} minutes want {needed / 1e9:.0f} GB in "
                 f"Sortformer's offline form, {free / 1e9:.0f} GB are free; fine-tune a network in streaming form "
-                "(--init nemo=scratch:compact-streaming, or a streaming .nemo), or cut the recording into shorter ones"
+                "(--init nemo=small-streaming, or a streaming .nemo), or cut the recording into shorter ones"
             )
         audio, _ = soundfile.read(str(recording.audio), dtype="float32")
         activity = self.network.activity(torch.from_numpy(audio)[None].to(self.device))
