@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 
 import typer
@@ -41,7 +42,11 @@ INTERRUPTED = 130
 
 
 def main() -> None:
-    """Run the command line; a UserError or Ctrl-C is one line on stderr and a non-zero exit."""
+    """Run the command line; a UserError or Ctrl-C is one line on stderr and a non-zero exit.
+
+    SIGTERM, by which a cluster takes its machine back, is as Ctrl-C: no worker stays, and a run can be gone on with.
+    """
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         app()
     except UserError as error:

@@ -163,7 +163,8 @@ def assert_same_results(a: Path, b: Path) -> None:
     assert rows[0] == rows[1]
 
 
-def test_ctrl_c_leaves_a_run_that_goes_on(dummy: None, ami_mini: Dataset, tmp_path: Path) -> None:
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
+def test_ctrl_c_leaves_a_run_that_goes_on(how: signal.Signals, dummy: None, ami_mini: Dataset, tmp_path: Path) -> None:
     out = tmp_path / "out"
     plan = plan_of(ami_mini, "hang")
     code = (
@@ -181,7 +182,7 @@ def test_ctrl_c_leaves_a_run_that_goes_on(dummy: None, ami_mini: Dataset, tmp_pa
     log = out / plan.job.name / "log.txt"
     while not log.exists():
         time.sleep(0.05)
-    bench.send_signal(signal.SIGINT)
+    bench.send_signal(how)
     _, said = bench.communicate(timeout=30)
     assert bench.returncode == 130
     assert said == "bench: interrupted; run the same command again to go on\n"
