@@ -204,8 +204,14 @@ def simulate(
         str | None,
         typer.Option(metavar="LOW,HIGH", help="... and with formants so much higher again, at the same pitch."),
     ] = None,
+    one_voice: Annotated[
+        float, typer.Option(min=0.0, max=1.0, help="... all of one voice in this share of the conversations.")
+    ] = 0.0,
     level_db: Annotated[
         float, typer.Option(min=0.0, max=40.0, help="Make each speaker up to so much louder or quieter.")
+    ] = 0.0,
+    turn_db: Annotated[
+        float, typer.Option(min=0.0, max=40.0, help="... each turn once more, and as another microphone would have it.")
     ] = 0.0,
     gain_db: Annotated[
         str | None, typer.Option(metavar="LOW,HIGH", help="Make each conversation louder by a draw between the two.")
@@ -213,7 +219,9 @@ def simulate(
     rooms: Annotated[Path | None, typer.Option(help="Room impulse responses to draw from.", exists=True)] = None,
     make_rooms: Annotated[bool, typer.Option("--make-rooms", help="Make rooms up instead.")] = False,
     noise: Annotated[Path | None, typer.Option(help="Noises to draw from.", exists=True)] = None,
-    make_noise: Annotated[bool, typer.Option("--make-noise", help="Make steady noise up instead.")] = False,
+    make_noise: Annotated[
+        bool, typer.Option("--make-noise", help="Make noise up instead, steady and with knocks.")
+    ] = False,
     snr_db: Annotated[str, typer.Option(help="Speech over noise, drawn between the two.")] = "5,20",
     seed: Annotated[int, typer.Option(help="The same seed makes the same conversations.", min=0)] = 0,
     workers: Annotated[
@@ -257,6 +265,7 @@ def simulate(
         make_noise,
         _numbers("--snr-db", snr_db, 2, -50, 100),  # type: ignore[arg-type]
         level_db,
+        turn_db,
         _numbers("--gain-db", gain_db, 2, -60, 20) if gain_db else (0.0, 0.0),  # type: ignore[arg-type]
     )
     for option, folder, found in (("--rooms", rooms, effects.rooms), ("--noise", noise, effects.noises)):
@@ -275,8 +284,11 @@ def simulate(
             recordings=counts,
             duration_s=duration_s,
             effects=effects,
-            perturb=_numbers("--perturb", perturb, 2, 0.5, 2) if perturb else None,  # type: ignore[arg-type]
-            formants=_numbers("--formants", formants, 2, 0.5, 2) if formants else None,  # type: ignore[arg-type]
+            perturbation=simulations.Perturbation(
+                _numbers("--perturb", perturb, 2, 0.5, 2) if perturb else None,  # type: ignore[arg-type]
+                _numbers("--formants", formants, 2, 0.5, 2) if formants else None,  # type: ignore[arg-type]
+                one_voice,
+            ),
             seed=seed,
             workers=processes,
             corpus=origin.info.corpus if isinstance(origin, Dataset) else "",

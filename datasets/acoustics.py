@@ -46,15 +46,31 @@ def in_room(audio: np.ndarray, response: np.ndarray) -> np.ndarray:
 
 
 def made_noise(samples: int, rng: np.random.Generator) -> np.ndarray:
-    """Gaussian noise whose power falls with frequency f as f**-b, b drawn from 0 (white) to 2 (brown)."""
+    """Steady Gaussian noise, from white to brown, and knocks, rustles and rumbles over it, from one in ten seconds to
+    four a second: 5 ms to 0.7 s long, up to 30 dB louder than the steady noise, from blue to darker than brown.
+    """
+    import numpy as np
+
+    steady = _gaussian(samples, rng.uniform(0, 2), rng)
+    noise = steady.copy()
+    often = np.exp(rng.uniform(*np.log([0.1, 4.0])))
+    for start in rng.integers(0, samples, rng.poisson(often * samples / SAMPLE_RATE)):
+        length = round(np.exp(rng.uniform(*np.log([0.005, 0.7]))) * SAMPLE_RATE)
+        burst = _gaussian(length, rng.uniform(-1, 4), rng) * np.linspace(1, 0, length) ** rng.uniform(0.5, 4)
+        louder = 10 ** (rng.uniform(0, 30) / 20) * np.sqrt(np.mean(steady**2) / np.mean(burst**2))
+        noise[start : start + length] += louder * burst[: samples - start]
+    return np.asarray(noise, dtype=np.float32)
+
+
+def _gaussian(samples: int, darkness: float, rng: np.random.Generator) -> np.ndarray:
+    """Gaussian noise whose power falls with frequency f as f**-darkness."""
     import numpy as np
     from scipy.fft import irfft, next_fast_len, rfft, rfftfreq
 
     length = next_fast_len(samples, real=True)
     spectrum = rfft(rng.standard_normal(length))
-    audible = np.maximum(rfftfreq(length, 1 / SAMPLE_RATE), 20.0)
-    noise = irfft(spectrum * audible ** (-rng.uniform(0, 2) / 2), length)[:samples]
-    return np.asarray(noise, dtype=np.float32)
+    audible = np.maximum(rfftfreq(length, 1 / SAMPLE_RATE), max(20.0, SAMPLE_RATE / length))
+    return np.asarray(irfft(spectrum * audible ** (-darkness / 2), length)[:samples])
 
 
 def at_snr(noise: np.ndarray, audio: np.ndarray, snr_db: float) -> np.ndarray:
@@ -77,6 +93,22 @@ def in_band(audio: np.ndarray, low_hz: float, high_hz: float) -> np.ndarray:
     frequency = rfftfreq(len(audio), 1 / SAMPLE_RATE)
     spectrum[(frequency < low_hz) | (frequency > high_hz)] = 0
     return np.asarray(irfft(spectrum, len(audio)), dtype=np.float32)
+
+
+def coloured(audio: np.ndarray, most_db: float, rng: np.random.Generator) -> np.ndarray:
+    """Audio up to so much louder or quieter at each of seven frequencies, an octave apart up to 8 kHz, and between them
+    by a curve, as another microphone at another distance would have it.
+    """
+    import numpy as np
+    from scipy.fft import irfft, next_fast_len, rfft, rfftfreq
+    from scipy.interpolate import PchipInterpolator
+
+    octaves = np.arange(-6, 1)
+    gain_db = PchipInterpolator(octaves, rng.uniform(-most_db, most_db, len(octaves)))
+    length = next_fast_len(len(audio) + 512, real=True)
+    frequency = np.maximum(rfftfreq(length, 1 / SAMPLE_RATE) / 8000, 2.0 ** octaves[0])
+    heard = irfft(rfft(audio, length) * 10 ** (gain_db(np.log2(frequency)) / 20), length)[: len(audio)]
+    return np.asarray(heard, dtype=np.float32)
 
 
 def with_formants(audio: np.ndarray, factor: float) -> np.ndarray:

@@ -17,7 +17,16 @@ from itertools import chain, pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from diarbench.datasets.acoustics import at_snr, in_room, made_noise, made_room, noise_from, room_from, with_formants
+from diarbench.datasets.acoustics import (
+    at_snr,
+    coloured,
+    in_room,
+    made_noise,
+    made_room,
+    noise_from,
+    room_from,
+    with_formants,
+)
 from diarbench.datasets.audio import Clip, need, write_audio
 from diarbench.datasets.convert import Corpus, Found, in_parallel
 from diarbench.datasets.layout import SAMPLE_RATE, Dataset
@@ -92,8 +101,24 @@ class Effects:
     snr_db: tuple[float, float] = (5.0, 20.0)
     level_db: float = 0.0
     """Each speaker is up to so much louder or quieter than the speech was."""
+    turn_db: float = 0.0
+    """Each turn is, once more, and up to half of it at each frequency: no level and no microphone tells who speaks."""
     gain_db: tuple[float, float] = (0.0, 0.0)
     """Of a whole conversation, with its noise."""
+
+
+@dataclass(frozen=True)
+class Perturbation:
+    """How other speakers are made of those there are, drawn anew for each conversation."""
+
+    speed: tuple[float, float] | None = None
+    """Between so much slower and faster, on a log scale; pitch and formants go with it."""
+    formants: tuple[float, float] | None = None
+    """Formants between so much lower and higher than that."""
+    one_voice: float = 0.0
+    """In this share of the conversations all are made of a single one, with factors that are not near each other:
+    nothing but pitch and formants tells them apart, no microphone and no language.
+    """
 
 
 def fit(dataset: Dataset, subsets: Sequence[Subset] = SUBSETS) -> Style:
@@ -252,8 +277,7 @@ def simulate(
     recordings: dict[Subset, int],
     duration_s: float,
     effects: Effects | None = None,
-    perturb: tuple[float, float] | None = None,
-    formants: tuple[float, float] | None = None,
+    perturbation: Perturbation | None = None,
     seed: int = 0,
     workers: int = 1,
     corpus: str = "",
@@ -262,12 +286,13 @@ def simulate(
 ) -> Corpus:
     """Conversations of about ``duration_s`` seconds as a corpus to convert; their audio is written below ``work``.
 
-    With ``perturb`` each speaker becomes another in each conversation, named ``NAME@FACTOR``: faster (above 1) or
-    slower, pitch and formants with the speed, by a factor of two decimals drawn between the two on a log scale; with
-    ``formants`` too its formants are moved once more, by a second factor: ``NAME@FACTOR,FORMANTS``.
+    Perturbed speakers are named ``NAME@SPEED``, or ``NAME@SPEED,FORMANTS``, by factors of two decimals.
     The same seed gives the same recordings, whatever the workers. Raises UserError where a subset has fewer than two
-    speakers.
+    speakers, or for conversations of one voice that is not perturbed.
     """
+    made_by = perturbation or Perturbation()
+    if made_by.one_voice and not (made_by.speed or made_by.formants):
+        raise UserError("conversations of one voice need that it be made into several; perturb it, or its formants")
     for subset, count in recordings.items():
         there = len(speakers.get(subset, {}))
         if count and there < 2:
@@ -277,18 +302,18 @@ def simulate(
         job
         for subset, count in recordings.items()
         if count
-        for job in _jobs(
-            subset, count, speakers[subset], style, work, duration_s, effects or Effects(), perturb, formants, seed
-        )
+        for job in _jobs(subset, count, speakers[subset], style, work, duration_s, effects or Effects(), made_by, seed)
     )
     voices = sum(len(speakers[subset]) for subset, count in recordings.items() if count)
     made_of = source
-    if perturb or formants:
+    if made_by != Perturbation():
         made_of += f", its {voices} speakers"
-    if perturb:
-        made_of += f" at {perturb[0]:g} to {perturb[1]:g} of their speed"
-    if formants:
-        made_of += f", formants at {formants[0]:g} to {formants[1]:g} of theirs"
+    if made_by.speed:
+        made_of += f" at {made_by.speed[0]:g} to {made_by.speed[1]:g} of their speed"
+    if made_by.formants:
+        made_of += f", formants at {made_by.formants[0]:g} to {made_by.formants[1]:g} of theirs"
+    if made_by.one_voice:
+        made_of += f", {made_by.one_voice:.0%} of the conversations of one voice"
     return Corpus(corpus, _found(jobs, workers), f"simulated from {made_of}, seed {seed}", licence, "as simulated")
 
 
@@ -313,8 +338,7 @@ def _jobs(
     work: Path,
     duration_s: float,
     effects: Effects,
-    perturb: tuple[float, float] | None,
-    formants: tuple[float, float] | None,
+    perturbation: Perturbation,
     seed: int,
 ) -> Iterator[_Job]:
     """A subset's conversations, laid out one after another, as they share the deck."""
@@ -327,31 +351,32 @@ def _jobs(
         rng = np.random.default_rng(key)
         size = max(2, deck.fewest, min(int(rng.choice(style.speakers)), most))
         names = [str(name) for name in rng.choice(sorted(speakers), size=size, replace=False)]
-        taking_part = {name: speakers[name] for name in names}
-        if perturb or formants:
-            taking_part = _perturbed(taking_part, perturb, formants, np.random.default_rng((*key, 4)))
+        taking_part = _perturbed(names, speakers, perturbation, np.random.default_rng((*key, 4)))
         turns = converse(deck, list(taking_part), duration_s, rng)
         uri = f"{subset}_{number:05d}"
         yield _Job(uri, subset, taking_part, turns, effects, key, work / f"{uri}.wav")
 
 
 def _perturbed(
-    speakers: dict[str, list[Piece]],
-    speed: tuple[float, float] | None,
-    formants: tuple[float, float] | None,
-    rng: np.random.Generator,
+    names: Sequence[str], speakers: dict[str, list[Piece]], by: Perturbation, rng: np.random.Generator
 ) -> dict[str, list[Piece]]:
-    """Other speakers made of these; see `simulate`."""
+    """The speakers that take part, or others made of them, or of the first alone."""
     import numpy as np
 
+    if by == Perturbation():
+        return {name: speakers[name] for name in names}
+    count = len(names)
+    of_one = by.one_voice > 0 and rng.random() < by.one_voice
+    apart = [(rng.permutation(count) + rng.uniform(0.25, 0.75, count)) / count if of_one else None for _ in range(2)]
     made = {}
-    for name, pieces in speakers.items():
-        drawn = [
-            round(float(np.exp(rng.uniform(*np.log(between)))), 2) if between else 1 for between in (speed, formants)
-        ]
-        factor, higher = drawn
-        called = f"{name}@{factor:.2f}" + (f",{higher:.2f}" if formants else "")
-        made[called] = [piece._replace(factor=factor, formants=higher) for piece in pieces]
+    for number, name in enumerate([names[0]] * count if of_one else names):
+        factors = []
+        for between, places in zip((by.speed, by.formants), apart, strict=True):
+            low, high = np.log(between or (1, 1))
+            place = rng.uniform(low, high) if places is None else low + places[number] * (high - low)
+            factors.append(round(float(np.exp(place)), 2))
+        called = ",".join(f"{factor:.2f}" for factor in factors[: 2 if by.formants else 1])
+        made[f"{name}@{called}"] = [piece._replace(factor=factors[0], formants=factors[1]) for piece in speakers[name]]
     return made
 
 
@@ -414,6 +439,7 @@ def _make(job: _Job) -> Found:
     import soundfile
 
     room_rng, speech_rng, noise_rng, level_rng = (np.random.default_rng((*job.seed, use)) for use in range(4))
+    turn_rng = np.random.default_rng((*job.seed, 5))  # 4 is for the perturbation
     mixture = np.zeros(round(max(turn.end_s for turn in job.turns) * SAMPLE_RATE) + 1, dtype=np.float32)
     rooms = _rooms(job.effects, len(job.speakers), room_rng)
     for (name, pieces), room in zip(job.speakers.items(), rooms, strict=True):
@@ -422,6 +448,9 @@ def _make(job: _Job) -> Found:
             if turn.speaker == name:
                 at = round(turn.start_s * SAMPLE_RATE)
                 speech = _speech(pieces, round((turn.end_s - turn.start_s) * SAMPLE_RATE), speech_rng, job.target)
+                if job.effects.turn_db:
+                    louder = np.float32(10 ** (turn_rng.uniform(-job.effects.turn_db, job.effects.turn_db) / 20))
+                    speech = louder * coloured(speech, job.effects.turn_db / 2, turn_rng)
                 track[at : at + len(speech)] += speech[: len(track) - at]
         level = np.float32(10 ** (level_rng.uniform(-job.effects.level_db, job.effects.level_db) / 20))
         mixture += level * (track if room is None else in_room(track, room))

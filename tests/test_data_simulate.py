@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -14,10 +15,23 @@ import soundfile
 from corpora import write_wav
 
 from diarbench.datasets import simulate as simulations
+from diarbench.datasets.acoustics import made_noise
 from diarbench.datasets.convert import convert, tidy_turns
 from diarbench.datasets.layout import Dataset
 from diarbench.datasets.rttm import Region, Turn, read_rttm, read_uem
-from diarbench.datasets.simulate import Deck, Effects, Island, Piece, Step, Style, asked, converse, fit, style_of
+from diarbench.datasets.simulate import (
+    Deck,
+    Effects,
+    Island,
+    Perturbation,
+    Piece,
+    Step,
+    Style,
+    asked,
+    converse,
+    fit,
+    style_of,
+)
 from diarbench.datasets.stats import seconds_by_speakers
 from diarbench.reports.records import UserError
 
@@ -136,8 +150,7 @@ def made_of(
     target: Path,
     effects: Effects | None = None,
     workers: int = 1,
-    perturb: tuple[float, float] | None = None,
-    formants: tuple[float, float] | None = None,
+    perturbation: Perturbation | None = None,
 ) -> Dataset:
     pool = simulations.divide(simulations.material(source)[None], (0.5, 0.25, 0.25), seed=0)
     pieces = [piece for speakers in pool.values() for listed in speakers.values() for piece in listed]
@@ -149,8 +162,7 @@ def made_of(
         recordings={"train": 2, "dev": 1, "test": 1},
         duration_s=12,
         effects=effects,
-        perturb=perturb,
-        formants=formants,
+        perturbation=perturbation,
         workers=workers,
     )
     return convert(corpus, target)
@@ -214,7 +226,7 @@ def test_perturbed_speech_is_higher_by_its_factor(tmp_path: Path) -> None:
     for speaker in range(8):
         (tmp_path / "hums" / f"voice-{speaker}").mkdir(parents=True)
         soundfile.write(str(tmp_path / "hums" / f"voice-{speaker}" / "hum.wav"), hum, 16_000)
-    made = made_of(tmp_path / "hums", tmp_path / "made", perturb=(0.8, 1.25))
+    made = made_of(tmp_path / "hums", tmp_path / "made", perturbation=Perturbation(speed=(0.8, 1.25)))
     factors = []
     for recording in made.subset("train"):
         samples, _ = soundfile.read(str(recording.audio))
@@ -237,7 +249,7 @@ def test_formants_move_and_the_pitch_stays(tmp_path: Path) -> None:
     for speaker in range(8):
         (tmp_path / "vowels" / f"voice-{speaker}").mkdir(parents=True)
         soundfile.write(str(tmp_path / "vowels" / f"voice-{speaker}" / "vowel.wav"), vowel, 16_000)
-    made = made_of(tmp_path / "vowels", tmp_path / "made", formants=(0.8, 1.25))
+    made = made_of(tmp_path / "vowels", tmp_path / "made", perturbation=Perturbation(formants=(0.8, 1.25)))
     factors = []
     for recording in made.subset("train"):
         samples, _ = soundfile.read(str(recording.audio))
@@ -250,6 +262,40 @@ def test_formants_move_and_the_pitch_stays(tmp_path: Path) -> None:
             assert np.diff(peaks) / 10 == pytest.approx(100, abs=2)
     assert 0.8 <= min(factors) < 0.95 < 1.05 < max(factors) <= 1.25
     assert "its 8 speakers, formants at 0.8 to 1.25 of theirs" in made.info.source
+
+
+def test_one_voice_is_made_into_as_many_as_speak(utterances: Path, tmp_path: Path) -> None:
+    by = Perturbation(speed=(0.8, 1.25), formants=(0.9, 1.1), one_voice=1.0)
+    for recording in made_of(utterances, tmp_path / "made", perturbation=by).subset("train"):
+        made = sorted({turn.speaker for turn in recording.turns})
+        assert len({name.partition("@")[0] for name in made}) == 1 < len(made)
+        speeds = sorted(float(name.partition("@")[2].partition(",")[0]) for name in made)
+        assert all(faster / slower > 1.05 for slower, faster in pairwise(speeds))
+    with pytest.raises(UserError, match="conversations of one voice need that it be made into several"):
+        made_of(utterances, tmp_path / "none", perturbation=Perturbation(one_voice=0.5))
+
+
+def test_a_turn_has_a_level_and_a_colour_of_its_own(utterances: Path, tmp_path: Path) -> None:
+    """The same noise, turn by turn: up to 6 dB louder or quieter, and another 3 dB at each frequency."""
+    plain = made_of(utterances, tmp_path / "plain").subset("train")[0]
+    varied = made_of(utterances, tmp_path / "varied", Effects(turn_db=6.0)).subset("train")[0]
+    before, after = (soundfile.read(str(recording.audio))[0] for recording in (plain, varied))
+    gains_db = []
+    for turn in simulations.alone(plain.turns):
+        part = slice(round(turn.start_s * 16_000), round(turn.end_s * 16_000))
+        bands = [np.abs(np.fft.rfft(audio[part], 16_000))[400:8000].reshape(-1, 200) for audio in (before, after)]
+        gains_db.append(20 * np.log10(np.linalg.norm(bands[1], axis=1) / np.linalg.norm(bands[0], axis=1)))
+    levels = [gains.mean() for gains in gains_db]
+    assert 2 < max(levels) - min(levels) < 18
+    assert all(1 < gains.max() - gains.min() < 6.5 for gains in gains_db)
+
+
+def test_made_up_noise_knocks() -> None:
+    """Steady noise has no peaks of five times its deviation; of ten noises half do, and none is out of bounds."""
+    noises = [made_noise(160_000, np.random.default_rng(seed)) for seed in range(10)]
+    crests = [np.abs(noise).max() / np.std(noise) for noise in noises]
+    assert sum(crest > 6 for crest in crests) >= 5
+    assert all(np.isfinite(noise).all() and len(noise) == 160_000 for noise in noises)
 
 
 def test_levels_differ_as_asked(utterances: Path, tmp_path: Path) -> None:
