@@ -24,12 +24,16 @@ $(VENV)/installed: pyproject.toml
 	mkdir -p $(VENV)/types && ln -sfn ../.. $(VENV)/types/diarbench
 	touch $@
 
-# The small Sortformer from the start: hours of a CPU; stopped at any time, it goes on.
+# The small Sortformer from the start: hours of two cores; stopped at any time, it goes on.
 .PHONY: small-sortformer
 SMALL := runs/small-sortformer
+TRAIN := $(BIN)/bench run --backend nemo --dataset $(SMALL)-data --device cpu --devices 2
+LAST = small-sortformer-data-nemo-$(1)-seed1/checkpoints/last.ckpt
 small-sortformer: $(VENV)/installed
 	$(BIN)/bench data fetch debian-voices
-	test -d $(SMALL)-data || $(BIN)/bench data simulate debian-voices $(SMALL)-data --seed 1 --recordings 480 --duration-s 60 \
-		--perturb 0.8,1.25 --like ami-mini --like-subset train --measure-on ami-mini \
-		--make-rooms --make-noise --snr-db 5,45 --level-db 6 --gain-db -24,0
-	$(BIN)/bench run --backend nemo --init scratch:small --dataset $(SMALL)-data --recipe small-sortformer --out $(SMALL)
+	test -d $(SMALL)-data || $(BIN)/bench data simulate debian-voices $(SMALL)-data --seed 3 --recordings 960 --duration-s 60 \
+		--perturb 0.8,1.25 --formants 0.87,1.15 --one-voice 0.5 --like ami-mini --like-subset train --measure-on ami-mini \
+		--make-rooms --make-noise --snr-db 0,40 --level-db 6 --turn-db 6 --gain-db -24,0
+	$(TRAIN) --init scratch:small --recipe small-sortformer --out $(SMALL)
+	$(TRAIN) --init $(SMALL)/$(call LAST,small-sortformer) --recipe small-sortformer-long --out $(SMALL)-long
+	$(TRAIN) --init $(SMALL)-long/$(call LAST,small-sortformer-long) --recipe docs/small-sortformer-faint.yaml --seed 2 --out $(SMALL)-faint
