@@ -97,7 +97,7 @@ class Effects:
     """Rooms made up by the image-source method (pyroomacoustics)."""
     noises: tuple[Path, ...] = ()
     made_noise: bool = False
-    """Steady noise made up, from white to brown."""
+    """Noise made up: steady, from white to brown, with knocks over it."""
     snr_db: tuple[float, float] = (5.0, 20.0)
     level_db: float = 0.0
     """Each speaker is up to so much louder or quieter than the speech was."""
@@ -377,6 +377,8 @@ def _perturbed(
             factors.append(round(float(np.exp(place)), 2))
         called = ",".join(f"{factor:.2f}" for factor in factors[: 2 if by.formants else 1])
         made[f"{name}@{called}"] = [piece._replace(factor=factors[0], formants=factors[1]) for piece in speakers[name]]
+    if len(made) < count:
+        raise UserError(f"{count} speakers of one voice come out alike: widen what it is perturbed by")
     return made
 
 

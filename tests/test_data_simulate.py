@@ -273,6 +273,8 @@ def test_one_voice_is_made_into_as_many_as_speak(utterances: Path, tmp_path: Pat
         assert all(faster / slower > 1.05 for slower, faster in pairwise(speeds))
     with pytest.raises(UserError, match="conversations of one voice need that it be made into several"):
         made_of(utterances, tmp_path / "none", perturbation=Perturbation(one_voice=0.5))
+    with pytest.raises(UserError, match="speakers of one voice come out alike: widen"):
+        made_of(utterances, tmp_path / "alike", perturbation=Perturbation(speed=(1.0, 1.001), one_voice=1.0))
 
 
 def test_a_turn_has_a_level_and_a_colour_of_its_own(utterances: Path, tmp_path: Path) -> None:

@@ -103,7 +103,7 @@ class Sounds(Record):
 
 
 class Noise(Sounds):
-    """Background noise; made up, it is steady, from white to brown."""
+    """Background noise; made up, it is steady, from white to brown, with knocks over it."""
 
     snr_db: tuple[float, float] = (5.0, 20.0)
     """Least and largest ratio of the window to the noise."""
