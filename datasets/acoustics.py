@@ -52,12 +52,12 @@ def made_noise(samples: int, rng: np.random.Generator) -> np.ndarray:
     import numpy as np
 
     steady = _gaussian(samples, rng.uniform(0, 2), rng)
-    noise = steady.copy()
+    noise, power = steady.copy(), np.mean(steady**2)
     often = np.exp(rng.uniform(*np.log([0.1, 4.0])))
     for start in rng.integers(0, samples, rng.poisson(often * samples / SAMPLE_RATE)):
         length = round(np.exp(rng.uniform(*np.log([0.005, 0.7]))) * SAMPLE_RATE)
         burst = _gaussian(length, rng.uniform(-1, 4), rng) * np.linspace(1, 0, length) ** rng.uniform(0.5, 4)
-        louder = 10 ** (rng.uniform(0, 30) / 20) * np.sqrt(np.mean(steady**2) / np.mean(burst**2))
+        louder = 10 ** (rng.uniform(0, 30) / 20) * np.sqrt(power / np.mean(burst**2))
         noise[start : start + length] += louder * burst[: samples - start]
     return np.asarray(noise, dtype=np.float32)
 

@@ -367,16 +367,16 @@ def _perturbed(
         return {name: speakers[name] for name in names}
     count = len(names)
     of_one = by.one_voice > 0 and rng.random() < by.one_voice
-    apart = [(rng.permutation(count) + rng.uniform(0.25, 0.75, count)) / count if of_one else None for _ in range(2)]
+    if of_one:  # each factor from a stretch of its range that no other speaker's is from
+        places = np.column_stack([(rng.permutation(count) + rng.uniform(0.25, 0.75, count)) / count for _ in range(2)])
+    else:
+        places = rng.random((count, 2))
+    low, high = np.log([by.speed or (1, 1), by.formants or (1, 1)]).T
+    drawn = np.exp(low + places * (high - low)).round(2).tolist()
     made = {}
-    for number, name in enumerate([names[0]] * count if of_one else names):
-        factors = []
-        for between, places in zip((by.speed, by.formants), apart, strict=True):
-            low, high = np.log(between or (1, 1))
-            place = rng.uniform(low, high) if places is None else low + places[number] * (high - low)
-            factors.append(round(float(np.exp(place)), 2))
-        called = ",".join(f"{factor:.2f}" for factor in factors[: 2 if by.formants else 1])
-        made[f"{name}@{called}"] = [piece._replace(factor=factors[0], formants=factors[1]) for piece in speakers[name]]
+    for name, (speed, formants) in zip([names[0]] * count if of_one else names, drawn, strict=True):
+        called = f"{name}@{speed:.2f}" + (f",{formants:.2f}" if by.formants else "")
+        made[called] = [piece._replace(factor=speed, formants=formants) for piece in speakers[name]]
     if len(made) < count:
         raise UserError(f"{count} speakers of one voice come out alike: widen what it is perturbed by")
     return made

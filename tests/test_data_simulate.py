@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import pairwise
 from pathlib import Path
 
@@ -17,7 +17,7 @@ from corpora import write_wav
 from diarbench.datasets import simulate as simulations
 from diarbench.datasets.acoustics import made_noise
 from diarbench.datasets.convert import convert, tidy_turns
-from diarbench.datasets.layout import Dataset
+from diarbench.datasets.layout import Dataset, Recording
 from diarbench.datasets.rttm import Region, Turn, read_rttm, read_uem
 from diarbench.datasets.simulate import (
     Deck,
@@ -168,6 +168,21 @@ def made_of(
     return convert(corpus, target)
 
 
+def eight_voices(root: Path, sound: np.ndarray) -> Path:
+    """Eight speakers who all say the same."""
+    for speaker in range(8):
+        (root / f"voice-{speaker}").mkdir(parents=True)
+        soundfile.write(str(root / f"voice-{speaker}" / "sound.wav"), sound, 16_000)
+    return root
+
+
+def heard_alone(recording: Recording) -> Iterator[tuple[str, np.ndarray]]:
+    """Speaker and samples of each stretch in which one speaks alone."""
+    samples, _ = soundfile.read(str(recording.audio))
+    for turn in simulations.alone(recording.turns):
+        yield turn.speaker, samples[round(turn.start_s * 16_000) : round(turn.end_s * 16_000)]
+
+
 def test_heard_where_the_reference_says(utterances: Path, tmp_path: Path) -> None:
     dataset = made_of(utterances, tmp_path / "made")
     spoken: dict[str, set[str]] = {}
@@ -223,17 +238,13 @@ def test_a_room_keeps_speech_in_its_place(utterances: Path, tmp_path: Path) -> N
 def test_perturbed_speech_is_higher_by_its_factor(tmp_path: Path) -> None:
     """A voice that hums at 440 Hz hums at 440 times its factor, and is named and counted as another."""
     hum = 0.3 * np.sin(2 * np.pi * 440 * np.arange(32_000) / 16_000)
-    for speaker in range(8):
-        (tmp_path / "hums" / f"voice-{speaker}").mkdir(parents=True)
-        soundfile.write(str(tmp_path / "hums" / f"voice-{speaker}" / "hum.wav"), hum, 16_000)
-    made = made_of(tmp_path / "hums", tmp_path / "made", perturbation=Perturbation(speed=(0.8, 1.25)))
+    voices = eight_voices(tmp_path / "hums", hum)
+    made = made_of(voices, tmp_path / "made", perturbation=Perturbation(speed=(0.8, 1.25)))
     factors = []
     for recording in made.subset("train"):
-        samples, _ = soundfile.read(str(recording.audio))
-        for turn in simulations.alone(recording.turns):
-            part = samples[round(turn.start_s * 16_000) : round(turn.end_s * 16_000)]
+        for speaker, part in heard_alone(recording):
             heard_hz = np.abs(np.fft.rfft(part, 160_000)).argmax() / 10
-            factors.append(float(turn.speaker.partition("@")[2]))
+            factors.append(float(speaker.partition("@")[2]))
             assert heard_hz == pytest.approx(440 * factors[-1], rel=0.03)
     assert 0.8 <= min(factors) < 1 < max(factors) <= 1.25
     assert made.info.subsets["train"].speakers == len({t.speaker for r in made.subset("train") for t in r.turns})
@@ -246,18 +257,14 @@ def test_formants_move_and_the_pitch_stays(tmp_path: Path) -> None:
     pulses[::160] = 1.0
     pole = 0.95 * np.exp(2j * np.pi * 1500 / 16_000)
     vowel = 0.1 * scipy.signal.lfilter([1.0], np.poly([pole, pole.conjugate()]).real, pulses)
-    for speaker in range(8):
-        (tmp_path / "vowels" / f"voice-{speaker}").mkdir(parents=True)
-        soundfile.write(str(tmp_path / "vowels" / f"voice-{speaker}" / "vowel.wav"), vowel, 16_000)
-    made = made_of(tmp_path / "vowels", tmp_path / "made", perturbation=Perturbation(formants=(0.8, 1.25)))
+    voices = eight_voices(tmp_path / "vowels", vowel)
+    made = made_of(voices, tmp_path / "made", perturbation=Perturbation(formants=(0.8, 1.25)))
     factors = []
     for recording in made.subset("train"):
-        samples, _ = soundfile.read(str(recording.audio))
-        for turn in simulations.alone(recording.turns):
-            part = samples[round(turn.start_s * 16_000) : round(turn.end_s * 16_000)]
+        for speaker, part in heard_alone(recording):
             spectrum = np.abs(np.fft.rfft(part * np.hanning(len(part)), 160_000))
             peaks, _ = scipy.signal.find_peaks(spectrum, height=0.2 * spectrum.max(), distance=500)
-            factors.append(float(turn.speaker.partition("@1.00,")[2]))
+            factors.append(float(speaker.partition("@1.00,")[2]))
             assert spectrum.argmax() / 10 == pytest.approx(1500 * factors[-1], abs=80)
             assert np.diff(peaks) / 10 == pytest.approx(100, abs=2)
     assert 0.8 <= min(factors) < 0.95 < 1.05 < max(factors) <= 1.25
