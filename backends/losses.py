@@ -72,6 +72,25 @@ def multilabel(chances: Chances, wanted: torch.Tensor, dice_weight: float) -> to
     return loss + dice_weight * dice(chances.each.speaks.exp(), wanted) if dice_weight else loss
 
 
+def affinity(frames: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+    """How well frames (batch, frames, size) tell who speaks, for 0/1 targets (batch, frames, speakers).
+
+    Binary cross entropy of "the same speaker", by the cosine of two frames, over all pairs of frames of a window in
+    which one speaks alone; pairs of one speaker and pairs of two count half each. It is deep clustering (Hershey et
+    al., 2016), which Fujita et al. ("End-to-end neural speaker diarization with permutation-free objectives", 2019)
+    helped a diarization network by. 0 where nobody speaks alone.
+    """
+    unit = torch.nn.functional.normalize(frames, dim=-1)
+    logits = 10 * (unit @ unit.transpose(1, 2)) - 5
+    alone = targets * (targets.sum(-1, keepdim=True) == 1)
+    same = alone @ alone.transpose(1, 2) > 0
+    anybody = alone.any(-1)
+    different = anybody.unsqueeze(1) & anybody.unsqueeze(2) & ~same
+    softplus = torch.nn.functional.softplus
+    kinds = [softplus(sign * logits[pairs]).mean() for sign, pairs in ((-1, same), (1, different)) if pairs.any()]
+    return torch.stack(kinds).sum() / 2 if kinds else logits.sum() * 0
+
+
 def weighted(segmentation: torch.Tensor, vad: torch.Tensor, objective: Objective) -> torch.Tensor:
     """What is minimised."""
     return segmentation + objective.vad * vad if objective.vad else segmentation

@@ -25,6 +25,8 @@ class Objective(Record):
     """Sortformer's share of the loss against speakers sorted by arrival; the two shares are scaled to add up to 1."""
     permutation: float = Field(default=0.5, ge=0)
     """Sortformer's share of the loss against speakers in the order that fits best."""
+    affinity: float = Field(default=0.0, ge=0)
+    """Weight of a loss that draws a speaker's frames together half-way up Sortformer's encoder, in its offline form."""
 
     @model_validator(mode="after")
     def _makes_sense(self) -> Objective:

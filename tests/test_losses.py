@@ -63,6 +63,17 @@ def test_voice_activity_of_the_powerset_and_of_sigmoids() -> None:
     )
 
 
+def test_affinity_is_low_where_each_speaker_has_a_direction_of_his_own() -> None:
+    targets = torch.tensor([[[1.0, 0.0], [1.0, 0.0], [0.0, 1.0], [1.0, 1.0], [0.0, 0.0]]])
+    apart = torch.tensor([[[2.0, 0.0], [1.0, 0.0], [0.0, 3.0], [1.0, 1.0], [5.0, 1.0]]])
+    # Same speaker: cosine 1, ln(1 + e^-5); two: cosine 0, ln(1 + e^-5) as well. Overlap and silence do not count.
+    sure = math.log1p(math.exp(-5))
+    assert losses.affinity(apart, targets).item() == pytest.approx(sure, rel=1e-4)
+    alike = torch.ones_like(apart)
+    assert losses.affinity(alike, targets).item() == pytest.approx((sure + math.log1p(math.exp(5))) / 2, rel=1e-4)
+    assert losses.affinity(alike, torch.ones_like(targets)).item() == 0
+
+
 def test_the_total_is_the_segmentation_and_the_weighted_voice_activity() -> None:
     segmentation, vad = torch.tensor(0.5), torch.tensor(0.25)
     assert losses.weighted(segmentation, vad, Objective(vad=2.0)).item() == 1.0

