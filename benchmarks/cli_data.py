@@ -188,6 +188,10 @@ def simulate(
     ] = None,
     overlap_share: Annotated[str, typer.Option(help="... by so much of its own length.")] = "0.3,0.4",
     pause_s: Annotated[float, typer.Option(min=0.0, help="... others come after a pause of this mean.")] = 0.5,
+    turn_s: Annotated[
+        str | None,
+        typer.Option(metavar="LOW,HIGH", help="... turns are between the two long, not as long as the material's."),
+    ] = None,
     speakers: Annotated[str, typer.Option(help="... and this many speak, drawn from a list.")] = "2,3,4",
     shares: Annotated[str, typer.Option(help="Of the conversations, to train, dev and test.")] = "0.8,0.1,0.1",
     measure_on: Annotated[
@@ -257,6 +261,7 @@ def simulate(
             pause_s=pause_s,
             speakers=tuple(round(count) for count in _numbers("--speakers", speakers, None, 2, 99)),
             seed=seed,
+            turn_s=_numbers("--turn-s", turn_s, 2, 0.1, 600) if turn_s else None,  # type: ignore[arg-type]
         )
     effects = simulations.Effects(
         tuple(files(rooms, AUDIO_SUFFIXES)) if rooms else (),

@@ -164,25 +164,27 @@ def asked(
     pause_s: float,
     speakers: tuple[int, ...],
     seed: int,
+    turn_s: tuple[float, float] | None = None,
 ) -> Style:
-    """Turns as long as the material's pieces; this share of them overlaps the one before, by so much of its own length.
+    """Turns as long as the material's pieces, or between ``turn_s`` long; a share of them overlaps the one before.
 
-    No overlap is longer than what the turn before has left to itself. The others come after a pause, exponential with a
-    mean of ``pause_s`` seconds.
+    By so much of its own length, but by no more than what the turn before has left to itself. The others come after a
+    pause, exponential with a mean of ``pause_s`` seconds.
     """
     import numpy as np
 
     rng = np.random.default_rng(seed)
+    lengths_s = np.random.default_rng([seed, 1]).uniform(*turn_s, len(pieces)) if turn_s else None
     islands: list[list[Step]] = []
     alone_s = 0.0
-    for piece in pieces:
+    for length_s in [piece.length_s for piece in pieces] if lengths_s is None else lengths_s.tolist():
         if islands and rng.random() < overlapped:
-            overlap_s = min(rng.uniform(*overlap_share) * piece.length_s, alone_s)
-            islands[-1].append(Step(piece.length_s, -overlap_s, 1 - islands[-1][-1].speaker))
-            alone_s = piece.length_s - overlap_s
+            overlap_s = min(rng.uniform(*overlap_share) * length_s, alone_s)
+            islands[-1].append(Step(length_s, -overlap_s, 1 - islands[-1][-1].speaker))
+            alone_s = length_s - overlap_s
         else:
-            islands.append([Step(piece.length_s, rng.exponential(pause_s), 0)])
-            alone_s = piece.length_s
+            islands.append([Step(length_s, rng.exponential(pause_s), 0)])
+            alone_s = length_s
     return Style(tuple(Island(tuple(steps), resumes=False) for steps in islands), speakers)
 
 

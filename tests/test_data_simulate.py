@@ -133,6 +133,11 @@ def test_as_asked() -> None:
     pauses = [distance_s for _, distance_s in steps if distance_s > 0]
     assert sum(pauses) / len(pauses) == pytest.approx(0.5, rel=0.1)
     assert figures(made)["turn"] == pytest.approx(3.0, rel=0.1)
+    style = asked(
+        pieces, overlapped=0.3, overlap_share=(0.3, 0.4), pause_s=0.5, speakers=(2,), seed=0, turn_s=(5.0, 7.0)
+    )
+    lengths = [turn.end_s - turn.start_s for turns, _ in conversations(style, 40, 120) for turn in turns]
+    assert 5 <= min(lengths) <= max(lengths) <= 7
 
 
 @pytest.fixture(scope="module")
