@@ -174,10 +174,12 @@ def asked(
     import numpy as np
 
     rng = np.random.default_rng(seed)
-    lengths_s = np.random.default_rng([seed, 1]).uniform(*turn_s, len(pieces)) if turn_s else None
+    lengths_s = [piece.length_s for piece in pieces]
+    if turn_s:
+        lengths_s = np.random.default_rng([seed, 1]).uniform(*turn_s, len(pieces)).tolist()
     islands: list[list[Step]] = []
     alone_s = 0.0
-    for length_s in [piece.length_s for piece in pieces] if lengths_s is None else lengths_s.tolist():
+    for length_s in lengths_s:
         if islands and rng.random() < overlapped:
             overlap_s = min(rng.uniform(*overlap_share) * length_s, alone_s)
             islands[-1].append(Step(length_s, -overlap_s, 1 - islands[-1][-1].speaker))

@@ -133,11 +133,19 @@ def preset(name: str) -> dict[str, Any]:
     """A preset's NeMo configuration."""
     size, _, streaming = name.partition("-")
     settings = _settings(size)
-    for key, value in _settings(STREAMING).items() if streaming else ():
-        settings[key] = {**settings[key], **value} if isinstance(value, dict) else value
-    return settings
+    return _laid_over(settings, _settings(STREAMING)) if streaming else settings
 
 
 def _settings(name: str) -> dict[str, Any]:
+    """A preset's file; one that names another (``like``) says only what is not as there."""
     settings: dict[str, Any] = yaml.safe_load((files(__package__) / "presets" / f"{name}.yaml").read_text())
-    return settings
+    like = settings.pop("like", None)
+    return _laid_over(_settings(like), settings) if like else settings
+
+
+def _laid_over(settings: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings with others in their place, section by section."""
+    return {
+        **settings,
+        **{k: {**settings[k], **value} if isinstance(value, dict) else value for k, value in other.items()},
+    }
