@@ -197,6 +197,7 @@ def simulate(
     measure_on: Annotated[
         str | None, typer.Option(help="Instead: simulate train alone; dev and test are those of this dataset.")
     ] = None,
+    add_to: Annotated[str | None, typer.Option(help="... and train on what it has for that, too.")] = None,
     perturb: Annotated[
         str | None,
         typer.Option(
@@ -248,7 +249,10 @@ def simulate(
     is_dataset = source in KNOWN or (Path(source) / "dataset.json").is_file()
     origin = open_dataset(source) if is_dataset else Path(source)
     by_subset = simulations.material(origin)
-    real = open_dataset(measure_on) if measure_on else None
+    if measure_on and add_to:
+        raise UserError("--measure-on and --add-to: give one, as --add-to measures on its dataset, too")
+    beside = add_to or measure_on
+    real = open_dataset(beside) if beside else None
     wanted = (1.0, 0.0, 0.0) if real else _numbers("--shares", shares, 3, 0, float("inf"))
     pool = {k: v for k, v in by_subset.items() if k} or simulations.divide(by_subset[None], wanted, seed)
     if like or (is_dataset and overlapped is None):
@@ -301,7 +305,7 @@ def simulate(
             licence=origin.info.licence if isinstance(origin, Dataset) else f"that of {source}",
         )
         if real:
-            corpus = simulations.measured_on(real, corpus)
+            corpus = simulations.joined(real, corpus, train=bool(add_to))
         with _Progress("simulated") as progress:
             made = convert_(corpus, target, progress=progress)
     finally:

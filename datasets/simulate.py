@@ -12,7 +12,7 @@ import logging
 import re
 import shutil
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain, pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -321,17 +321,27 @@ def simulate(
     return Corpus(corpus, _found(jobs, workers), f"simulated from {made_of}, seed {seed}", licence, "as simulated")
 
 
-def measured_on(real: Dataset, simulated: Corpus) -> Corpus:
-    """Simulated conversations to train on beside a real dataset's dev and test, as a corpus to convert."""
-    recordings = [recording for subset in ("dev", "test") for recording in real.subset(subset)]
-    found = (Found(each.uri, (Clip(each.audio),), each.turns, each.regions, each.subset) for each in recordings)
+def joined(real: Dataset, simulated: Corpus, *, train: bool) -> Corpus:
+    """Simulated conversations to train on, with a dataset's dev and test, and with ``train`` beside its own."""
+    subsets: tuple[Subset, ...] = SUBSETS if train else ("dev", "test")
+    theirs = [recording for subset in subsets for recording in real.subset(subset)]
+    taken = {recording.uri for recording in theirs}
+    found = (Found(each.uri, (Clip(each.audio),), each.turns, each.regions, each.subset) for each in theirs)
+    made = (replace(each, uri=_not_in(taken, each.uri)) for each in simulated.found)
+    kept, as_simulated = ("all", "more to train on") if train else ("dev and test", "train")
     return Corpus(
         real.info.corpus,
-        chain(simulated.found, found),
-        f"{simulated.source}; dev and test of {real.info.name}",
-        f"{simulated.licence}; dev and test: {real.info.licence}",
-        "train as simulated, dev and test as they were",
+        chain(made, found),
+        f"{simulated.source}; {kept} of {real.info.name}",
+        f"{simulated.licence}; {kept}: {real.info.licence}",
+        f"{as_simulated} as simulated, {kept} as they were",
     )
+
+
+def _not_in(taken: set[str], uri: str) -> str:
+    while uri in taken:
+        uri = f"more_{uri}"
+    return uri
 
 
 def _jobs(

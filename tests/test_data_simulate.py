@@ -16,7 +16,7 @@ from corpora import write_wav
 
 from diarbench.datasets import simulate as simulations
 from diarbench.datasets.acoustics import made_noise
-from diarbench.datasets.convert import convert, tidy_turns
+from diarbench.datasets.convert import Corpus, convert, tidy_turns
 from diarbench.datasets.layout import Dataset, Recording
 from diarbench.datasets.rttm import Region, Turn, read_rttm, read_uem
 from diarbench.datasets.simulate import (
@@ -33,7 +33,7 @@ from diarbench.datasets.simulate import (
     style_of,
 )
 from diarbench.datasets.stats import seconds_by_speakers
-from diarbench.reports.records import UserError
+from diarbench.reports.records import Subset, UserError
 
 Spoken = Sequence[tuple[Sequence[Turn], float]]
 
@@ -335,23 +335,44 @@ def test_like_one_subset(ami_mini: Dataset) -> None:
     assert len(fit(ami_mini, ("train",)).speakers) == 10 < len(fit(ami_mini).speakers)
 
 
-def test_measured_on_a_real_dataset(utterances: Path, ami_mini: Dataset, tmp_path: Path) -> None:
+def in_style_of(real: Dataset, utterances: Path, work: Path) -> Corpus:
     pool = {"train": simulations.material(utterances)[None]}
-    made = simulations.simulate(
+    return simulations.simulate(
         pool,  # type: ignore[arg-type]
-        fit(ami_mini, ("train",)),
-        tmp_path / "w",
+        fit(real, ("train",)),
+        work,
         recordings={"train": 2},
         duration_s=12,
         source="utterances",
     )
-    dataset = convert(simulations.measured_on(ami_mini, made), tmp_path / "made")
-    assert len(dataset.subset("train")) == 2
-    for subset in ("dev", "test"):
-        for real, copied in zip(ami_mini.subset(subset), dataset.subset(subset), strict=True):  # type: ignore[arg-type]
-            assert (real.uri, real.turns, real.regions) == (copied.uri, copied.turns, copied.regions)
-            assert real.audio.read_bytes() == copied.audio.read_bytes()
+
+
+def assert_copied(real: Dataset, made: Dataset, *subsets: Subset) -> None:
+    copies = {each.uri: each for subset in subsets for each in made.subset(subset)}
+    for each in (each for subset in subsets for each in real.subset(subset)):
+        copied = copies[each.uri]
+        assert (each.subset, each.turns, each.regions) == (copied.subset, copied.turns, copied.regions)
+        assert each.audio.read_bytes() == copied.audio.read_bytes()
+
+
+def test_measured_on_a_real_dataset(utterances: Path, ami_mini: Dataset, tmp_path: Path) -> None:
+    made = in_style_of(ami_mini, utterances, tmp_path / "w")
+    dataset = convert(simulations.joined(ami_mini, made, train=False), tmp_path / "made")
+    assert [recording.uri for recording in dataset.subset("train")] == ["train_00000", "train_00001"]
+    assert_copied(ami_mini, dataset, "dev", "test")
+    assert len(dataset.subset("dev")) == len(ami_mini.subset("dev"))
     assert dataset.info.corpus == "AMI"  # what its figures are of
+
+
+def test_added_to_a_dataset_and_to_another_of_its_kind(utterances: Path, ami_mini: Dataset, tmp_path: Path) -> None:
+    """Conversations that are called as those already there are called otherwise; none is lost."""
+    dataset = ami_mini
+    for name in ("once", "twice"):
+        made = in_style_of(ami_mini, utterances, tmp_path / name / "w")
+        once, dataset = dataset, convert(simulations.joined(dataset, made, train=True), tmp_path / name / "made")
+        assert_copied(once, dataset, "train", "dev", "test")
+        assert len(dataset.subset("train")) == len(once.subset("train")) + 2
+    assert {"train_00000", "more_train_00000"} < {recording.uri for recording in dataset.subset("train")}
 
 
 def test_alone_by_hand() -> None:

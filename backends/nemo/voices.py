@@ -33,26 +33,28 @@ class VoiceSortformer(SortformerEncLabelModel):
 
     def __init__(self, cfg: DictConfig, trainer: Any = None) -> None:
         super().__init__(cfg=cfg, trainer=trainer)
-        self.encoder.pre_encode = VoiceSubsampling(self.encoder.pre_encode, self.encoder.d_model)
+        self.encoder.pre_encode = VoiceSubsampling(self.encoder.d_model)
 
 
 class VoiceSubsampling(torch.nn.Module):
-    """Mels (batch, frames, 80), not normalised, and lengths, to (batch, frames / 8, d_model) and lengths."""
+    """Mels (batch, frames, 80), not normalised, and lengths, to (batch, frames / 8, d_model) and lengths.
 
-    def __init__(self, subsampling: Any, d_model: int) -> None:
+    A frame is the voice around it and the mean of its mels, which tells where speech begins and ends.
+    """
+
+    def __init__(self, d_model: int) -> None:
         super().__init__()
-        self.subsampling = subsampling
-        self.voice = torch.nn.Linear(DIMENSION + MELS, d_model)
+        self.voice = torch.nn.Linear(DIMENSION, d_model)
+        self.mels = torch.nn.Linear(MELS, d_model)
 
     def forward(self, x: torch.Tensor, lengths: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         levels = (x - LEVEL) / SPREAD
-        encoded, shorter = self.subsampling(x=levels, lengths=lengths)
-        heard = encoded.new_zeros(*encoded.shape[:2], DIMENSION + MELS)
+        means = functional.avg_pool1d(levels.transpose(1, 2), EIGHT, ceil_mode=True).transpose(1, 2)
+        heard = x.new_zeros(*means.shape[:2], DIMENSION)
         for row, mels, frames in zip(heard, x, lengths.tolist(), strict=True):
             found = embeddings(mels[: int(frames)])
-            row[: len(found), :DIMENSION] = found
-        heard[..., DIMENSION:] = functional.avg_pool1d(levels.transpose(1, 2), EIGHT, ceil_mode=True).transpose(1, 2)
-        return encoded + self.voice(heard), shorter
+            row[: len(found)] = found
+        return self.voice(heard) + self.mels(means), -(-lengths // EIGHT)
 
 
 @torch.no_grad()
