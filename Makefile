@@ -27,13 +27,15 @@ $(VENV)/installed: pyproject.toml
 # The small Sortformer from the start: hours of two cores; stopped at any time, it goes on.
 .PHONY: small-sortformer
 SMALL := runs/small-sortformer
-TRAIN := $(BIN)/bench run --backend nemo --dataset $(SMALL)-data --device cpu --devices 2
-LAST = small-sortformer-data-nemo-$(1)-seed1/checkpoints/last.ckpt
+SIMULATE := $(BIN)/bench data simulate debian-voices --perturb 0.8,1.25 --formants 0.87,1.15 --one-voice 0.5 --turn-db 6 \
+	--make-rooms --make-noise --snr-db 0,40 --level-db 6 --gain-db -24,0 --duration-s 60
+TRAIN := $(BIN)/bench run --backend nemo --device cpu --devices 2 --no-tune
 small-sortformer: $(VENV)/installed
 	$(BIN)/bench data fetch debian-voices
-	test -d $(SMALL)-data || $(BIN)/bench data simulate debian-voices $(SMALL)-data --seed 3 --recordings 960 --duration-s 60 \
-		--perturb 0.8,1.25 --formants 0.87,1.15 --one-voice 0.5 --like ami-mini --like-subset train --measure-on ami-mini \
-		--make-rooms --make-noise --snr-db 0,40 --level-db 6 --turn-db 6 --gain-db -24,0
-	$(TRAIN) --init scratch:small --recipe small-sortformer --out $(SMALL)
-	$(TRAIN) --init $(SMALL)/$(call LAST,small-sortformer) --recipe small-sortformer-long --out $(SMALL)-long
-	$(TRAIN) --init $(SMALL)-long/$(call LAST,small-sortformer-long) --recipe docs/small-sortformer-faint.yaml --seed 2 --out $(SMALL)-faint
+	test -d $(SMALL)-pairs || $(SIMULATE) $(SMALL)-pairs --measure-on ami-mini --seed 4 --recordings 480 \
+		--overlapped 0.1 --pause-s 0.3 --turn-s 1.5,6 --speakers 2
+	test -d $(SMALL)-all || $(SIMULATE) $(SMALL)-all --add-to $(SMALL)-pairs --seed 3 --recordings 960 \
+		--like ami-mini --like-subset train
+	$(TRAIN) --init scratch:small --dataset $(SMALL)-pairs --recipe docs/small-sortformer-1.yaml --seed 1 --out $(SMALL)-1
+	$(TRAIN) --init $(SMALL)-1/*/checkpoints/last.ckpt --dataset $(SMALL)-all --recipe docs/small-sortformer-2.yaml --seed 2 --out $(SMALL)-2
+	$(TRAIN) --init $(SMALL)-2/*/checkpoints/last.ckpt --dataset $(SMALL)-all --recipe docs/small-sortformer-3.yaml --seed 3 --out $(SMALL)-3

