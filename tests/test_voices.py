@@ -1,4 +1,4 @@
-"""The voices that a Sortformer of the voices preset is told, on real recordings: CAM++'s, as published, one a frame."""
+"""The voices that the small Sortformer is told, on real recordings: CAM++'s, as published, one a frame."""
 
 from __future__ import annotations
 
