@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from diarbench.backends.base import Start
+from diarbench.backends.nemo.archive import config_in
 from diarbench.backends.weights import SCRATCH, camplusplus_in_words, hub_start, local_file, run_start
 from diarbench.reports.records import UserError, Weights, closest, sha256_of
 
@@ -65,7 +66,9 @@ class NemoBackend:
             return hub(init)
         if init.startswith("run:"):
             return run_start(init, self.name)
-        return local_file(init, (".nemo", ".ckpt", ".safetensors"))
+        start = local_file(init, (".nemo", ".ckpt", ".safetensors"))
+        assert start.path is not None
+        return _with_parts(start, config_in(start.path)) if start.path.suffix == ".nemo" else start
 
     def network(self, start: Start, objective: Objective) -> torch.nn.Module:
         """See Backend."""
@@ -110,10 +113,14 @@ def packaged(form: str) -> Start:
 
 def _start(weights: Weights, path: Path | None, form: str) -> Start:
     settings = preset(form)
-    fixed_parts = (camplusplus_in_words(),) if settings.get(VOICES) else ()
-    return Start(
-        weights.model_copy(update={"fixed_parts": fixed_parts}), path, form, max_speakers=settings["max_num_of_spks"]
-    )
+    return _with_parts(Start(weights, path, form, max_speakers=settings["max_num_of_spks"]), settings)
+
+
+def _with_parts(start: Start, settings: Any) -> Start:
+    """The start with the fixed parts that a network of this configuration has."""
+    if not (isinstance(settings, dict) and settings.get(VOICES)):
+        return start
+    return replace(start, weights=start.weights.model_copy(update={"fixed_parts": (camplusplus_in_words(),)}))
 
 
 def hub(init: str) -> Start:

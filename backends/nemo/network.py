@@ -5,8 +5,6 @@ bridging timestamps and tokens", 2024) as a Network.
 from __future__ import annotations
 
 import random
-import tarfile
-import zlib
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from functools import cache
@@ -15,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import yaml
 from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.base import ContainerMetadata, Metadata
 from omegaconf.nodes import AnyNode
@@ -25,6 +22,7 @@ from diarbench.backends import losses
 from diarbench.backends.base import Losses, check_checkpoint, is_checkpoint
 from diarbench.backends.files import load_safetensors, load_tensors
 from diarbench.backends.nemo import VOICES, preset, presets
+from diarbench.backends.nemo.archive import WEIGHTS, config_in, member
 from diarbench.backends.nemo.voices import VoiceSortformer
 from diarbench.backends.objective import Objective
 from diarbench.reports.records import UserError
@@ -102,8 +100,8 @@ class SortformerNetwork(torch.nn.Module):
             tensors, _ = load_safetensors(path)
             return cls._of_tensors(path, _preset_of(path, tensors), tensors)
         if path.suffix == ".nemo":
-            theirs, tensors = _unpacked(path)
-            return cls._of_tensors(path, config or theirs, tensors)
+            tensors = load_tensors(path, content=member(path, WEIGHTS))
+            return cls._of_tensors(path, config or config_in(path), tensors)
         found = load_tensors(path, OMEGACONF)
         if is_checkpoint(found):
             checkpoint = check_checkpoint(path, found, "nemo")
@@ -201,23 +199,6 @@ class SortformerNetwork(torch.nn.Module):
             waveforms = waveforms.clone()  # its dither is added in place
         activity: torch.Tensor = self.model(audio_signal=waveforms, audio_signal_length=lengths)
         return activity
-
-
-def _unpacked(path: Path) -> tuple[Any, dict[str, Any]]:
-    """Configuration and tensors of a ``.nemo`` file, which is an archive of both; nothing is written to disk."""
-    content: dict[str, bytes] = {}
-    try:
-        with tarfile.open(path) as archive:
-            for member in archive:
-                name = Path(member.name).name
-                file = archive.extractfile(member) if name in ("model_config.yaml", "model_weights.ckpt") else None
-                if file is not None:
-                    content[name] = file.read()
-        config = yaml.safe_load(content["model_config.yaml"])
-        weights = content["model_weights.ckpt"]
-    except (tarfile.TarError, EOFError, OSError, KeyError, yaml.YAMLError, zlib.error) as error:
-        raise UserError(f"{path}: not a .nemo file, or a truncated one ({error})") from error
-    return config, load_tensors(path, content=weights)
 
 
 def _bare(weights: Mapping[str, Any]) -> dict[str, Any]:
