@@ -6,6 +6,7 @@ gets a large loss and a gradient of ordinary size, where a rounded probability o
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import torch
@@ -96,9 +97,12 @@ def weighted(segmentation: torch.Tensor, vad: torch.Tensor, objective: Objective
     return segmentation + objective.vad * vad if objective.vad else segmentation
 
 
-def in_words(segmentation: str, objective: Objective) -> str:
-    """An objective in words, after its segmentation loss in words."""
+def in_words(segmentation: str, objective: Objective, network: str, unused: Mapping[str, bool]) -> str:
+    """An objective in words, after its segmentation loss in words; of ``unused``, the true ones are what a network of
+    this name has no use for.
+    """
     auxiliary = (
         f"with a voice-activity loss of weight {objective.vad:g}" if objective.vad else "voice activity told only"
     )
-    return f"{segmentation}; {auxiliary}"
+    asked = ", ".join(what for what, is_asked in unused.items() if is_asked)
+    return f"{segmentation}; {auxiliary}" + (f"; not used by {network}: {asked}" if asked else "")

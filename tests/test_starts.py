@@ -111,6 +111,11 @@ class TestPyannote:
         with pytest.raises(UserError, match="have a head of sigmoids, a speaker each, which has no powerset"):
             self.begun(backend, tmp_path / "f.ckpt")
 
+    def test_what_it_has_no_use_for_is_told(self, backend: Any) -> None:
+        asked = backend.network(backend.locate("auto"), Objective(arrival=0.7, permutation=0.3, affinity=1.0))
+        assert asked.trained_on.endswith("; not used by pyannote: shares by arrival and by best fit, affinity")
+        assert "not used" not in asked.train_on(Objective(vad=1.0)).trained_on
+
     def test_a_kept_head_is_trained_on_its_marginals(self, backend: Any, pretrained: Any) -> None:
         kept = backend.network(backend.locate("auto"), Objective(name="multilabel", vad=1.0, dice=0.5)).eval()
         assert "the powerset head kept" in kept.trained_on and "Dice of weight 0.5" in kept.trained_on

@@ -187,10 +187,12 @@ class SortformerNetwork(torch.nn.Module):
         words = f"binary cross entropy a speaker, {share:.0%} sorted by arrival and {1 - share:.0%} by best fit"
         if self.objective.affinity and not self.streaming:
             words += f", and affinity of weight {self.objective.affinity:g}"
-        unused = ["a fresh head"] * (self.objective.head == "fresh") + ["Dice"] * bool(self.objective.dice)
-        unused += ["affinity"] * bool(self.objective.affinity and self.streaming)
-        told = f"; not used by Sortformer: {', '.join(unused)}" if unused else ""
-        return losses.in_words(words, self.objective) + told
+        unused = {
+            "a fresh head": self.objective.head == "fresh",
+            "Dice": bool(self.objective.dice),
+            "affinity": bool(self.objective.affinity and self.streaming),
+        }
+        return losses.in_words(words, self.objective, "Sortformer", unused)
 
     def activity(self, waveforms: torch.Tensor) -> torch.Tensor:
         """Sortformer's sigmoids, speakers in order of arrival."""

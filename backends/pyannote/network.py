@@ -150,11 +150,16 @@ class PyannoteNetwork(torch.nn.Module):
     @property
     def trained_on(self) -> str:
         objective = self.objective
-        if objective.name == POWERSET:
-            return losses.in_words("powerset cross entropy", objective)
-        head = "a fresh head of sigmoids" if objective.head == "fresh" else f"the {self.head} head kept"
-        term = f" and Dice of weight {objective.dice:g}" if objective.dice else ""
-        return losses.in_words(f"binary cross entropy a speaker{term}, {head}", objective)
+        words = "powerset cross entropy"
+        if objective.name != POWERSET:
+            head = "a fresh head of sigmoids" if objective.head == "fresh" else f"the {self.head} head kept"
+            term = f" and Dice of weight {objective.dice:g}" if objective.dice else ""
+            words = f"binary cross entropy a speaker{term}, {head}"
+        unused = {
+            "shares by arrival and by best fit": objective.arrival != objective.permutation,
+            "affinity": bool(objective.affinity),
+        }
+        return losses.in_words(words, objective, "pyannote", unused)
 
     @classmethod
     def restore(cls, checkpoint: Mapping[str, Any]) -> PyannoteNetwork:
