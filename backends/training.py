@@ -439,6 +439,12 @@ def launched(device: str, devices: int, nodes: int, strategy: str, precision: st
     return fabric
 
 
+def parted() -> None:
+    """End what processes that trained together share: NeMo's encoder would ask the others, who are gone."""
+    if torch.distributed.is_available() and torch.distributed.is_initialized():
+        torch.distributed.destroy_process_group()
+
+
 TRAIN_LOSSES = ("loss_train_segmentation", "loss_train_vad", "loss_train")
 
 

@@ -86,3 +86,15 @@ def test_reports_are_drawn_again_from_the_records(outs: list[Path]) -> None:
     (outs[0] / "report.md").unlink()
     subprocess.run([*COMMAND[:3], "report", outs[0]], check=True, capture_output=True)
     assert (outs[0] / "report.md").read_text() == before
+
+
+def test_two_processes_train_and_one_diarizes(ami_mini: Dataset, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    options = ("--epochs", "1", "--device", "cpu", "--devices", "2", "--no-tune", "--out", out)
+    done = subprocess.run([*COMMAND, *options], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    runs = read_record(out / "results.json", Comparison).runs
+    assert [(run.backend, run.state, run.trained_audio_s) for run in runs] == [
+        ("pyannote", "done", 300),
+        ("nemo", "done", 300),
+    ]
