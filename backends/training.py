@@ -439,8 +439,8 @@ def launched(device: str, devices: int, nodes: int, strategy: str, precision: st
     return fabric
 
 
-def parted() -> None:
-    """End what processes that trained together share: NeMo's encoder would ask the others, who are gone."""
+def end_group() -> None:
+    """End the group of processes that trained together: NeMo's encoder would ask the others, who are gone."""
     if torch.distributed.is_available() and torch.distributed.is_initialized():
         torch.distributed.destroy_process_group()
 

@@ -107,7 +107,7 @@ class Worker:
         self._enter("done")
 
     def _train(self, backend: Backend, start: Start, dataset: Dataset, device: str) -> None:
-        from diarbench.backends.training import Trainer, launched, parted, seed_all
+        from diarbench.backends.training import Trainer, end_group, launched, seed_all
 
         self._enter("training")
         recipe, job = Recipe(**self.job.recipe), self.job
@@ -124,13 +124,13 @@ class Worker:
         trained_by = (network, backend.name, dataset, recipe, job.seed, fabric, self.folder)
         if not self.leads:
             Trainer(*trained_by).run(lambda **_: None)
-            parted()
+            end_group()
             return
         told = {**job.model_dump(exclude={"recipe", "loggers"}), **job.recipe}
         self.speed.loaded()
         with self.speed.phase("training"), tracking(job.loggers, self.folder, told) as trackers:
             trained = Trainer(*trained_by, trackers).run(self._tell)
-            parted()
+            end_group()
         # The clock of a run that was stopped and went on is the training loop's own.
         measured = self.speed.phases[-1]
         self.speed.keep(Phase(**{**measured.model_dump(), "seconds": trained.seconds, "audio_s": trained.audio_s}))
