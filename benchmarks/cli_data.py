@@ -223,9 +223,12 @@ def simulate(
     ] = None,
     rooms: Annotated[Path | None, typer.Option(help="Room impulse responses to draw from.", exists=True)] = None,
     make_rooms: Annotated[bool, typer.Option("--make-rooms", help="Make rooms up instead.")] = False,
-    noise: Annotated[Path | None, typer.Option(help="Noises to draw from.", exists=True)] = None,
+    noise: Annotated[
+        str | None,
+        typer.Option(help="Noises to draw from: a folder, or a dataset, of whose train the silences are cut."),
+    ] = None,
     make_noise: Annotated[
-        bool, typer.Option("--make-noise", help="Make noise up instead, steady and with knocks.")
+        bool, typer.Option("--make-noise", help="Make noise up, steady and with knocks; with --noise in half of them.")
     ] = False,
     snr_db: Annotated[str, typer.Option(help="Speech over noise, drawn between the two.")] = "5,20",
     seed: Annotated[int, typer.Option(help="The same seed makes the same conversations.", min=0)] = 0,
@@ -240,13 +243,13 @@ def simulate(
 
     from diarbench.datasets import simulate as simulations
     from diarbench.datasets.audio import AUDIO_SUFFIXES
-    from diarbench.datasets.catalog import KNOWN, open_dataset
+    from diarbench.datasets.catalog import open_dataset
     from diarbench.datasets.convert import convert as convert_
     from diarbench.datasets.layout import Dataset
     from diarbench.datasets.sources.pairing import files
 
     _log_to_terminal()
-    is_dataset = source in KNOWN or (Path(source) / "dataset.json").is_file()
+    is_dataset = _is_dataset(source)
     origin = open_dataset(source) if is_dataset else Path(source)
     by_subset = simulations.material(origin)
     if measure_on and add_to:
@@ -267,25 +270,26 @@ def simulate(
             seed=seed,
             turn_s=_numbers("--turn-s", turn_s, 2, 0.1, 600) if turn_s else None,  # type: ignore[arg-type]
         )
-    effects = simulations.Effects(
-        tuple(files(rooms, AUDIO_SUFFIXES)) if rooms else (),
-        make_rooms,
-        tuple(files(noise, AUDIO_SUFFIXES)) if noise else (),
-        make_noise,
-        _numbers("--snr-db", snr_db, 2, -50, 100),  # type: ignore[arg-type]
-        level_db,
-        turn_db,
-        _numbers("--gain-db", gain_db, 2, -60, 20) if gain_db else (0.0, 0.0),  # type: ignore[arg-type]
-    )
-    for option, folder, found in (("--rooms", rooms, effects.rooms), ("--noise", noise, effects.noises)):
-        if folder and not found:
-            raise UserError(f"{option} {folder}: no audio files here")
     counts = {
         s: max(1, round(recordings * share / sum(wanted))) for s, share in zip(SUBSETS, wanted, strict=True) if share
     }
     work = target.with_name(f".{target.name}.simulating")
     processes = workers or os.cpu_count() or 1
+    licence = origin.info.licence if isinstance(origin, Dataset) else f"that of {source}"
     try:
+        noises, heard_in = _noises(noise, work)
+        effects = simulations.Effects(
+            tuple(files(rooms, AUDIO_SUFFIXES)) if rooms else (),
+            make_rooms,
+            noises,
+            make_noise,
+            _numbers("--snr-db", snr_db, 2, -50, 100),  # type: ignore[arg-type]
+            level_db,
+            turn_db,
+            _numbers("--gain-db", gain_db, 2, -60, 20) if gain_db else (0.0, 0.0),  # type: ignore[arg-type]
+        )
+        if rooms and not effects.rooms:
+            raise UserError(f"--rooms {rooms}: no audio files here")
         corpus = simulations.simulate(
             pool,
             style,
@@ -302,7 +306,7 @@ def simulate(
             workers=processes,
             corpus=origin.info.corpus if isinstance(origin, Dataset) else "",
             source=source,
-            licence=origin.info.licence if isinstance(origin, Dataset) else f"that of {source}",
+            licence=licence + heard_in,
         )
         if real:
             corpus = simulations.joined(real, corpus, train=bool(add_to))
@@ -311,6 +315,75 @@ def simulate(
     finally:
         simulations.clear(work)
     Console().print(_summary([made] if not like else [open_dataset(like), made]))
+
+
+@app.command()
+def perturb(
+    source: Annotated[str, typer.Argument(help="A dataset.")],
+    target: Annotated[Path, typer.Argument(metavar="DEST", help="The new dataset: the old one, and copies in train.")],
+    copies: Annotated[int, typer.Option(min=1, help="Of each train recording.")] = 3,
+    speed: Annotated[
+        str, typer.Option(metavar="LOW,HIGH", help="Each so much faster and higher, drawn between the two.")
+    ] = "0.9,1.1",
+    formants: Annotated[
+        str | None,
+        typer.Option(metavar="LOW,HIGH", help="... and with formants so much higher again, at the same pitch."),
+    ] = None,
+    noise: Annotated[str | None, typer.Option(help="Noises to draw from, as of 'bench data simulate'.")] = None,
+    make_noise: Annotated[
+        bool, typer.Option("--make-noise", help="Make noise up, steady and with knocks; with --noise in half of them.")
+    ] = False,
+    snr_db: Annotated[str, typer.Option(help="Recording over noise, drawn between the two.")] = "5,20",
+    gain_db: Annotated[
+        str | None, typer.Option(metavar="LOW,HIGH", help="Make each copy louder by a draw between the two.")
+    ] = None,
+    add_to: Annotated[
+        str | None, typer.Option(help="Instead: DEST is this dataset, and the copies in its train.")
+    ] = None,
+    seed: Annotated[int, typer.Option(help="The same seed makes the same copies.", min=0)] = 0,
+    workers: Annotated[
+        int | None, typer.Option(min=1, help="Processes; as many as there are cores where not given.")
+    ] = None,
+) -> None:
+    """Train on a dataset's recordings at other speeds as well; dev and test stay as they are."""
+    import os
+
+    from rich.console import Console
+
+    from diarbench.datasets import perturb as perturbing
+    from diarbench.datasets import simulate as simulations
+    from diarbench.datasets.catalog import open_dataset
+    from diarbench.datasets.convert import convert as convert_
+
+    _log_to_terminal()
+    dataset = open_dataset(source)
+    beside = open_dataset(add_to) if add_to else dataset
+    work = target.with_name(f".{target.name}.perturbing")
+    try:
+        noises, heard_in = _noises(noise, work)
+        corpus = perturbing.perturb(
+            dataset,
+            work,
+            copies=copies,
+            effects=simulations.Effects(
+                noises=noises,
+                made_noise=make_noise,
+                snr_db=_numbers("--snr-db", snr_db, 2, -50, 100),  # type: ignore[arg-type]
+                gain_db=_numbers("--gain-db", gain_db, 2, -60, 20) if gain_db else (0.0, 0.0),  # type: ignore[arg-type]
+            ),
+            perturbation=simulations.Perturbation(
+                _numbers("--speed", speed, 2, 0.5, 2),  # type: ignore[arg-type]
+                _numbers("--formants", formants, 2, 0.5, 2) if formants else None,  # type: ignore[arg-type]
+            ),
+            seed=seed,
+            workers=workers or os.cpu_count() or 1,
+        )
+        corpus.licence += heard_in
+        with _Progress("perturbed") as progress:
+            made = convert_(simulations.joined(beside, corpus, train=True), target, progress=progress)
+    finally:
+        simulations.clear(work)
+    Console().print(_summary([dataset, made]))
 
 
 @app.command()
@@ -387,6 +460,29 @@ def _print_findings(console: Console, findings: list[Finding]) -> None:
             console.print(f"  {finding.where}: {finding.text}", markup=False)
         if len(alike) > shown:
             console.print(f"  and {len(alike) - shown} more; --json lists them all")
+
+
+def _noises(given: str | None, work: Path) -> tuple[tuple[Path, ...], str]:
+    """The files that ``--noise`` comes to, and what it adds to a licence."""
+    from diarbench.datasets import simulate as simulations
+    from diarbench.datasets.audio import AUDIO_SUFFIXES
+    from diarbench.datasets.catalog import open_dataset
+    from diarbench.datasets.sources.pairing import files
+
+    if given is None:
+        return (), ""
+    if _is_dataset(given):
+        dataset = open_dataset(given)
+        return simulations.silences(dataset, work), f"; noise: {dataset.info.licence}"
+    if not (found := tuple(files(Path(given), AUDIO_SUFFIXES))):
+        raise UserError(f"--noise {given}: no audio files here")
+    return found, ""
+
+
+def _is_dataset(given: str) -> bool:
+    from diarbench.datasets.catalog import KNOWN
+
+    return given in KNOWN or (Path(given) / "dataset.json").is_file()
 
 
 def _numbers(option: str, given: str, count: int | None, low: float, high: float) -> tuple[float, ...]:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import logging
 import re
 import shutil
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain, pairwise
 from pathlib import Path
@@ -97,7 +97,8 @@ class Effects:
     """Rooms made up by the image-source method (pyroomacoustics)."""
     noises: tuple[Path, ...] = ()
     made_noise: bool = False
-    """Noise made up: steady, from white to brown, with knocks over it."""
+    """Noise made up: steady, from white to brown, with knocks over it; in half of the conversations where there are
+    files as well."""
     snr_db: tuple[float, float] = (5.0, 20.0)
     level_db: float = 0.0
     """Each speaker is up to so much louder or quieter than the speech was."""
@@ -119,6 +120,21 @@ class Perturbation:
     """In this share of the conversations all are made of a single one, with factors that are not near each other:
     nothing but pitch and formants tells them apart, no microphone and no language.
     """
+
+    @property
+    def words(self) -> str:
+        """What is done to speakers, to follow what they are called; nothing where nothing is."""
+        speed = f" at {self.speed[0]:g} to {self.speed[1]:g} of their speed" if self.speed else ""
+        low, high = self.formants or (1, 1)
+        return speed + (f", formants at {low:g} to {high:g} of theirs" if self.formants else "")
+
+    def factors(self, places: np.ndarray) -> list[list[float]]:
+        """Speed and formants, to two decimals, for places (speakers, 2) from 0 to 1 in their ranges."""
+        import numpy as np
+
+        low, high = np.log([self.speed or (1, 1), self.formants or (1, 1)]).T
+        found: list[list[float]] = np.exp(low + places * (high - low)).round(2).tolist()
+        return found
 
 
 def fit(dataset: Dataset, subsets: Sequence[Subset] = SUBSETS) -> Style:
@@ -220,6 +236,31 @@ def material(source: Path | Dataset) -> dict[Subset | None, dict[str, list[Piece
     return pieces
 
 
+def silences(dataset: Dataset, work: Path) -> tuple[Path, ...]:
+    """Noise to draw from, written below ``work``: of each train recording the annotated stretches in which nobody
+    speaks, one after another, ends faded.
+
+    Raises UserError where none is `SHORTEST_S` long.
+    """
+    import numpy as np
+    import soundfile
+
+    work.mkdir(parents=True, exist_ok=True)
+    found = []
+    for recording in dataset.subset("train"):
+        quiet = recording.reference.get_timeline().gaps(recording.scored)
+        pieces = [Piece(recording.audio, gap.start, gap.duration) for gap in quiet if gap.duration >= SHORTEST_S]
+        if pieces:
+            found.append(work / f"silences_{recording.uri}.wav")
+            faded = [_faded(_as_it_is(piece, found[-1])) for piece in pieces]
+            soundfile.write(str(found[-1]), np.concatenate(faded), SAMPLE_RATE, subtype="PCM_16")
+    if not found:
+        raise UserError(
+            f"{dataset.root}: nobody is silent for {SHORTEST_S:g} s in train, so no noise can be cut from it"
+        )
+    return tuple(found)
+
+
 def alone(turns: Sequence[Turn]) -> list[Turn]:
     """The stretches, of at least `SHORTEST_S`, in which a turn's speaker speaks alone."""
     edges = sorted({time for turn in turns for time in (turn.start_s, turn.end_s)})
@@ -311,14 +352,12 @@ def simulate(
     voices = sum(len(speakers[subset]) for subset, count in recordings.items() if count)
     made_of = source
     if made_by != Perturbation():
-        made_of += f", its {voices} speakers"
-    if made_by.speed:
-        made_of += f" at {made_by.speed[0]:g} to {made_by.speed[1]:g} of their speed"
-    if made_by.formants:
-        made_of += f", formants at {made_by.formants[0]:g} to {made_by.formants[1]:g} of theirs"
+        made_of += f", its {voices} speakers{made_by.words}"
     if made_by.one_voice:
         made_of += f", {made_by.one_voice:.0%} of the conversations of one voice"
-    return Corpus(corpus, _found(jobs, workers), f"simulated from {made_of}, seed {seed}", licence, "as simulated")
+    return Corpus(
+        corpus, all_made(_make, jobs, workers), f"simulated from {made_of}, seed {seed}", licence, "as simulated"
+    )
 
 
 def joined(real: Dataset, simulated: Corpus, *, train: bool) -> Corpus:
@@ -385,10 +424,8 @@ def _perturbed(
         places = np.column_stack([(rng.permutation(count) + rng.uniform(0.25, 0.75, count)) / count for _ in range(2)])
     else:
         places = rng.random((count, 2))
-    low, high = np.log([by.speed or (1, 1), by.formants or (1, 1)]).T
-    drawn = np.exp(low + places * (high - low)).round(2).tolist()
     made = {}
-    for name, (speed, formants) in zip([names[0]] * count if of_one else names, drawn, strict=True):
+    for name, (speed, formants) in zip([names[0]] * count if of_one else names, by.factors(places), strict=True):
         called = f"{name}@{speed:.2f}" + (f",{formants:.2f}" if by.formants else "")
         made[called] = [piece._replace(factor=speed, formants=formants) for piece in speakers[name]]
     if len(made) < count:
@@ -396,8 +433,9 @@ def _perturbed(
     return made
 
 
-def _found(jobs: Iterator[_Job], workers: int) -> Iterator[Found]:
-    for made in in_parallel(_make, jobs, workers):
+def all_made(make: Callable[[Any], Found], jobs: Iterator[Any], workers: int) -> Iterator[Found]:
+    """What is made of jobs. Raises the first UserError that one of them raises."""
+    for made in in_parallel(make, jobs, workers):
         if isinstance(made, UserError):
             raise made
         yield made
@@ -452,7 +490,6 @@ def converse(deck: Deck, speakers: Sequence[str], duration_s: float, rng: np.ran
 def _make(job: _Job) -> Found:
     """Lay one conversation's speech out into a file; the same speech whatever the rooms and the noise."""
     import numpy as np
-    import soundfile
 
     room_rng, speech_rng, noise_rng, level_rng = (np.random.default_rng((*job.seed, use)) for use in range(4))
     turn_rng = np.random.default_rng((*job.seed, 5))  # 4 is for the perturbation
@@ -470,11 +507,7 @@ def _make(job: _Job) -> Found:
                 track[at : at + len(speech)] += speech[: len(track) - at]
         level = np.float32(10 ** (level_rng.uniform(-job.effects.level_db, job.effects.level_db) / 20))
         mixture += level * (track if room is None else in_room(track, room))
-    if job.effects.noises or job.effects.made_noise:
-        mixture += _noise(job.effects, mixture, noise_rng)
-    mixture *= np.float32(10 ** (level_rng.uniform(*job.effects.gain_db) / 20))
-    peak = float(np.abs(mixture).max())
-    soundfile.write(str(job.target), mixture * min(1.0, 0.99 / (peak or 1.0)), SAMPLE_RATE, subtype="PCM_16")
+    write_recorded(mixture, job.effects, job.target, noise_rng, level_rng)
     return Found(job.uri, (Clip(job.target),), job.turns, None, job.subset)
 
 
@@ -489,19 +522,29 @@ def _speech(pieces: list[Piece], frames: int, rng: np.random.Generator, scratch:
         wanted_s = wanted / SAMPLE_RATE * piece.factor
         spare_s = max(0.0, piece.length_s - wanted_s)
         start_s = piece.start_s + rng.uniform(0, spare_s)
-        part = _read(piece._replace(start_s=start_s, length_s=min(piece.length_s, wanted_s)), scratch)[:wanted]
+        part = read_piece(piece._replace(start_s=start_s, length_s=min(piece.length_s, wanted_s)), scratch)[:wanted]
         if not len(part):
             raise UserError(f"{piece.path}: ends before the speech that its reference tells of at {start_s:.3f} s")
-        fade = min(round(FADE_S * SAMPLE_RATE), len(part) // 2)
-        part[:fade] *= np.linspace(0, 1, fade, dtype=np.float32)
-        part[len(part) - fade :] *= np.linspace(1, 0, fade, dtype=np.float32)
-        parts.append(part)
+        parts.append(_faded(part))
         wanted -= len(part)
     return np.concatenate(parts)
 
 
-def _read(piece: Piece, scratch: Path) -> np.ndarray:
-    """A piece as float32 mono at 16 kHz, whatever it is in its file, at the speed and with the formants asked for."""
+def _faded(part: np.ndarray) -> np.ndarray:
+    """The same array, its ends faded in place."""
+    import numpy as np
+
+    fade = min(round(FADE_S * SAMPLE_RATE), len(part) // 2)
+    part[:fade] *= np.linspace(0, 1, fade, dtype=np.float32)
+    part[len(part) - fade :] *= np.linspace(1, 0, fade, dtype=np.float32)
+    return part
+
+
+def read_piece(piece: Piece, scratch: Path) -> np.ndarray:
+    """A piece as float32 mono at 16 kHz, whatever it is in its file, at the speed and with the formants asked for.
+
+    ``scratch`` is a path beside which a file of another kind may be converted.
+    """
     samples = _as_it_is(piece, scratch)
     if piece.factor != 1:
         samples = need("soxr", "perturbing speech").resample(samples, SAMPLE_RATE * piece.factor, SAMPLE_RATE)
@@ -531,9 +574,23 @@ def _rooms(effects: Effects, count: int, rng: np.random.Generator) -> list[np.nd
     return [None] * count
 
 
+def write_recorded(
+    mixture: np.ndarray, effects: Effects, target: Path, noise_rng: np.random.Generator, gain_rng: np.random.Generator
+) -> None:
+    """Write a mixture with its noise, as loud as is drawn, or as a file can hold."""
+    import numpy as np
+    import soundfile
+
+    if effects.noises or effects.made_noise:
+        mixture = mixture + _noise(effects, mixture, noise_rng)
+    mixture = mixture * np.float32(10 ** (gain_rng.uniform(*effects.gain_db) / 20))
+    peak = float(np.abs(mixture).max())
+    soundfile.write(str(target), mixture * min(1.0, 0.99 / (peak or 1.0)), SAMPLE_RATE, subtype="PCM_16")
+
+
 def _noise(effects: Effects, mixture: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """Noise as long as the mixture, at a signal-to-noise ratio drawn from the range."""
-    if effects.made_noise:
+    if effects.made_noise and not (effects.noises and rng.random() < 0.5):
         noise = made_noise(len(mixture), rng)
     else:
         noise = noise_from(effects.noises[rng.integers(len(effects.noises))], len(mixture), rng)

@@ -62,14 +62,24 @@ def test_lhotse_by_name(tmp_path: Path) -> None:
 
 def test_simulate(ami_mini: Dataset, tmp_path: Path) -> None:
     simulated = ("simulate", "ami-mini", tmp_path / "made", "--recordings", 5, "--duration-s", 10, "--workers", 1)
-    ended = bench(*simulated, "--shares", "1,0,1", "--like", "ami-mini")
+    ended = bench(*simulated, "--shares", "1,0,1", "--like", "ami-mini", "--noise", "ami-mini")
     assert ended.returncode == 0, ended.stderr
     made = Dataset.open(tmp_path / "made")
     assert (len(made.recordings["train"]), len(made.recordings["test"])) == (2, 2)
     known = {turn.speaker for recording in ami_mini.subset("test") for turn in recording.turns}
     assert {turn.speaker for recording in made.subset("test") for turn in recording.turns} <= known
+    assert made.info.licence == f"{ami_mini.info.licence}; noise: {ami_mini.info.licence}"
     assert "ami-mini train" in ended.stdout
     assert "made train" in ended.stdout
+    assert not list(tmp_path.glob(".*"))
+
+
+def test_perturb(ami_mini: Dataset, tmp_path: Path) -> None:
+    ended = bench("perturb", "ami-mini", tmp_path / "made", "--copies", 1, "--make-noise", "--workers", 1)
+    assert ended.returncode == 0, ended.stderr
+    made = Dataset.open(tmp_path / "made")
+    assert len(made.subset("train")) == 2 * len(ami_mini.subset("train"))
+    assert "its speakers at 0.9 to 1.1 of their speed" in " ".join(ended.stdout.split())
     assert not list(tmp_path.glob(".*"))
 
 
@@ -89,6 +99,8 @@ def test_simulate(ami_mini: Dataset, tmp_path: Path) -> None:
         (("simulate", ".", "out"), "no speech to build from"),
         (("simulate", "ami-mini", "out", "--noise", "."), "no audio files here"),
         (("simulate", "ami-mini", "out", "--snr-db", "loud"), "2 numbers"),
+        (("perturb", "ami-mini", "out", "--speed", "3,4"), "--speed"),
+        (("perturb", "ami-mini", "out", "--noise", "."), "no audio files here"),
         (("simulate", "ami-mini", "out", "--shares", "1,2"), "3 numbers"),
     ],
 )

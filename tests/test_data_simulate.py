@@ -17,7 +17,7 @@ from corpora import write_wav
 from diarbench.datasets import simulate as simulations
 from diarbench.datasets.acoustics import made_noise
 from diarbench.datasets.convert import Corpus, convert, tidy_turns
-from diarbench.datasets.layout import Dataset, Recording
+from diarbench.datasets.layout import SAMPLE_RATE, Dataset, Recording
 from diarbench.datasets.rttm import Region, Turn, read_rttm, read_uem
 from diarbench.datasets.simulate import (
     Deck,
@@ -30,6 +30,7 @@ from diarbench.datasets.simulate import (
     asked,
     converse,
     fit,
+    silences,
     style_of,
 )
 from diarbench.datasets.stats import seconds_by_speakers
@@ -229,6 +230,24 @@ def test_noise_at_its_ratio(made_up: bool, utterances: Path, tmp_path: Path) -> 
         noise = both - gain * speech
         ratio = np.mean((gain * speech[speech != 0]) ** 2) / np.mean(noise**2)
         assert 10 * np.log10(ratio) == pytest.approx(10.0, abs=0.5)
+
+
+def test_silences_of_a_dataset_as_noise(ami_mini: Dataset, tmp_path: Path) -> None:
+    """Nobody speaks in them, none of 0.3 s is left out, and they are what the microphone heard."""
+    found = {path.stem.removeprefix("silences_"): path for path in silences(ami_mini, tmp_path)}
+    for recording in ami_mini.subset("train"):
+        heard, _ = soundfile.read(str(recording.audio), dtype="float32")
+        quiet = np.ones(len(heard), dtype=bool)
+        for turn in recording.turns:
+            quiet[round(turn.start_s * SAMPLE_RATE) : round(turn.end_s * SAMPLE_RATE)] = False
+        edges = np.flatnonzero(np.diff(np.concatenate([[0], quiet, [0]]).astype(int))).reshape(-1, 2)
+        wanted = [heard[begin:end] for begin, end in edges if end - begin > 0.3 * SAMPLE_RATE]
+        assert (recording.uri in found) == bool(wanted)
+        if wanted:
+            noise, _ = soundfile.read(str(found[recording.uri]), dtype="float32")
+            assert len(noise) == pytest.approx(sum(map(len, wanted)), abs=2 * len(wanted))
+            inside = slice(200, min(map(len, wanted)) - 200)
+            assert np.corrcoef(noise[inside], wanted[0][inside])[0, 1] > 0.9
 
 
 def test_a_room_keeps_speech_in_its_place(utterances: Path, tmp_path: Path) -> None:
