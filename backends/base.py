@@ -74,9 +74,18 @@ class Network(Protocol):
     """Speakers that the output can tell apart in a window."""
     trained_on: str
     """The losses behind `loss`, in words."""
+    frontend: str | None
+    """Where nothing is trained in what comes first, a digest of all that its features follow from: they may be kept."""
 
     def num_frames(self, samples: int) -> int:
         """Output frames for that many samples at 16 kHz."""
+        ...
+
+    def features(self, waveform: Tensor) -> Tensor:
+        """What the frontend makes of a waveform (samples,): (frames, size). Below, a batch of it stands for waveforms.
+
+        Called only where ``frontend`` is not None.
+        """
         ...
 
     def loss(self, waveforms: Tensor, targets: Tensor) -> Losses:

@@ -19,6 +19,8 @@ from diarbench.backends.weights import camplusplus_files
 
 DIMENSION = 192
 MELS = 80
+BLOCK_CHANNELS = 256
+"""Of what the first block makes."""
 GATED = 100
 """Frames that share a gate."""
 
@@ -62,15 +64,18 @@ class FoldedCamPlusPlus:
         self.norm, self.stats, self.dense = parts.out_nonlinear.batchnorm, parts.stats, parts.dense
 
     def __call__(self, features: torch.Tensor) -> torch.Tensor:
-        embeddings: torch.Tensor = self.dense(self.stats(self.frames(features)[None]))
+        _, last = self.frames(features)
+        embeddings: torch.Tensor = self.dense(self.stats(last[None]))
         return embeddings
 
-    def frames(self, features: torch.Tensor) -> torch.Tensor:
-        """What an embedding is the statistics of: features (1, frames, mels) to (512, frames / 2)."""
-        x = self.first(self.head(features.transpose(1, 2)))[0].relu_()
+    def frames(self, features: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Features (1, frames, mels) to what the first block makes of them, (256, frames / 2), and to what an embedding
+        is the statistics of, (512, frames / 2).
+        """
+        made = [self.first(self.head(features.transpose(1, 2)))[0].relu_()]
         for layers, norm, transit in self.blocks:
-            x = transit @ _normed(_dense(x, layers), norm)
-        return _normed(x, self.norm)
+            made.append(transit @ _normed(_dense(made[-1], layers), norm))
+        return made[1], _normed(made[-1], self.norm)
 
 
 def _dense(x: torch.Tensor, layers: list[Layer]) -> torch.Tensor:

@@ -31,6 +31,7 @@ from torch.utils.data import DataLoader
 from diarbench.backends.augmentation import Augmenter
 from diarbench.backends.base import load_checkpoint, save_checkpoint
 from diarbench.backends.epoch_metrics import Best, ThresholdSweep, grid, on_grid
+from diarbench.backends.features import KeptFeatures
 from diarbench.backends.optimizing import Average, LearningRate, freeze, optimizer_of
 from diarbench.backends.recipes import Augmentation, Recipe
 from diarbench.backends.trackers import Tracker
@@ -73,18 +74,19 @@ class Windows(torch.utils.data.Dataset):
         samples: int,
         centres: np.ndarray,
         columns: int,
+        read: Callable[[Window, int], np.ndarray],
         augmented: Callable[[np.ndarray, int], np.ndarray] | None = None,
     ) -> None:
-        """``augmented`` takes a waveform and its place among the windows."""
+        """``read`` gives a window's waveform, or features; ``augmented`` takes it and its place among the windows."""
         self.windows, self.samples, self.centres, self.columns = windows, samples, centres, columns
-        self.augmented = augmented
+        self.read, self.augmented = read, augmented
 
     def __len__(self) -> int:
         return len(self.windows)
 
     def __getitem__(self, index: int) -> tuple[np.ndarray, np.ndarray, int]:
         window = self.windows[index]
-        waveform = read(window, self.samples)
+        waveform = self.read(window, self.samples)
         if self.augmented:
             waveform = self.augmented(waveform, index)
         return waveform, *targets(window, self.samples, self.centres, self.columns)
@@ -95,7 +97,7 @@ class Batch(NamedTuple):
 
     windows: list[Window]
     waveforms: torch.Tensor
-    """(windows, samples)."""
+    """(windows, samples), or kept features (windows, frames, size)."""
     targets: torch.Tensor
     """(windows, frames, speakers)."""
     left_out: int
@@ -148,9 +150,10 @@ class Trainer:
         self.dataset, self.fabric = dataset, fabric
         self.samples = round(recipe.window_s * SAMPLE_RATE)
         self.centres = network.first_frame_s + np.arange(network.num_frames(self.samples)) * network.frame_s
+        self.kept = KeptFeatures(network) if recipe.keep_features and network.frontend else None
         self.clipped = Clipped()
         self.windows_an_epoch = len(self._draw(1, self.clipped))
-        self.dev = measuring_windows(dataset.subset("dev"), recipe.window_s)
+        self.dev = self._from_frames(measuring_windows(dataset.subset("dev"), recipe.window_s))
         for subset, held in (("train", self.windows_an_epoch), ("dev", len(self.dev))):
             if not held:
                 raise UserError(
@@ -175,10 +178,12 @@ class Trainer:
     def run(self, progress: Progress) -> Trained:
         """Train all epochs of the recipe, going on from ``checkpoints/last.ckpt`` where there is one."""
         last = self.folder / "checkpoints" / "last.ckpt"
+        begun = time.perf_counter()
+        if self.kept:
+            self._keep_features(self.kept, progress)
         if last.exists():
             self._go_on_from(load_checkpoint(last, self.backend))
         else:
-            begun = time.perf_counter()
             self._save("first")
             self._finish_epoch(self._measure(None), begun)
             progress(finished=self.epochs[-1].model_dump(), epochs=self.recipe.epochs)
@@ -190,9 +195,21 @@ class Trainer:
 
     def _draw(self, epoch: int, clipped: Clipped | None = None) -> list[Window]:
         windows = training_windows(self.dataset.subset("train"), self.recipe.window_s, self.seed, epoch, clipped)
-        if self.recipe.epoch_hours is None:
-            return windows
-        return windows[: math.ceil(self.recipe.epoch_hours * 3600 / self.recipe.window_s)]
+        if self.recipe.epoch_hours is not None:
+            windows = windows[: math.ceil(self.recipe.epoch_hours * 3600 / self.recipe.window_s)]
+        return self._from_frames(windows)
+
+    def _from_frames(self, windows: list[Window]) -> list[Window]:
+        return self.kept.snapped(windows) if self.kept else windows
+
+    def _keep_features(self, kept: KeptFeatures, progress: Progress) -> None:
+        """Every process makes those of some recordings."""
+        recordings = [recording for subset in ("train", "dev") for recording in self.dataset.subset(subset)]
+        for done, recording in enumerate(recordings, start=1):
+            if done % self.fabric.world_size == self.fabric.global_rank:
+                kept.keep(recording)
+            progress(stage="features", done=done, total=len(recordings))
+        self.fabric.barrier()
 
     def _has_stalled(self) -> bool:
         return self.recipe.patience is not None and len(self.epochs) - 1 - self.best_epoch >= self.recipe.patience
@@ -277,7 +294,10 @@ class Trainer:
         shares = [batch[rank::processes] for batch in batches]
         augmented = partial(self.augmenter, epoch=epoch) if self.augmenter and epoch is not None else None
         loader = DataLoader(
-            Windows(windows, self.samples, self.centres, self.plain.max_speakers, augmented),
+            Windows(
+                *(windows, self.samples, self.centres, self.plain.max_speakers),
+                *(self.kept.read if self.kept else read, augmented),
+            ),
             batch_sampler=[list(share or batch[:1]) for share, batch in zip(shares, batches, strict=True)],
             # On a CPU the cores belong to the network; beside an accelerator they are free to read.
             num_workers=0 if self.fabric.device.type == "cpu" else 4,
@@ -400,6 +420,10 @@ class Trainer:
                 f"stopped after epoch {len(self.epochs) - 1} of {recipe.epochs}: {recipe.patience} epochs were no "
                 f"better than epoch {self.best_epoch} by {recipe.best}"
             )
+        if self.kept:
+            notes.append("features were made once, of whole recordings, so each window begins with a frame")
+        elif recipe.keep_features:
+            notes.append("keep_features: not used, for this network has no features that are never trained")
         if self.clipped.short_regions_s:
             notes.append(
                 f"{self.clipped.short_regions_s:.1f} s of annotated train regions are shorter than a window "

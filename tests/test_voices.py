@@ -45,7 +45,7 @@ def test_frames_of_one_speaker_sound_more_alike_than_those_of_two(network: Any, 
         reference, _ = targets(window, WINDOW_S * SAMPLE_RATE, CENTRES, 4)
         alone = np.flatnonzero(reference.sum(1) == 1)
         who = reference[alone].argmax(1)
-        found = voices.embeddings(mels(network, read(window, WINDOW_S * SAMPLE_RATE))).numpy()[alone]
+        found = voices.features(mels(network, read(window, WINDOW_S * SAMPLE_RATE))).numpy()[alone, : voices.DIMENSION]
         found -= found.mean(0)
         found /= np.linalg.norm(found, axis=1, keepdims=True)
         apart = np.triu(np.abs(alone[:, None] - alone) > 12)  # more than the second that two would share
@@ -74,11 +74,42 @@ def test_a_long_recording_is_heard_in_blocks_and_no_frame_is_lost(network: Any, 
     (recording, *_) = ami_mini.subset("dev")
     (window, *_) = measuring_windows([recording], 28)
     heard = mels(network, read(window, 28 * SAMPLE_RATE))
-    whole = voices.embeddings(heard)
-    assert whole.shape == (-(-len(heard) // 8), 192)
+    whole = voices.features(heard)
+    assert whole.shape == (-(-len(heard) // 8), 192 + 80 + 256)
     half = -(-len(heard) // 16) * 8
-    assert torch.equal(whole, torch.cat([voices.embeddings(heard[:half]), voices.embeddings(heard[half:])]))
-    assert voices.embeddings(heard[:3]).shape == (1, 192)
+    assert torch.equal(whole, torch.cat([voices.features(heard[:half]), voices.features(heard[half:])]))
+    assert voices.features(heard[:3]).shape == (1, 528)
+
+
+def test_kept_features_stand_for_the_waveform(network: Any, ami_mini: Dataset) -> None:
+    (window, *_) = measuring_windows(ami_mini.subset("dev"), WINDOW_S)
+    waveform = torch.from_numpy(read(window, WINDOW_S * SAMPLE_RATE))
+    with torch.no_grad():
+        features = network.features(waveform)
+        assert torch.equal(network.activity(features[None]), network.activity(waveform[None]))
+    backend: Any = registry.load("nemo")
+    compact, streaming = (
+        backend.network(backend.locate(f"scratch:{name}"), Objective()) for name in ("compact", "small-streaming")
+    )
+    assert network.frontend and compact.frontend is None and streaming.frontend is None
+
+
+def test_attention_goes_by_voices(network: Any) -> None:
+    """Where all else is the same, a frame in one voice is told apart from one in another by its company alone."""
+    generator = torch.Generator().manual_seed(1)
+    one, other = torch.randn(2, voices.VOICE, generator=generator)
+    frames = torch.randn(6, 144, generator=generator)
+    frames[0] = frames[3]
+    length = torch.tensor([6])
+
+    def heard(*turns: Any) -> Any:
+        with torch.no_grad():
+            return network.model.forward_infer(torch.cat([frames, torch.stack(turns)], dim=-1)[None], length)[0]
+
+    mixed = heard(one, one, one, other, other, other)
+    assert not torch.allclose(mixed[0], mixed[3], atol=1e-4)
+    alone = heard(*[one] * 6)
+    assert torch.allclose(alone[0], alone[3], atol=1e-4)
 
 
 def test_camplusplus_is_no_part_of_the_weights(network: Any) -> None:

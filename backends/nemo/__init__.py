@@ -35,7 +35,7 @@ STREAMING_V2 = Weights(
 )
 """Both trained on what their model cards say."""
 PACKAGED = Weights(
-    origin="small Sortformer (diarbench)", pretrained=True, licence="GPL-2.0-only", trained_on=("Debian voices",)
+    origin="small Sortformer (diarbench)", pretrained=True, licence="GPL-2.0-only", trained_on=("Debian voices", "AMI")
 )
 """Trained here: docs/small-sortformer.md."""
 SMALL, STREAMING = "small", "streaming"

@@ -145,6 +145,18 @@ class SortformerNetwork(torch.nn.Module):
         self.train(training)
         return int(frames)
 
+    @property
+    def frontend(self) -> str | None:
+        """See Network."""
+        return self.model.frontend if isinstance(self.model, VoiceSortformer) and not self.streaming else None
+
+    def features(self, waveform: torch.Tensor) -> torch.Tensor:
+        """See Network."""
+        training = self.training
+        found = self.eval().model.features(waveform.to(self.model.device))
+        self.train(training)
+        return found
+
     def loss(self, waveforms: torch.Tensor, targets: torch.Tensor) -> Losses:
         """NeMo's own training loss: arrival-time-sorted and permutation-invariant cross entropy, weighted."""
         if self.streaming or not self.objective.affinity:
@@ -196,6 +208,8 @@ class SortformerNetwork(torch.nn.Module):
 
     def activity(self, waveforms: torch.Tensor) -> torch.Tensor:
         """Sortformer's sigmoids, speakers in order of arrival."""
+        if waveforms.ndim == 3:  # features, kept
+            return self.model.of_features(waveforms)
         lengths = torch.full((len(waveforms),), waveforms.shape[1], device=waveforms.device)
         if self.streaming:
             waveforms = waveforms.clone()  # its dither is added in place

@@ -1,4 +1,5 @@
-"""A Sortformer that is told whose voice it hears: CAM++'s embedding of the second around each frame, beside the mels.
+"""A Sortformer that is told whose voice it hears: of CAM++, the embedding of the second around each frame, by which
+attention goes, and what its first block makes of the frame, which tells where two speak at once.
 
 CAM++ (Wang et al., "CAM++: a fast and efficient network for speaker verification using context-aware masking", 2023)
 as published, and never trained here; it is the one that pyannote's pipeline clusters by. It goes over a recording
@@ -8,18 +9,27 @@ once; its statistics pooling slides.
 from __future__ import annotations
 
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 from torch.nn import functional
 
-from diarbench.backends.camplusplus import DIMENSION, MELS, FoldedCamPlusPlus, load
+from diarbench.backends import camplusplus
+from diarbench.backends.camplusplus import BLOCK_CHANNELS, DIMENSION, MELS, FoldedCamPlusPlus, load
+from diarbench.backends.weights import camplusplus_files
+from diarbench.reports.records import digest, sha256_of
 from nemo.collections.asr.models import SortformerEncLabelModel
+from nemo.collections.common.parts import form_attention_mask
 
 EIGHT = 8
 """Mel frames in a frame of Sortformer's."""
+VOICE = 96
+"""Of a frame's numbers, those that the voice comes to: the first."""
+SHARPEST = 10.0
+"""How much a head's attention goes by voices, at most: from nothing to this, a head's own."""
 POOLED, STRIDE = 52, 4
 """CAM++'s frames of 20 ms in an embedding, some second of them, and from one embedding to the next."""
 LEVEL, SPREAD = -8.0, 4.0
@@ -29,37 +39,87 @@ BLOCK = 2000
 
 
 class VoiceSortformer(SortformerEncLabelModel):
-    """NeMo's Sortformer with voices in what the encoder's subsampling makes, and so in what a stream's cache holds."""
+    """NeMo's Sortformer with voices in what the encoder's subsampling makes, and so in what a stream's cache holds.
+
+    To each head's scores in the transformer the cosine of two frames' voices is added, times a number of its own.
+    """
 
     def __init__(self, cfg: DictConfig, trainer: Any = None) -> None:
         super().__init__(cfg=cfg, trainer=trainer)
         self.encoder.pre_encode = VoiceSubsampling(self.encoder.d_model)
+        heads = self.transformer_encoder.layers[0].first_sub_layer.num_attention_heads
+        self.register_buffer("sharpness", torch.linspace(0, SHARPEST, heads)[:, None, None], persistent=False)
+
+    def frontend_encoder(
+        self, processed_signal: torch.Tensor, processed_signal_length: torch.Tensor, bypass_pre_encode: bool = False
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """NeMo's, with each frame's voice behind what the encoder makes of it."""
+        frames, lengths = processed_signal, processed_signal_length
+        if not bypass_pre_encode:
+            frames, lengths = self.encoder.pre_encode(x=frames.transpose(1, 2), lengths=lengths)
+        encoded, lengths = super().frontend_encoder(frames, lengths, bypass_pre_encode=True)
+        return torch.cat([encoded, frames[..., :VOICE]], dim=-1), lengths
+
+    def forward_infer(self, emb_seq: torch.Tensor, emb_seq_length: torch.Tensor) -> torch.Tensor:
+        """NeMo's, its attention told how alike two frames' voices are."""
+        frames, voices = emb_seq[..., :-VOICE], functional.normalize(emb_seq[..., -VOICE:], dim=-1)
+        there = self.sortformer_modules.length_to_mask(emb_seq_length, frames.shape[1])
+        alike = (voices @ voices.transpose(1, 2))[:, None]
+        encoder = self.transformer_encoder
+        attention = form_attention_mask(there, encoder.diag) + self.sharpness * alike
+        for layer in encoder.layers:
+            frames = layer(frames, attention, frames)
+        if encoder.final_layer_norm is not None:
+            frames = encoder.final_layer_norm(frames)
+        found: torch.Tensor = self.sortformer_modules.forward_speaker_sigmoids(frames) * there[..., None]
+        return found
+
+    def of_features(self, features: torch.Tensor) -> torch.Tensor:
+        """``forward`` in the offline form, of `features` in a batch, (batch, frames, size)."""
+        frames = self.encoder.pre_encode.of_features(features)
+        lengths = torch.full((len(frames),), frames.shape[1], device=frames.device)
+        return self.forward_infer(*self.frontend_encoder(frames, lengths, bypass_pre_encode=True))
+
+    @torch.no_grad()
+    def features(self, waveform: torch.Tensor) -> torch.Tensor:
+        """What is made of a waveform (samples,) before anything that is trained: (frames, size)."""
+        mels, lengths = self.process_signal(waveform[None], torch.tensor([len(waveform)], device=waveform.device))
+        return features(mels[0, :, : int(lengths)].T)
+
+    @property
+    def frontend(self) -> str:
+        """Changes with whatever `features` follow from, beside the waveform."""
+        code = (Path(__file__), Path(camplusplus.__file__), *camplusplus_files())
+        return digest([OmegaConf.to_container(self._cfg.preprocessor), [sha256_of(file) for file in code]])
 
 
 class VoiceSubsampling(torch.nn.Module):
-    """Mels (batch, frames, 80), not normalised, and lengths, to (batch, frames / 8, d_model) and lengths.
-
-    A frame is the voice around it and the mean of its mels, which tells where speech begins and ends.
-    """
+    """Mels (batch, frames, 80), not normalised, and lengths, to (batch, frames / 8, d_model) and lengths."""
 
     def __init__(self, d_model: int) -> None:
         super().__init__()
-        self.voice = torch.nn.Linear(DIMENSION, d_model)
-        self.mels = torch.nn.Linear(MELS, d_model)
+        self.voice = torch.nn.Linear(DIMENSION, VOICE)
+        self.sound = torch.nn.Linear(MELS + BLOCK_CHANNELS, d_model - VOICE)
+        # Attention goes by voices from the first step, so what is alike must look alike by then.
+        torch.nn.init.orthogonal_(self.voice.weight)
+        torch.nn.init.zeros_(self.voice.bias)
 
     def forward(self, x: torch.Tensor, lengths: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        levels = (x - LEVEL) / SPREAD
-        means = functional.avg_pool1d(levels.transpose(1, 2), EIGHT, ceil_mode=True).transpose(1, 2)
-        heard = x.new_zeros(*means.shape[:2], DIMENSION)
+        heard = x.new_zeros(len(x), -(-x.shape[1] // EIGHT), DIMENSION + MELS + BLOCK_CHANNELS)
         for row, mels, frames in zip(heard, x, lengths.tolist(), strict=True):
-            found = embeddings(mels[: int(frames)])
+            found = features(mels[: int(frames)])
             row[: len(found)] = found
-        return self.voice(heard) + self.mels(means), -(-lengths // EIGHT)
+        return self.of_features(heard), -(-lengths // EIGHT)
+
+    def of_features(self, heard: torch.Tensor) -> torch.Tensor:
+        return torch.cat([self.voice(heard[..., :DIMENSION]), self.sound(heard[..., DIMENSION:])], dim=-1)
 
 
 @torch.no_grad()
-def embeddings(mels: torch.Tensor) -> torch.Tensor:
-    """CAM++'s embedding (frames / 8, 192) around each eighth of NeMo's mel frames (frames, 80), standardised."""
+def features(mels: torch.Tensor) -> torch.Tensor:
+    """Of NeMo's mel frames (frames, 80), for each eighth (frames / 8, 192 + 80 + 256): CAM++'s embedding around it,
+    the mean of its mels, which tells where speech begins and ends, and CAM++'s first block, all on a like scale.
+    """
     blocks = -(-len(mels) // BLOCK)
     length = -(-len(mels) // (blocks * EIGHT)) * EIGHT
     with torch.autocast(mels.device.type, enabled=False):
@@ -68,16 +128,19 @@ def embeddings(mels: torch.Tensor) -> torch.Tensor:
 
 def _of_block(mels: torch.Tensor) -> torch.Tensor:
     network = _network(mels.device)
-    features = mels @ _kaldi_of_slaney().to(mels.device).T
-    frames = network.frames((features - features.mean(dim=0, keepdim=True))[None])[None]
+    on_kaldi_s = mels @ _kaldi_of_slaney().to(mels.device).T
+    first, frames = (made[None] for made in network.frames((on_kaldi_s - on_kaldi_s.mean(dim=0, keepdim=True))[None]))
     means, squares = (
         functional.avg_pool1d(power, POOLED, STRIDE, (POOLED - STRIDE) // 2, ceil_mode=True, count_include_pad=False)
         for power in (frames, frames.square())
     )
     deviations = ((squares - means.square()).clamp(min=0) * POOLED / (POOLED - 1)).sqrt()
     # Before its last ReLU an embedding tells more.
-    found = network.dense.nonlinear.batchnorm(network.dense.linear(torch.cat([means, deviations], dim=1)))
-    return functional.layer_norm(found[0].T, (DIMENSION,))
+    voice = network.dense.nonlinear.batchnorm(network.dense.linear(torch.cat([means, deviations], dim=1)))
+    levels = functional.avg_pool1d(((mels - LEVEL) / SPREAD).T[None], EIGHT, ceil_mode=True)
+    sound = functional.avg_pool1d(first, STRIDE, ceil_mode=True)
+    of_network = (functional.layer_norm(found[0].T, (found.shape[1],)) for found in (voice, sound))
+    return torch.cat([next(of_network), levels[0].T, next(of_network)], dim=1)
 
 
 @cache

@@ -53,6 +53,7 @@ class PyannoteNetwork(torch.nn.Module):
         self.settings = dict(settings)
         self.objective = Objective(name="multilabel" if self.head == SIGMOIDS else "powerset")
         self.max_speakers = settings["speakers"]
+        self.frontend = None
         self.frame_s = model.receptive_field.step
         self.first_frame_s = model.receptive_field.start + model.receptive_field.duration / 2
         self.powerset = Powerset(settings["speakers"], settings["simultaneous"])

@@ -187,6 +187,9 @@ class Recipe(Record):
     """By backend and pattern, factors of the learning rate; the first pattern that fits a parameter counts."""
     average: Share | None = None
     """Decay a step of an exponential moving average of the weights, which is what is measured and kept as best."""
+    keep_features: bool = False
+    """Of each recording as it is, the features of a network with a frontend that is never trained (the small
+    Sortformer's) are made once and kept in the cache; its windows begin with a frame. Others hear windows as ever."""
     objective: Objective = Objective()
     augmentation: Augmentation = Augmentation()
 
@@ -195,6 +198,8 @@ class Recipe(Record):
         check_optimizer(self.optimizer, self.optimizer_options)
         if self.warmup and self.schedule and self.schedule.name == "OneCycleLR":
             raise ValueError("OneCycleLR warms up by itself (its option pct_start): leave out warmup")
+        if self.keep_features and self.augmentation != Augmentation():
+            raise ValueError("keep_features is for recordings as they are: leave out augmentation")
         return self
 
 

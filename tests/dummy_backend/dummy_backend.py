@@ -56,6 +56,7 @@ def make_network():
         first_frame_s = FRAME_S / 2
         max_speakers = 2
         trained_on = "binary cross entropy"
+        frontend = None
 
         def __init__(self):
             super().__init__()
