@@ -72,10 +72,12 @@ class FoldedCamPlusPlus:
         """Features (1, frames, mels) to what the first block makes of them, (256, frames / 2), and to what an embedding
         is the statistics of, (512, frames / 2).
         """
-        made = [self.first(self.head(features.transpose(1, 2)))[0].relu_()]
-        for layers, norm, transit in self.blocks:
-            made.append(transit @ _normed(_dense(made[-1], layers), norm))
-        return made[1], _normed(made[-1], self.norm)
+        x = self.first(self.head(features.transpose(1, 2)))[0].relu_()
+        first = x
+        for number, (layers, norm, transit) in enumerate(self.blocks):
+            x = transit @ _normed(_dense(x, layers), norm)
+            first = first if number else x
+        return first, _normed(x, self.norm)
 
 
 def _dense(x: torch.Tensor, layers: list[Layer]) -> torch.Tensor:

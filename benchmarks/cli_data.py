@@ -37,6 +37,15 @@ def list_() -> None:
     Console().print(table)
 
 
+Formants = Annotated[
+    str | None, typer.Option(metavar="LOW,HIGH", help="... and with formants so much higher again, at the same pitch.")
+]
+MakeNoise = Annotated[
+    bool, typer.Option("--make-noise", help="Make noise up, steady and with knocks; with --noise in half of them.")
+]
+Workers = Annotated[int | None, typer.Option(min=1, help="Processes; as many as there are cores where not given.")]
+
+
 @app.command()
 def fetch(name: Annotated[str, typer.Argument(help="A name of 'bench data list'.")]) -> None:
     """Fetch a dataset by name, once; its licence and source are told."""
@@ -74,9 +83,7 @@ def convert(
     channel: Annotated[
         int | None, typer.Option(min=0, help="Take this channel (from 0); else all are averaged.")
     ] = None,
-    workers: Annotated[
-        int | None, typer.Option(min=1, help="Processes; as many as there are cores where not given.")
-    ] = None,
+    workers: Workers = None,
     options: Annotated[
         list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="What only this source knows, e.g. mic=sdm.")
     ] = None,
@@ -205,10 +212,7 @@ def simulate(
             help="Make other speakers of them: each so much faster and higher, drawn anew a conversation.",
         ),
     ] = None,
-    formants: Annotated[
-        str | None,
-        typer.Option(metavar="LOW,HIGH", help="... and with formants so much higher again, at the same pitch."),
-    ] = None,
+    formants: Formants = None,
     one_voice: Annotated[
         float, typer.Option(min=0.0, max=1.0, help="... all of one voice in this share of the conversations.")
     ] = 0.0,
@@ -227,14 +231,10 @@ def simulate(
         str | None,
         typer.Option(help="Noises to draw from: a folder, or a dataset, of whose train the silences are cut."),
     ] = None,
-    make_noise: Annotated[
-        bool, typer.Option("--make-noise", help="Make noise up, steady and with knocks; with --noise in half of them.")
-    ] = False,
+    make_noise: MakeNoise = False,
     snr_db: Annotated[str, typer.Option(help="Speech over noise, drawn between the two.")] = "5,20",
     seed: Annotated[int, typer.Option(help="The same seed makes the same conversations.", min=0)] = 0,
-    workers: Annotated[
-        int | None, typer.Option(min=1, help="Processes; as many as there are cores where not given.")
-    ] = None,
+    workers: Workers = None,
 ) -> None:
     """Build conversations from speech of single speakers; no speaker is in two subsets."""
     import os
@@ -325,14 +325,9 @@ def perturb(
     speed: Annotated[
         str, typer.Option(metavar="LOW,HIGH", help="Each so much faster and higher, drawn between the two.")
     ] = "0.9,1.1",
-    formants: Annotated[
-        str | None,
-        typer.Option(metavar="LOW,HIGH", help="... and with formants so much higher again, at the same pitch."),
-    ] = None,
+    formants: Formants = None,
     noise: Annotated[str | None, typer.Option(help="Noises to draw from, as of 'bench data simulate'.")] = None,
-    make_noise: Annotated[
-        bool, typer.Option("--make-noise", help="Make noise up, steady and with knocks; with --noise in half of them.")
-    ] = False,
+    make_noise: MakeNoise = False,
     snr_db: Annotated[str, typer.Option(help="Recording over noise, drawn between the two.")] = "5,20",
     gain_db: Annotated[
         str | None, typer.Option(metavar="LOW,HIGH", help="Make each copy louder by a draw between the two.")
@@ -341,9 +336,7 @@ def perturb(
         str | None, typer.Option(help="Instead: DEST is this dataset, and the copies in its train.")
     ] = None,
     seed: Annotated[int, typer.Option(help="The same seed makes the same copies.", min=0)] = 0,
-    workers: Annotated[
-        int | None, typer.Option(min=1, help="Processes; as many as there are cores where not given.")
-    ] = None,
+    workers: Workers = None,
 ) -> None:
     """Train on a dataset's recordings at other speeds as well; dev and test stay as they are."""
     import os

@@ -64,9 +64,9 @@ def _jobs(
             # Each copy's speed is from another stretch of the range, so that a few copies are not alike.
             rng = np.random.default_rng(key)
             ((speed, formants),) = perturbation.factors(np.array([[(copy + rng.random()) / copies, rng.random()]]))
-            called = f"{speed:.2f}" + (f",{formants:.2f}" if perturbation.formants else "")
+            suffix = perturbation.suffix(speed, formants)
             turns = [
-                Turn(round(turn.start_s / speed, 6), round(turn.end_s / speed, 6), f"{turn.speaker}@{called}")
+                Turn(round(turn.start_s / speed, 6), round(turn.end_s / speed, 6), turn.speaker + suffix)
                 for turn in recording.turns
             ]
             regions = [Region(region.start_s / speed, region.end_s / speed) for region in recording.regions]

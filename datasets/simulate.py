@@ -136,6 +136,10 @@ class Perturbation:
         found: list[list[float]] = np.exp(low + places * (high - low)).round(2).tolist()
         return found
 
+    def suffix(self, speed: float, formants: float) -> str:
+        """Of the name of a speaker that was made of another."""
+        return f"@{speed:.2f}" + (f",{formants:.2f}" if self.formants else "")
+
 
 def fit(dataset: Dataset, subsets: Sequence[Subset] = SUBSETS) -> Style:
     """The turn-taking of a dataset's references, in these subsets. Raises UserError where nobody speaks."""
@@ -426,8 +430,8 @@ def _perturbed(
         places = rng.random((count, 2))
     made = {}
     for name, (speed, formants) in zip([names[0]] * count if of_one else names, by.factors(places), strict=True):
-        called = f"{name}@{speed:.2f}" + (f",{formants:.2f}" if by.formants else "")
-        made[called] = [piece._replace(factor=speed, formants=formants) for piece in speakers[name]]
+        perturbed = [piece._replace(factor=speed, formants=formants) for piece in speakers[name]]
+        made[name + by.suffix(speed, formants)] = perturbed
     if len(made) < count:
         raise UserError(f"{count} speakers of one voice come out alike: widen what it is perturbed by")
     return made
