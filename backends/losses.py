@@ -92,6 +92,11 @@ def affinity(frames: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
     return torch.stack(kinds).sum() / 2 if kinds else logits.sum() * 0
 
 
+def counting(logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+    """Cross entropy of how many speak: logits (batch, frames, speakers + 1), 0/1 targets (batch, frames, speakers)."""
+    return torch.nn.functional.cross_entropy(logits.flatten(0, 1), targets.sum(-1).long().flatten())
+
+
 def weighted(segmentation: torch.Tensor, vad: torch.Tensor, objective: Objective) -> torch.Tensor:
     """What is minimised."""
     return segmentation + objective.vad * vad if objective.vad else segmentation

@@ -74,6 +74,13 @@ def test_affinity_is_low_where_each_speaker_has_a_direction_of_his_own() -> None
     assert losses.affinity(alike, torch.ones_like(targets)).item() == 0
 
 
+def test_counting_is_the_cross_entropy_of_how_many_speak() -> None:
+    targets = torch.tensor([[[0.0, 0.0], [1.0, 0.0], [1.0, 1.0]]])
+    chances = torch.tensor([[[0.5, 0.3, 0.2], [0.5, 0.25, 0.25], [0.2, 0.7, 0.1]]])
+    wanted = -(math.log(0.5) + math.log(0.25) + math.log(0.1)) / 3
+    assert losses.counting(chances.log(), targets).item() == pytest.approx(wanted, abs=1e-6)
+
+
 def test_the_total_is_the_segmentation_and_the_weighted_voice_activity() -> None:
     segmentation, vad = torch.tensor(0.5), torch.tensor(0.25)
     assert losses.weighted(segmentation, vad, Objective(vad=2.0)).item() == 1.0

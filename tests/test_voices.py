@@ -16,6 +16,7 @@ from diarbench.reports.records import UserError
 pytestmark = pytest.mark.slow
 torch = pytest.importorskip("torch")
 voices = pytest.importorskip("diarbench.backends.nemo.voices")
+frontend = pytest.importorskip("diarbench.backends.nemo.frontend")
 
 WINDOW_S = 20
 CENTRES = 0.04 + 0.08 * np.arange(WINDOW_S * 100 // 8)
@@ -45,7 +46,9 @@ def test_frames_of_one_speaker_sound_more_alike_than_those_of_two(network: Any, 
         reference, _ = targets(window, WINDOW_S * SAMPLE_RATE, CENTRES, 4)
         alone = np.flatnonzero(reference.sum(1) == 1)
         who = reference[alone].argmax(1)
-        found = voices.features(mels(network, read(window, WINDOW_S * SAMPLE_RATE))).numpy()[alone, : voices.DIMENSION]
+        found = frontend.features(mels(network, read(window, WINDOW_S * SAMPLE_RATE))).numpy()[
+            alone, : voices.DIMENSION
+        ]
         found -= found.mean(0)
         found /= np.linalg.norm(found, axis=1, keepdims=True)
         apart = np.triu(np.abs(alone[:, None] - alone) > 12)  # more than the second that two would share
@@ -64,7 +67,7 @@ def test_camplusplus_hears_what_kaldi_would_give_it(network: Any, ami_mini: Data
     theirs = kaldi.fbank(
         torch.from_numpy(samples)[None] * 32768, num_mel_bins=80, sample_frequency=SAMPLE_RATE, dither=0.0
     )
-    ours = mels(network, samples)[1 : 1 + len(theirs)] @ voices._kaldi_of_slaney().T
+    ours = mels(network, samples)[1 : 1 + len(theirs)] @ frontend._kaldi_of_slaney().T
     loud = theirs.mean(1) > theirs.mean(1).median()
     centred = [(features - features.mean(0))[loud].flatten().numpy() for features in (ours, theirs)]
     assert np.corrcoef(*centred)[0, 1] > 0.9
@@ -74,11 +77,11 @@ def test_a_long_recording_is_heard_in_blocks_and_no_frame_is_lost(network: Any, 
     (recording, *_) = ami_mini.subset("dev")
     (window, *_) = measuring_windows([recording], 28)
     heard = mels(network, read(window, 28 * SAMPLE_RATE))
-    whole = voices.features(heard)
+    whole = frontend.features(heard)
     assert whole.shape == (-(-len(heard) // 8), 192 + 80 + 256)
     half = -(-len(heard) // 16) * 8
-    assert torch.equal(whole, torch.cat([voices.features(heard[:half]), voices.features(heard[half:])]))
-    assert voices.features(heard[:3]).shape == (1, 528)
+    assert torch.equal(whole, torch.cat([frontend.features(heard[:half]), frontend.features(heard[half:])]))
+    assert frontend.features(heard[:3]).shape == (1, 528)
 
 
 def test_kept_features_stand_for_the_waveform(network: Any, ami_mini: Dataset) -> None:
@@ -98,18 +101,32 @@ def test_attention_goes_by_voices(network: Any) -> None:
     """Where all else is the same, a frame in one voice is told apart from one in another by its company alone."""
     generator = torch.Generator().manual_seed(1)
     one, other = torch.randn(2, voices.VOICE, generator=generator)
-    frames = torch.randn(6, 144, generator=generator)
-    frames[0] = frames[3]
-    length = torch.tensor([6])
+    frames = torch.randn(30, 144, generator=generator)
+    frames[12] = frames[17]
+    sound = torch.zeros(30, 144 - voices.VOICE)
+    length = torch.tensor([30])
 
     def heard(*turns: Any) -> Any:
         with torch.no_grad():
-            return network.model.forward_infer(torch.cat([frames, torch.stack(turns)], dim=-1)[None], length)[0]
+            return network.model.forward_infer(torch.cat([frames, torch.stack(turns), sound], dim=-1)[None], length)[0]
 
-    mixed = heard(one, one, one, other, other, other)
-    assert not torch.allclose(mixed[0], mixed[3], atol=1e-4)
-    alone = heard(*[one] * 6)
-    assert torch.allclose(alone[0], alone[3], atol=1e-4)
+    mixed = heard(*[one] * 15, *[other] * 15)
+    assert not torch.allclose(mixed[12], mixed[17], atol=1e-4)
+    alone = heard(*[one] * 30)
+    assert torch.allclose(alone[12], alone[17], atol=1e-5)
+
+
+def test_how_many_speak_follows_from_the_sound_around_a_frame_alone(network: Any) -> None:
+    generator = torch.Generator().manual_seed(1)
+    told = torch.randn(40, 2 * 144, generator=generator)
+    elsewhere = told.clone()
+    elsewhere[20:, :-48] = torch.randn(20, 144 + voices.VOICE, generator=generator)
+    elsewhere[29:, -48:] = torch.randn(11, 48, generator=generator)
+    with torch.no_grad():
+        one, other = (network.model.forward_infer(heard[None], torch.tensor([40]))[0] for heard in (told, elsewhere))
+    assert torch.allclose(one[:21].sum(-1), other[:21].sum(-1), atol=1e-5), "eight frames on either side, and no voices"
+    assert not torch.allclose(one[:21], other[:21], atol=1e-4), "who speaks follows from all"
+    assert not torch.allclose(one[21:].sum(-1), other[21:].sum(-1), atol=1e-4)
 
 
 def test_camplusplus_is_no_part_of_the_weights(network: Any) -> None:
@@ -127,10 +144,11 @@ def test_without_camplusplus_it_is_told_what_to_install(monkeypatch: pytest.Monk
         backend.locate("scratch:small")
 
 
-def test_a_step_on_the_affinity_draws_a_speaker_s_frames_together(ami_mini: Dataset) -> None:
+def test_a_step_counts_better_and_draws_a_speaker_s_frames_together(ami_mini: Dataset) -> None:
     backend: Any = registry.load("nemo")
     torch.manual_seed(1)
     network = backend.network(backend.locate("scratch:small"), Objective(affinity=1.0))
+    assert "affinity of weight 1, and cross entropy of how many speak" in network.trained_on
     (window, *_) = measuring_windows(ami_mini.subset("dev"), 8)
     samples = 8 * SAMPLE_RATE
     waveforms = torch.from_numpy(read(window, samples))[None].repeat(2, 1)
@@ -138,12 +156,13 @@ def test_a_step_on_the_affinity_draws_a_speaker_s_frames_together(ami_mini: Data
         2, 1, 1
     )
 
-    def apart() -> float:
-        found = network.loss(waveforms, wanted)
-        found.total.backward()
-        return float((found.total - found.segmentation).detach())
+    def added(affinity: float) -> Any:
+        found = network.train_on(Objective(affinity=affinity)).loss(waveforms, wanted)
+        return found.total - found.segmentation
 
-    before = apart()
-    optimizer = torch.optim.SGD(network.parameters(), lr=0.05)
-    optimizer.step()
-    assert 0 < apart() < before
+    counts, both = added(0.0), added(1.0)
+    assert both > counts > 0
+    both.backward()
+    torch.optim.SGD(network.parameters(), lr=0.05).step()
+    assert added(0.0) < counts
+    assert added(1.0) - added(0.0) < both - counts

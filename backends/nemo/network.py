@@ -23,6 +23,7 @@ from diarbench.backends.base import Losses, check_checkpoint, is_checkpoint
 from diarbench.backends.files import load_safetensors, load_tensors
 from diarbench.backends.nemo import VOICES, preset, presets
 from diarbench.backends.nemo.archive import WEIGHTS, config_in, member
+from diarbench.backends.nemo.counting import whole
 from diarbench.backends.nemo.voices import VoiceSortformer
 from diarbench.backends.objective import Objective
 from diarbench.reports.records import UserError
@@ -158,20 +159,33 @@ class SortformerNetwork(torch.nn.Module):
         return found
 
     def loss(self, waveforms: torch.Tensor, targets: torch.Tensor) -> Losses:
-        """NeMo's own training loss: arrival-time-sorted and permutation-invariant cross entropy, weighted."""
-        if self.streaming or not self.objective.affinity:
+        """NeMo's own training loss: arrival-time-sorted and permutation-invariant cross entropy, weighted. In the
+        offline form affinity is added, and of a network that counts speakers the cross entropy of how many speak.
+        """
+        if self.streaming:
             return self._losses(self.activity(waveforms), targets)
-        layers, seen = self.model.encoder.layers, []
-        hook = layers[len(layers) // 2 - 1].register_forward_hook(lambda layer, given, made: seen.append(made))
+        layers, seen = self.model.encoder.layers, {}
+        watched = {"frames": layers[len(layers) // 2 - 1]}
+        if isinstance(self.model, VoiceSortformer):
+            watched["counts"] = self.model.counting
+        hooks = [
+            module.register_forward_hook(lambda module, given, made, name=name: seen.update({name: made}))
+            for name, module in watched.items()
+        ]
         found = self._losses(self.activity(waveforms), targets)
-        hook.remove()
-        apart = losses.affinity(seen[0].to(targets.dtype), targets)
-        return found._replace(total=found.total + self.objective.affinity * apart)
+        for hook in hooks:
+            hook.remove()
+        total = found.total
+        if self.objective.affinity:
+            total = total + self.objective.affinity * losses.affinity(seen["frames"].to(targets.dtype), targets)
+        if "counts" in seen:
+            total = total + losses.counting(seen["counts"].to(targets.dtype), targets)
+        return found._replace(total=total)
 
     def measure(self, waveforms: torch.Tensor, targets: torch.Tensor) -> tuple[Losses, torch.Tensor]:
         """See Network."""
         activity = self.activity(waveforms)
-        return self._losses(activity, targets), activity
+        return self._losses(activity, targets), self.settled(activity)
 
     def _losses(self, activity: torch.Tensor, targets: torch.Tensor) -> Losses:
         activity = activity.to(targets.dtype)  # losses are not worked out in 16 bits
@@ -184,7 +198,7 @@ class SortformerNetwork(torch.nn.Module):
             arrival * self.model.loss(probs=activity, labels=by_arrival, target_lens=frames)
             + permutation * self.model.loss(probs=activity, labels=by_fit, target_lens=frames)
         ) / (arrival + permutation)
-        vad = losses.voice_activity(losses.of_sigmoids(activity), targets)
+        vad = losses.voice_activity(losses.of_sigmoids(self.settled(activity)), targets)
         return Losses(segmentation, vad.detach(), losses.weighted(segmentation, vad, self.objective))
 
     def train_on(self, objective: Objective) -> SortformerNetwork:
@@ -198,7 +212,9 @@ class SortformerNetwork(torch.nn.Module):
         share = arrival / (arrival + permutation)
         words = f"binary cross entropy a speaker, {share:.0%} sorted by arrival and {1 - share:.0%} by best fit"
         if self.objective.affinity and not self.streaming:
-            words += f", and affinity of weight {self.objective.affinity:g}"
+            words += f", affinity of weight {self.objective.affinity:g}"
+        if isinstance(self.model, VoiceSortformer) and not self.streaming:
+            words += ", and cross entropy of how many speak"
         unused = {
             "a fresh head": self.objective.head == "fresh",
             "Dice": bool(self.objective.dice),
@@ -215,6 +231,10 @@ class SortformerNetwork(torch.nn.Module):
             waveforms = waveforms.clone()  # its dither is added in place
         activity: torch.Tensor = self.model(audio_signal=waveforms, audio_signal_length=lengths)
         return activity
+
+    def settled(self, activity: torch.Tensor) -> torch.Tensor:
+        """Activity as it is decoded: of a network that counts speakers, as many as it counts."""
+        return whole(activity) if isinstance(self.model, VoiceSortformer) else activity
 
 
 def _bare(weights: Mapping[str, Any]) -> dict[str, Any]:

@@ -62,7 +62,8 @@ class SortformerDiarizer:
         Raises UserError for a recording whose attention would not fit in memory in the offline form.
         """
         if self.network.streaming:
-            return Inference(activity=stream(self.network.model, recording.audio))
+            heard = torch.from_numpy(stream(self.network.model, recording.audio))
+            return Inference(activity=self.network.settled(heard).numpy())
         frames = recording.duration_s / self.network.frame_s
         heads = self.network.model._cfg.encoder.n_heads
         # Attention scores, their relative-position part and the softmax, in float32, a layer at a time.
@@ -75,7 +76,7 @@ class SortformerDiarizer:
             )
         audio, _ = soundfile.read(str(recording.audio), dtype="float32")
         activity = self.network.activity(torch.from_numpy(audio)[None].to(self.device))
-        return Inference(activity=activity[0].float().cpu().numpy())
+        return Inference(activity=self.network.settled(activity[0]).float().cpu().numpy())
 
     def decode(self, recording: Recording, inference: Inference, hyperparameters: Mapping[str, Any]) -> Annotation:
         """See Diarizer; turns are cut at the end of the recording."""
