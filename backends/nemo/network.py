@@ -7,6 +7,7 @@ from __future__ import annotations
 import random
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
@@ -141,10 +142,15 @@ class SortformerNetwork(torch.nn.Module):
 
     @torch.no_grad()
     def _num_frames(self, samples: int) -> int:
+        with self._evaluating():
+            return int(self.activity(torch.zeros(1, samples, device=self.model.device)).shape[1])
+
+    @contextmanager
+    def _evaluating(self) -> Iterator[None]:
         training = self.training
-        frames = self.eval().activity(torch.zeros(1, samples, device=self.model.device)).shape[1]
+        self.eval()
+        yield
         self.train(training)
-        return int(frames)
 
     @property
     def frontend(self) -> str | None:
@@ -153,10 +159,8 @@ class SortformerNetwork(torch.nn.Module):
 
     def features(self, waveform: torch.Tensor) -> torch.Tensor:
         """See Network."""
-        training = self.training
-        found = self.eval().model.features(waveform.to(self.model.device))
-        self.train(training)
-        return found
+        with self._evaluating():
+            return self.model.features(waveform.to(self.model.device))
 
     def loss(self, waveforms: torch.Tensor, targets: torch.Tensor) -> Losses:
         """NeMo's own training loss: arrival-time-sorted and permutation-invariant cross entropy, weighted. In the
