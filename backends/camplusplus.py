@@ -73,11 +73,15 @@ class FoldedCamPlusPlus:
         is the statistics of, (512, frames / 2).
         """
         x = self.first(self.head(features.transpose(1, 2)))[0].relu_()
-        first = x
-        for number, (layers, norm, transit) in enumerate(self.blocks):
-            x = transit @ _normed(_dense(x, layers), norm)
-            first = first if number else x
-        return first, _normed(x, self.norm)
+        first = last = _through(x, *self.blocks[0])
+        for block in self.blocks[1:]:
+            last = _through(last, *block)
+        return first, _normed(last, self.norm)
+
+
+def _through(x: torch.Tensor, layers: list[Layer], norm: BatchNorm1d, transit: torch.Tensor) -> torch.Tensor:
+    """What a dense block, and the layer that makes its channels fewer, make of (channels, frames)."""
+    return transit @ _normed(_dense(x, layers), norm)
 
 
 def _dense(x: torch.Tensor, layers: list[Layer]) -> torch.Tensor:

@@ -293,11 +293,9 @@ class Trainer:
         batches = [range(begin, min(begin + size, len(windows))) for begin in range(0, len(windows), size)]
         shares = [batch[rank::processes] for batch in batches]
         augmented = partial(self.augmenter, epoch=epoch) if self.augmenter and epoch is not None else None
+        reader = self.kept.read if self.kept else read
         loader = DataLoader(
-            Windows(
-                *(windows, self.samples, self.centres, self.plain.max_speakers),
-                *(self.kept.read if self.kept else read, augmented),
-            ),
+            Windows(windows, self.samples, self.centres, self.plain.max_speakers, reader, augmented),
             batch_sampler=[list(share or batch[:1]) for share, batch in zip(shares, batches, strict=True)],
             # On a CPU the cores belong to the network; beside an accelerator they are free to read.
             num_workers=0 if self.fabric.device.type == "cpu" else 4,

@@ -6,12 +6,12 @@ from __future__ import annotations
 
 import random
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from omegaconf import DictConfig, ListConfig, OmegaConf
@@ -57,6 +57,16 @@ OMEGACONF = (
     (Any, "typing.Any"),
 )
 """What a configuration in a checkpoint of NeMo's training is made of; plain values."""
+
+
+class Beside(NamedTuple):
+    """A loss beside NeMo's own."""
+
+    part: torch.nn.Module
+    """Of what it makes, (batch, frames, size)."""
+    loss: Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
+    weight: float
+    words: str
 
 
 class SortformerNetwork(torch.nn.Module):
@@ -166,25 +176,29 @@ class SortformerNetwork(torch.nn.Module):
         """NeMo's own training loss: arrival-time-sorted and permutation-invariant cross entropy, weighted. In the
         offline form affinity is added, and of a network that counts speakers the cross entropy of how many speak.
         """
-        if self.streaming:
-            return self._losses(self.activity(waveforms), targets)
-        layers, seen = self.model.encoder.layers, {}
-        watched = {"frames": layers[len(layers) // 2 - 1]}
-        if isinstance(self.model, VoiceSortformer):
-            watched["counts"] = self.model.counting
-        hooks = [
-            module.register_forward_hook(lambda module, given, made, name=name: seen.update({name: made}))
-            for name, module in watched.items()
-        ]
+        made: dict[torch.nn.Module, torch.Tensor] = {}
+        beside = self._beside()
+        hooks = [each.part.register_forward_hook(lambda part, _, out: made.update({part: out})) for each in beside]
         found = self._losses(self.activity(waveforms), targets)
         for hook in hooks:
             hook.remove()
         total = found.total
-        if self.objective.affinity:
-            total = total + self.objective.affinity * losses.affinity(seen["frames"].to(targets.dtype), targets)
-        if "counts" in seen:
-            total = total + losses.counting(seen["counts"].to(targets.dtype), targets)
+        for each in beside:
+            total = total + each.weight * each.loss(made[each.part].to(targets.dtype), targets)
         return found._replace(total=total)
+
+    def _beside(self) -> list[Beside]:
+        """None in the streaming form, in which parts run again and again on frames of a cache."""
+        if self.streaming:
+            return []
+        found, layers, weight = [], self.model.encoder.layers, self.objective.affinity
+        if weight:
+            found.append(
+                Beside(layers[len(layers) // 2 - 1], losses.affinity, weight, f"affinity of weight {weight:g}")
+            )
+        if isinstance(self.model, VoiceSortformer):
+            found.append(Beside(self.model.counting, losses.counting, 1.0, "and cross entropy of how many speak"))
+        return found
 
     def measure(self, waveforms: torch.Tensor, targets: torch.Tensor) -> tuple[Losses, torch.Tensor]:
         """See Network."""
@@ -215,10 +229,7 @@ class SortformerNetwork(torch.nn.Module):
         arrival, permutation = self.objective.arrival, self.objective.permutation
         share = arrival / (arrival + permutation)
         words = f"binary cross entropy a speaker, {share:.0%} sorted by arrival and {1 - share:.0%} by best fit"
-        if self.objective.affinity and not self.streaming:
-            words += f", affinity of weight {self.objective.affinity:g}"
-        if isinstance(self.model, VoiceSortformer) and not self.streaming:
-            words += ", and cross entropy of how many speak"
+        words = ", ".join([words, *(each.words for each in self._beside())])
         unused = {
             "a fresh head": self.objective.head == "fresh",
             "Dice": bool(self.objective.dice),

@@ -62,8 +62,12 @@ class SortformerDiarizer:
         Raises UserError for a recording whose attention would not fit in memory in the offline form.
         """
         if self.network.streaming:
-            heard = torch.from_numpy(stream(self.network.model, recording.audio))
-            return Inference(activity=self.network.settled(heard).numpy())
+            activity = torch.from_numpy(stream(self.network.model, recording.audio))
+        else:
+            activity = self._at_once(recording)
+        return Inference(activity=self.network.settled(activity).float().cpu().numpy())
+
+    def _at_once(self, recording: Recording) -> torch.Tensor:
         frames = recording.duration_s / self.network.frame_s
         heads = self.network.model._cfg.encoder.n_heads
         # Attention scores, their relative-position part and the softmax, in float32, a layer at a time.
@@ -75,8 +79,7 @@ class SortformerDiarizer:
                 "(--init nemo=small-streaming, or a streaming .nemo), or cut the recording into shorter ones"
             )
         audio, _ = soundfile.read(str(recording.audio), dtype="float32")
-        activity = self.network.activity(torch.from_numpy(audio)[None].to(self.device))
-        return Inference(activity=self.network.settled(activity[0]).float().cpu().numpy())
+        return self.network.activity(torch.from_numpy(audio)[None].to(self.device))[0]
 
     def decode(self, recording: Recording, inference: Inference, hyperparameters: Mapping[str, Any]) -> Annotation:
         """See Diarizer; turns are cut at the end of the recording."""
