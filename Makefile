@@ -18,9 +18,9 @@ lint: $(VENV)/installed
 	$(BIN)/mypy -p diarbench.datasets -p diarbench.backends -p diarbench.benchmarks -p diarbench.reports
 
 # The link shows the type checker the package as it is installed: the root folders under the name diarbench.
-$(VENV)/installed: pyproject.toml
+$(VENV)/installed: pyproject.toml weights/small-sortformer/pyproject.toml
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --editable '.[all]'
+	$(BIN)/python -m pip install --quiet --editable weights/small-sortformer --editable '.[all]'
 	mkdir -p $(VENV)/types && ln -sfn ../.. $(VENV)/types/diarbench
 	touch $@
 

@@ -1,15 +1,13 @@
-"""All that a toolkit must be: a Backend that makes a Network to train and a Diarizer to run."""
+"""The interface of a toolkit: a Backend builds a Network to train and a Diarizer to run."""
 
 from __future__ import annotations
 
-import io
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, runtime_checkable
 
-from diarbench.backends.files import load_tensors
-from diarbench.reports.records import UserError, Weights, write_whole
+from diarbench.reports.results.run import Weights
 
 if TYPE_CHECKING:
     import numpy as np
@@ -19,13 +17,13 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from diarbench.backends.objective import Objective
-    from diarbench.datasets.layout import Recording
+    from diarbench.datasets.dataset import Recording
 
 
 class Inference(dict[str, "np.ndarray"]):
-    """What a network makes of a recording before any hyper-parameter: arrays by name, which a cache can keep.
+    """A network's output for a recording, before any hyper-parameter is applied: named arrays that can be cached.
 
-    It is only ever equal to itself, so that a decoder can keep beside it what it works out from it.
+    An instance equals only itself, so that a decoder can cache its own intermediate results by it.
     """
 
     __eq__ = object.__eq__
@@ -33,16 +31,16 @@ class Inference(dict[str, "np.ndarray"]):
 
 
 class Losses(NamedTuple):
-    """Scalar losses of a batch; ``total`` is what is minimised, the others are told."""
+    """Scalar losses of a batch. Training minimises ``total``; the others are reported."""
 
     segmentation: Tensor
     vad: Tensor
-    """Of telling speech from silence, not weighted; told whether or not it is trained on."""
+    """Loss of speech against silence, unweighted; reported even where it is not trained on."""
     total: Tensor
 
 
 class HubFiles(NamedTuple):
-    """A repository of Hugging Face and the files that may hold its weights, the likeliest first."""
+    """A Hugging Face repository and the files that may hold its weights, most likely first."""
 
     repository: str
     names: tuple[str, ...]
@@ -50,42 +48,33 @@ class HubFiles(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Start:
-    """What a network starts from: where the weights came from, and the file that holds them (None for scratch)."""
+class InitialWeights:
+    """The weights that a network starts from: their origin and their file (None for scratch)."""
 
     weights: Weights
     path: Path | None = None
     preset: str | None = None
-    """The architecture to build, where a backend has several and the file does not say."""
+    """The architecture to build, where a backend has several and the file does not name one."""
     max_speakers: int | None = None
-    """Speakers that it can tell apart in a whole recording, where that is bounded and known before it is made."""
+    """The most speakers that the network can separate in a recording; None where unlimited or not known yet."""
     hub: HubFiles | None = None
-    """What to download first; see `diarbench.backends.weights.fetched`."""
+    """The files to download first, by `diarbench.backends.initial_weights.download_weights`."""
 
 
 class Network(Protocol):
-    """A ``torch.nn.Module`` in the toolkit's own architecture, with the toolkit's own loss."""
+    """A ``torch.nn.Module`` of the toolkit's own architecture, with the toolkit's own loss."""
 
     frame_s: float
-    """Step of the output frames."""
+    """Step between output frames."""
     first_frame_s: float
     """Centre of the first output frame."""
     max_speakers: int
-    """Speakers that the output can tell apart in a window."""
-    trained_on: str
-    """The losses behind `loss`, in words."""
-    frontend: str | None
-    """Where nothing is trained in what comes first, a digest of all that its features follow from: they may be kept."""
+    """The most speakers that the output can separate in a window."""
+    loss_description: str
+    """The terms of `loss`, in words."""
 
     def num_frames(self, samples: int) -> int:
-        """Output frames for that many samples at 16 kHz."""
-        ...
-
-    def features(self, waveform: Tensor) -> Tensor:
-        """What the frontend makes of a waveform (samples,): (frames, size). Below, a batch of it stands for waveforms.
-
-        Called only where ``frontend`` is not None.
-        """
+        """Number of output frames for a number of samples at 16 kHz."""
         ...
 
     def loss(self, waveforms: Tensor, targets: Tensor) -> Losses:
@@ -93,48 +82,64 @@ class Network(Protocol):
         ...
 
     def measure(self, waveforms: Tensor, targets: Tensor) -> tuple[Losses, Tensor]:
-        """What `loss` and `activity` give, by one pass."""
+        """`loss` and `activity` in one forward pass."""
         ...
 
     def activity(self, waveforms: Tensor) -> Tensor:
-        """Soft activity in [0, 1], (batch, frames, max_speakers), for waveforms (batch, samples)."""
+        """Speaker activity in [0, 1], (batch, frames, max_speakers), for waveforms (batch, samples)."""
         ...
 
     def architecture(self) -> dict[str, Any]:
-        """What the backend needs, beside the weights, to build this network again; plain values only."""
+        """Plain values from which, with the weights, the backend can rebuild this network."""
+        ...
+
+
+@runtime_checkable
+class CachesFeatures(Protocol):
+    """Optional for a Network: its first stage is never trained, so its features can be computed once and cached.
+
+    The Network's other methods then take a batch of features in place of waveforms.
+    """
+
+    def features_fingerprint(self) -> str | None:
+        """A hash of everything but the waveform that the features depend on; None: do not cache them."""
+        ...
+
+    def features(self, waveform: Tensor) -> Tensor:
+        """Features (frames, size) of a waveform (samples,)."""
         ...
 
 
 class Diarizer(Protocol):
-    """A whole pipeline around a fine-tuned network."""
+    """A complete diarization pipeline around a fine-tuned network."""
 
     defaults: Mapping[str, Any]
-    """The hyper-parameters before any tuning."""
+    """The hyper-parameters before tuning."""
     notes: tuple[str, ...]
-    """What has to be said beside its figures; mostly nothing."""
+    """Remarks for the report, such as a stream's latency; usually empty."""
     search_space: Mapping[str, BaseDistribution]
-    """Where tuning looks for better ones: a distribution for each of them, with the default inside."""
-    first: Diarizer | None
-    """What is tuned before this and then frozen, where inference is not free of every hyper-parameter; mostly None."""
+    """A distribution for each hyper-parameter that tuning searches; it includes the default."""
+    upstream: Diarizer | None
+    """A diarizer to tune and freeze before this one, where inference depends on a hyper-parameter; usually None."""
 
-    def at(self, hyperparameters: Mapping[str, Any]) -> Diarizer:
-        """This diarizer with the hyper-parameters of ``first`` frozen at those values; itself where it has none."""
+    def with_frozen(self, hyperparameters: Mapping[str, Any]) -> Diarizer:
+        """This diarizer with the hyper-parameters of ``upstream`` frozen at these values; itself if there is none."""
         ...
 
     def infer(self, recording: Recording) -> Inference:
-        """The dear part, free of the hyper-parameters in the search space."""
+        """The slow part, which depends on no hyper-parameter in the search space."""
         ...
 
     def decode(self, recording: Recording, inference: Inference, hyperparameters: Mapping[str, Any]) -> Annotation:
-        """The cheap part: who spoke when, in seconds within the recording. May be called from several threads."""
+        """The fast part: who spoke when, in seconds. Called from several threads at once."""
         ...
 
     def oracles(
         self, recording: Recording, inference: Inference, hyperparameters: Mapping[str, Any]
     ) -> Mapping[str, Annotation]:
-        """The same with one part of the pipeline replaced by the reference, by name: which part fails?
+        """The pipeline with one part replaced by the reference, by name, to show which part fails.
 
-        Empty where the pipeline has no parts.
+        Empty for a pipeline without parts.
         """
         ...
 
@@ -144,22 +149,23 @@ class Backend(Protocol):
 
     name: str
 
-    def locate(self, init: str) -> Start:
-        """What ``--init`` comes to: ``auto`` (never the network), ``scratch``, a path, ``hub:ID`` or ``run:FOLDER``.
+    def resolve_init(self, init: str) -> InitialWeights:
+        """The weights that ``--init`` names: ``auto``, ``scratch``, a path, ``hub:ID`` or ``run:FOLDER``.
 
-        Imports no toolkit, downloads nothing. Raises UserError where it cannot be had.
+        Imports no toolkit and downloads nothing; ``auto`` never needs the internet. Raises UserError where the weights
+        are not available.
         """
         ...
 
-    def network(self, start: Start, objective: Objective) -> torch.nn.Module:
-        """A Network with its first weights, which are on this machine by now, to be trained on an objective.
+    def network(self, initial: InitialWeights, objective: Objective) -> torch.nn.Module:
+        """A Network with these weights, already downloaded, to train on an objective.
 
-        Raises UserError where the file is not this toolkit's.
+        Raises UserError where the file is not of this toolkit.
         """
         ...
 
     def restore(self, checkpoint: Mapping[str, Any]) -> torch.nn.Module:
-        """The Network of a checkpoint that `save_checkpoint` wrote, to be run."""
+        """The Network of a checkpoint that `save_checkpoint` wrote."""
         ...
 
     def diarizer(self, network: torch.nn.Module, device: str) -> Diarizer:
@@ -167,51 +173,20 @@ class Backend(Protocol):
         ...
 
     def export(self, network: torch.nn.Module, hyperparameters: Mapping[str, Any], folder: Path) -> str:
-        """Leave in a new folder what the toolkit itself loads; returns how, as lines of Python."""
+        """Write files that the toolkit itself can load into a new folder; returns lines of Python that load them."""
         ...
 
 
-CHECKPOINT_FORMAT = 1
+@runtime_checkable
+class AcceptsPlda(Protocol):
+    """Optional for a Backend: its pipeline can score speaker embeddings with a PLDA."""
 
+    plda_sha256: str | None
+    """Fingerprint of the PLDA in use."""
 
-def save_checkpoint(path: Path, backend: str, network: Any, **extra: Any) -> None:
-    """Write a network, whole or not at all, with what else is needed to go on (plain values and tensors)."""
-    import torch
+    def with_plda(self, folder: Path, sha256: str | None = None) -> Backend:
+        """This backend with the PLDA in a folder.
 
-    buffer = io.BytesIO()
-    torch.save(
-        {
-            "format": CHECKPOINT_FORMAT,
-            "backend": backend,
-            "architecture": network.architecture(),
-            "weights": network.state_dict(),
-            **extra,
-        },
-        buffer,
-    )
-    write_whole(path, buffer.getvalue())
-
-
-def load_checkpoint(path: Path, backend: str) -> dict[str, Any]:
-    """Read a checkpoint, running no code that it may hold.
-
-    Raises UserError where the file is absent, damaged, of a newer format or of another backend.
-    """
-    found = load_tensors(path)
-    if not is_checkpoint(found):
-        raise UserError(f"{path}: not a checkpoint of diarbench")
-    return check_checkpoint(path, found, backend)
-
-
-def is_checkpoint(found: Any) -> bool:
-    """Whether what a file holds was written by `save_checkpoint`, of whatever format and backend."""
-    return isinstance(found, dict) and {"format", "backend"} <= found.keys()
-
-
-def check_checkpoint(path: Path, found: dict[str, Any], backend: str) -> dict[str, Any]:
-    """The checkpoint itself. Raises UserError where it is of a newer format or of another backend."""
-    if found["format"] != CHECKPOINT_FORMAT:
-        raise UserError(f"{path}: checkpoint format {found['format']}, this diarbench reads {CHECKPOINT_FORMAT}")
-    if found["backend"] != backend:
-        raise UserError(f"{path}: a checkpoint of {found['backend']}, not of {backend}")
-    return found
+        Raises UserError where the folder holds none, or where its fingerprint is not ``sha256``.
+        """
+        ...

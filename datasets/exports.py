@@ -6,9 +6,10 @@ import json
 from collections.abc import Iterator
 from pathlib import Path
 
-from diarbench.datasets.layout import Dataset, Recording
-from diarbench.datasets.rttm import Region
-from diarbench.reports.records import UserError, write_whole
+from diarbench.datasets.dataset import Dataset, Recording
+from diarbench.datasets.io.errors import UserError
+from diarbench.datasets.io.files import write_atomic
+from diarbench.datasets.io.rttm import Region
 
 PYANNOTE_NAMES = {"train": "train", "dev": "development", "test": "test"}
 
@@ -30,7 +31,7 @@ def write_database_yml(dataset: Dataset, path: Path) -> None:
         "Databases": {name: [str(root / subset / "wav" / "{uri}.wav") for subset in dataset.recordings]},
         "Protocols": {name: {"SpeakerDiarization": {name: protocol}}},
     }
-    write_whole(path, yaml.safe_dump(content, allow_unicode=True, sort_keys=False))
+    write_atomic(path, yaml.safe_dump(content, allow_unicode=True, sort_keys=False))
 
 
 def write_nemo_manifests(dataset: Dataset, folder: Path, window_s: float | None = None) -> None:
@@ -44,7 +45,7 @@ def write_nemo_manifests(dataset: Dataset, folder: Path, window_s: float | None 
     for subset, recordings in dataset.recordings.items():
         rows = (_row(recording, cut) for recording in recordings for cut in _cuts(recording.regions, window_s))
         text = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
-        write_whole(folder / f"{subset}_manifest.json", text)
+        write_atomic(folder / f"{subset}_manifest.json", text)
 
 
 def _cuts(regions: list[Region], window_s: float | None) -> Iterator[Region]:

@@ -1,4 +1,4 @@
-"""A comparison's rows for other programs: CSV, JSON and LaTeX."""
+"""Export the rows of comparisons as CSV, JSON and LaTeX."""
 
 from __future__ import annotations
 
@@ -9,19 +9,21 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from diarbench.reports.cells import Table, identity_table, score_table
-from diarbench.reports.records import Comparison
-from diarbench.reports.summary import summarize
-from diarbench.reports.text import visible
+from diarbench.reports.formatting import visible
+from diarbench.reports.results.comparison import Comparison
+from diarbench.reports.summary.summary import summarize
+from diarbench.reports.tables.identity import identity_table
+from diarbench.reports.tables.scores import score_table
+from diarbench.reports.tables.table import Table
 
 
 def as_json(comparisons: Sequence[Comparison]) -> str:
-    """A list of flat objects, one a row; times in seconds, ``der`` and its 95 % interval fractions."""
+    """A list of flat objects, one per row; times in seconds, ``der`` and its 95 % interval as fractions."""
     return json.dumps(list(_flat(comparisons)), indent=1, ensure_ascii=False) + "\n"
 
 
 def as_csv(comparisons: Sequence[Comparison]) -> str:
-    """The same with a header line. Text that a spreadsheet would take for a formula has an apostrophe before it."""
+    """The rows of `as_json` with a header line; an apostrophe precedes text that looks like a spreadsheet formula."""
     out = io.StringIO()
     rows = list(_flat(comparisons))
     writer = csv.DictWriter(out, rows[0].keys() if rows else [], lineterminator="\n")
@@ -32,7 +34,7 @@ def as_csv(comparisons: Sequence[Comparison]) -> str:
 
 
 def as_latex(comparisons: Sequence[Comparison]) -> str:
-    """A booktabs table for each dataset's test set and condition, with what its marks mean below."""
+    """One booktabs table per dataset and condition (test set), with the footnotes of its marks."""
     return "\n".join(line for comparison in comparisons for line in _latex(comparison)) + "\n"
 
 
@@ -74,7 +76,7 @@ def _flat(comparisons: Sequence[Comparison]) -> Iterator[dict[str, Any]]:
                     "not_like_for_like": "; ".join(summary.footnotes[mark] for mark in line.marks),
                     "protocol": section.condition.text,
                     "fingerprint": domain and domain.fingerprint,
-                    "trained_on": run and run.dataset,
+                    "train_set": run and run.dataset,
                     "train_fraction": run and run.train_fraction,
                     "train_s": run and run.train_s,
                 }
@@ -119,4 +121,4 @@ _TEX = {
 
 
 def _tex(text: str) -> str:
-    return re.sub(r'[\\~^<>|"\[&%$#_{}]', lambda found: _TEX[found[0]], visible(text))
+    return re.sub(r'[\\~^<>|"\[&%$#_{}]', lambda match: _TEX[match[0]], visible(text))

@@ -1,4 +1,4 @@
-"""All runs of all comparisons in a folder, lowest error first; a board for each dataset and protocol."""
+"""Rank the runs of all comparisons in a folder by error rate, per dataset and protocol."""
 
 from __future__ import annotations
 
@@ -7,16 +7,20 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
+from diarbench.datasets.io.errors import UserError
 from diarbench.reports import markdown
-from diarbench.reports.cells import Table, cost_table, identity_table, score_table
-from diarbench.reports.merge import merge, read_comparison
-from diarbench.reports.records import UserError
-from diarbench.reports.summary import Line, summarize
-from diarbench.reports.text import convention, visible
+from diarbench.reports.formatting import convention, visible
+from diarbench.reports.results.merge import merge, read_comparison
+from diarbench.reports.results.run_folder import ComparisonFolder
+from diarbench.reports.summary.summary import Line, summarize
+from diarbench.reports.tables.identity import identity_table
+from diarbench.reports.tables.runs import cost_table
+from diarbench.reports.tables.scores import score_table
+from diarbench.reports.tables.table import Table
 
 
 class Board(NamedTuple):
-    """What is ranked together, and what its marks mean."""
+    """Runs that are ranked together, with the footnotes of their marks."""
 
     title: str
     scores: Table
@@ -27,23 +31,23 @@ class Board(NamedTuple):
 class Leaderboard(NamedTuple):
     boards: list[Board]
     notes: list[str]
-    """What is shown apart or left out, and why."""
+    """What is shown separately or left out, and why."""
 
 
 def find(folder: Path) -> Leaderboard:
-    """Every ``results.json`` in a folder, at any depth; one that cannot be read is noted and left out.
+    """The leaderboard of every ``results.json`` in a folder, at any depth; unreadable ones are noted and left out.
 
-    Raises UserError where there is none.
+    Raises UserError where none can be read.
     """
     comparisons, notes = {}, []
-    for path in sorted(folder.rglob("results.json")):
+    for path in sorted(folder.rglob(ComparisonFolder(folder).results.name)):
         try:
             comparisons[path.parent] = read_comparison(path.parent)
         except UserError as error:
             notes.append(visible(f"left out: {error}"))
     if not comparisons:
-        raise UserError(f"{folder}: no readable results.json in it; give the folder that holds your comparisons")
-    groups, apart = merge(comparisons, folder)
+        raise UserError(f"{folder}: no readable results.json in this folder; pass a folder that contains comparisons")
+    groups, reasons = merge(comparisons, folder)
     boards = []
     for group in groups:
         summary = summarize(group)
@@ -53,7 +57,7 @@ def find(folder: Path) -> Leaderboard:
                 title = f"{visible(dataset)}, {section.subset}, {convention(section.condition)}"
                 scores = identity_table(ranked) + score_table(ranked)
                 boards.append(Board(title, scores, cost_table(ranked), summary.footnotes_of(dataset)))
-    return Leaderboard(boards, [*apart, *notes])
+    return Leaderboard(boards, [*reasons, *notes])
 
 
 def render(leaderboard: Leaderboard) -> str:

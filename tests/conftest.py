@@ -10,18 +10,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from places import DUMMY_BACKEND
 
 from diarbench.backends import registry
-from diarbench.datasets.audio import Clip
-from diarbench.datasets.catalog import open_dataset
-from diarbench.datasets.convert import Corpus, Found, convert
-from diarbench.datasets.layout import Dataset
-from diarbench.datasets.rttm import read_rttm
+from diarbench.datasets.conversion.convert import convert
+from diarbench.datasets.conversion.corpus import Corpus, SourceRecording
+from diarbench.datasets.corpora.catalog import open_dataset
+from diarbench.datasets.dataset import Dataset
+from diarbench.datasets.io.audio import Clip
+from diarbench.datasets.io.rttm import read_rttm
 
 # No telemetry, as in a run.
 os.environ.setdefault("PYANNOTE_METRICS_ENABLED", "0")
-
-DUMMY = Path(__file__).parent / "dummy_backend"
 
 
 @pytest.fixture(scope="session")
@@ -53,7 +53,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
             "--no-build-isolation",
             "--target",
             folder,
-            DUMMY,
+            DUMMY_BACKEND,
         ],
         check=True,
     )
@@ -74,5 +74,5 @@ def sample(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
 
     (toolkit,) = find_spec("pyannote.audio").submodule_search_locations
     turns = read_rttm(Path(toolkit) / "sample" / "sample.rttm")["sample"]
-    found = Found("call", (Clip(Path(toolkit) / "sample" / "sample.wav"),), turns, None, "test")
+    found = SourceRecording("call", (Clip(Path(toolkit) / "sample" / "sample.wav"),), turns, None, "test")
     return convert(Corpus("sample", iter([found])), tmp_path_factory.mktemp("sample") / "telephone")

@@ -2,17 +2,9 @@
 
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
-
-ROOT = Path(__file__).parent.parent
-
-
-def test_the_root_folders_have_no_init() -> None:
-    for folder in ("backends", "benchmarks", "datasets", "reports"):
-        assert (ROOT / folder).is_dir()
-        assert not (ROOT / folder / "__init__.py").exists(), f"{folder}/__init__.py would shadow other packages"
+from places import ROOT
 
 
 def test_hugging_face_s_datasets_is_still_its_own() -> None:

@@ -8,8 +8,7 @@ import venv
 from pathlib import Path
 
 import pytest
-
-ROOT = Path(__file__).parent.parent
+from places import ROOT
 
 
 @pytest.mark.slow

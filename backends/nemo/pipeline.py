@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
 import psutil
 import soundfile
 import torch
@@ -14,10 +13,11 @@ from pyannote.core import Annotation
 
 from diarbench.backends.base import Diarizer, Inference
 from diarbench.backends.nemo.network import SortformerNetwork
+from diarbench.backends.nemo.postprocessing import post_process
 from diarbench.backends.nemo.streaming import latency, stream
-from diarbench.datasets.layout import Recording, to_annotation
-from diarbench.datasets.rttm import Turn
-from diarbench.reports.records import UserError
+from diarbench.datasets.dataset import Recording, to_annotation
+from diarbench.datasets.io.errors import UserError
+from diarbench.datasets.io.rttm import Turn
 
 
 class SortformerDiarizer:
@@ -44,14 +44,14 @@ class SortformerDiarizer:
         "min_duration_off_s": FloatDistribution(0.0, 0.8),
     }
     """Wide enough for what NVIDIA published with its own models; an offset above the onset is taken as the onset."""
-    first: Diarizer | None = None
+    upstream: Diarizer | None = None
 
     def __init__(self, network: SortformerNetwork, device: str) -> None:
         self.network = network.to(device).eval()
         self.device = device
         self.notes: tuple[str, ...] = (latency(network.model).text,) if network.streaming else ()
 
-    def at(self, hyperparameters: Mapping[str, Any]) -> SortformerDiarizer:
+    def with_frozen(self, hyperparameters: Mapping[str, Any]) -> SortformerDiarizer:
         """See Diarizer: inference is free of all of them."""
         return self
 
@@ -65,7 +65,7 @@ class SortformerDiarizer:
             activity = torch.from_numpy(stream(self.network.model, recording.audio))
         else:
             activity = self._at_once(recording)
-        return Inference(activity=self.network.settled(activity).float().cpu().numpy())
+        return Inference(activity=self.network.decoded_activity(activity).float().cpu().numpy())
 
     def _at_once(self, recording: Recording) -> torch.Tensor:
         frames = recording.duration_s / self.network.frame_s
@@ -95,45 +95,3 @@ class SortformerDiarizer:
     ) -> Mapping[str, Annotation]:
         """None: Sortformer is one network from end to end."""
         return {}
-
-
-def post_process(
-    probability: np.ndarray,
-    frame_s: float,
-    *,
-    onset: float,
-    offset: float,
-    pad_onset_s: float,
-    pad_offset_s: float,
-    min_duration_on_s: float,
-    min_duration_off_s: float,
-) -> list[tuple[float, float]]:
-    """One speaker's turns (start, end), in seconds to 10 ms, from frame probabilities (frames,).
-
-    What NeMo's ``ts_vad_post_processing`` gives (after Gelly and Gauvain, Interspeech 2015): speech begins above
-    ``onset`` and ends below ``offset``; turns are padded, short ones dropped, then short gaps filled. An offset
-    above the onset says nothing more than the onset does, and is taken as it.
-    """
-    begins, ends = probability > onset, probability < min(offset, onset)
-    # Each frame's state is that of the last frame that decided one.
-    decided = np.maximum.accumulate(np.where(begins | ends, np.arange(len(probability)), -1))
-    speech = np.concatenate([[False], (decided >= 0) & begins[decided], [False]])
-    edges = np.flatnonzero(speech[1:] != speech[:-1]).reshape(-1, 2) * frame_s
-    # NeMo ends a turn that lasts to the end of the recording at the start of the last 10 ms.
-    last = len(probability) * frame_s
-    edges[edges == last] = last - 0.01
-    # In single precision, as NeMo's tensors are: a gap of just the threshold falls on the same side.
-    turns = _merged((edges + np.array([-pad_onset_s, pad_offset_s])).astype(np.float32), 0.0)
-    turns = turns[turns[:, 1] - turns[:, 0] >= min_duration_on_s]
-    turns = _merged(turns, min_duration_off_s)
-    return [(round(start, 2), round(end, 2)) for start, end in turns.tolist()]
-
-
-def _merged(turns: np.ndarray, shortest_gap_s: float) -> np.ndarray:
-    """Sorted turns (n, 2), cut at zero, with those merged that overlap, touch, or have a shorter gap between them."""
-    turns = np.maximum(turns, 0.0)
-    if len(turns) < 2:
-        return turns
-    gaps = turns[1:, 0] - turns[:-1, 1]
-    parted = (gaps > 0) & (gaps >= shortest_gap_s)
-    return np.column_stack([turns[np.r_[True, parted], 0], turns[np.r_[parted, True], 1]])

@@ -15,14 +15,16 @@ import numpy as np
 import soundfile
 import torch
 
-from diarbench.datasets.layout import SAMPLE_RATE
-from diarbench.reports.records import UserError
+from diarbench.datasets.io.audio import SAMPLE_RATE
+from diarbench.datasets.io.errors import UserError
 from nemo.collections.asr.models import SortformerEncLabelModel
 
 MARGIN = 2
 """Feature frames read on either side of those that are wanted, so that a window of the FFT sees the same samples."""
+
 STATISTICS_FRAMES = 6000
 """Feature frames at a time while their mean and deviation are gathered: a minute."""
+
 TINY = 1e-5
 """What NeMo adds to a deviation."""
 

@@ -2,51 +2,14 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
-
-from diarbench.reports.records import UserError
 
 WINDOW, HOP = 400, 160
 """Samples of a feature frame, and from one to the next."""
+
 SHORTEST = 10
 """Feature frames (of 10 ms) below which there is no telling a voice."""
-
-
-def plda_files() -> tuple[Path, Path] | None:
-    """Transform and PLDA in the folder that DIARBENCH_PLDA names; None where it names none.
-
-    They are ``xvec_transform.npz`` and ``plda.npz``, as pyannote.audio keeps them, made for this embedding. Raises
-    UserError where the folder lacks either.
-    """
-    folder = os.environ.get("DIARBENCH_PLDA")
-    if not folder:
-        return None
-    files = Path(folder) / "xvec_transform.npz", Path(folder) / "plda.npz"
-    for file in files:
-        if not file.is_file():
-            raise UserError(f"{file}: no such file; DIARBENCH_PLDA names a folder with a PLDA as pyannote.audio has it")
-    return files
-
-
-def load_plda() -> Any:
-    """A pyannote PLDA for this embedding, or None. Raises UserError where it is one for another."""
-    files = plda_files()
-    if files is None:
-        return None
-    import numpy as np
-
-    from diarbench.backends.camplusplus import DIMENSION
-    from pyannote.audio.core.plda import PLDA
-
-    try:
-        plda = PLDA(*files)
-        plda(np.ones((2, DIMENSION), np.float32))
-    except Exception as error:  # numpy raises many kinds for a file that is not one, or of other dimensions
-        raise UserError(f"{files[1]}: not a PLDA of {DIMENSION}-dimensional embeddings ({error})") from error
-    return plda
 
 
 def load_camplusplus() -> Any:
@@ -59,7 +22,7 @@ def load_camplusplus() -> Any:
     import torch
     import torchaudio.compliance.kaldi as kaldi
 
-    from diarbench.backends.camplusplus import DIMENSION, MELS, FoldedCamPlusPlus, load
+    from diarbench.backends.camplusplus.network import DIMENSION, MELS, FoldedCamPlusPlus, load
     from pyannote.audio import Model
 
     class CamPlusPlus(Model):

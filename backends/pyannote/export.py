@@ -2,25 +2,22 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import lightning
-import numpy as np
 import torch
 import yaml
 
-from diarbench.backends.camplusplus import DIMENSION
-from diarbench.backends.pyannote.decoding import VBX
-from diarbench.backends.pyannote.embedding import load_camplusplus, plda_files
+from diarbench.backends.camplusplus.network import DIMENSION
+from diarbench.backends.pyannote.clustering import VBX
+from diarbench.backends.pyannote.embedding import load_camplusplus
 from diarbench.backends.pyannote.network import PyannoteNetwork
-from diarbench.reports.records import write_whole
+from diarbench.backends.pyannote.plda import write_plda
+from diarbench.datasets.io.files import write_atomic
 from pyannote.audio import Model
 from pyannote.audio.core.task import Problem, Resolution, Specifications
-
-PLDA_DIMENSION = 128
 
 
 class Embedding(Model):
@@ -41,7 +38,7 @@ class Embedding(Model):
         return embeddings
 
 
-def export(network: PyannoteNetwork, hyperparameters: Mapping[str, Any], folder: Path) -> str:
+def export(network: PyannoteNetwork, hyperparameters: Mapping[str, Any], folder: Path, plda: Path | None = None) -> str:
     """Write ``config.yaml``, ``segmentation/``, ``embedding/`` and ``plda/``; returns how to load them."""
     for name, model in (("segmentation", network.model), ("embedding", Embedding())):
         (folder / name).mkdir(parents=True)
@@ -53,7 +50,7 @@ def export(network: PyannoteNetwork, hyperparameters: Mapping[str, Any], folder:
         model.on_save_checkpoint(checkpoint)
         torch.save(checkpoint, folder / name / "pytorch_model.bin")
     by_bayes = hyperparameters["clustering.method"] == VBX
-    _write_plda(folder / "plda", by_bayes)
+    write_plda(folder / "plda", plda if by_bayes else None)
     unwanted = ("method", "min_cluster_size") if by_bayes else ("Fa", "Fb")
     config = {
         "pipeline": {
@@ -70,22 +67,8 @@ def export(network: PyannoteNetwork, hyperparameters: Mapping[str, Any], folder:
         },
         "params": _nested({k: v for k, v in hyperparameters.items() if k.partition(".")[2] not in unwanted}),
     }
-    write_whole(folder / "config.yaml", yaml.safe_dump(config, sort_keys=False))
+    write_atomic(folder / "config.yaml", yaml.safe_dump(config, sort_keys=False))
     return f'from pyannote.audio import Pipeline\npipeline = Pipeline.from_pretrained("{folder}")\n'
-
-
-def _write_plda(folder: Path, used: bool) -> None:
-    """The PLDA that the clustering takes; where it takes none one that changes nothing, for pyannote wants one."""
-    folder.mkdir()
-    if used:
-        for file in plda_files() or ():
-            shutil.copyfile(file, folder / file.name)
-        return
-    nothing = np.zeros(PLDA_DIMENSION)
-    np.savez(
-        folder / "xvec_transform.npz", mean1=np.zeros(DIMENSION), mean2=nothing, lda=np.eye(DIMENSION, PLDA_DIMENSION)
-    )
-    np.savez(folder / "plda.npz", mu=nothing, tr=np.eye(PLDA_DIMENSION), psi=np.ones(PLDA_DIMENSION))
 
 
 def _nested(hyperparameters: Mapping[str, Any]) -> dict[str, dict[str, Any]]:

@@ -18,7 +18,7 @@ import soundfile
 import torch
 from torch.nn import functional
 
-from diarbench.datasets.layout import SAMPLE_RATE
+from diarbench.datasets.io.audio import SAMPLE_RATE
 from pyannote.audio.models.segmentation import PyanNet
 from pyannote.audio.utils.reproducibility import fix_reproducibility
 

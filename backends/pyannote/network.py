@@ -12,27 +12,16 @@ from asteroid_filterbanks import ParamSincFB
 from torch.torch_version import TorchVersion
 
 from diarbench.backends import losses
-from diarbench.backends.base import Losses, check_checkpoint, is_checkpoint
-from diarbench.backends.files import load_safetensors, load_tensors
+from diarbench.backends.base import Losses
+from diarbench.backends.checkpoints import check_checkpoint, is_checkpoint, load_safetensors, load_tensors
 from diarbench.backends.objective import Objective
-from diarbench.reports.records import UserError
+from diarbench.backends.pyannote.checkpoints import PARTS, POWERSET, SCRATCH, SIGMOIDS, _settings_of, _specifications
+from diarbench.datasets.io.errors import UserError
 from pyannote.audio.core.task import Problem, Resolution, Specifications
 from pyannote.audio.models.segmentation import PyanNet
 from pyannote.audio.utils.loss import nll_loss
 from pyannote.audio.utils.permutation import permutate
 from pyannote.audio.utils.powerset import Powerset
-
-SCRATCH = {
-    "hyperparameters": {"lstm": {"num_layers": 4, "dropout": 0.5}},
-    "duration_s": 10.0,
-    "speakers": 3,
-    "simultaneous": 2,
-}
-"""The architecture of segmentation-3.0."""
-PARTS = ("sincnet", "lstm", "linear")
-"""Of which a PyanNet has hyper-parameters."""
-POWERSET, SIGMOIDS = "powerset", "sigmoids"
-"""The heads there are: chances of sets of speakers, or a chance a speaker."""
 
 
 class Sinc(ParamSincFB):
@@ -53,7 +42,6 @@ class PyannoteNetwork(torch.nn.Module):
         self.settings = dict(settings)
         self.objective = Objective(name="multilabel" if self.head == SIGMOIDS else "powerset")
         self.max_speakers = settings["speakers"]
-        self.frontend = None
         self.frame_s = model.receptive_field.step
         self.first_frame_s = model.receptive_field.start + model.receptive_field.duration / 2
         self.powerset = Powerset(settings["speakers"], settings["simultaneous"])
@@ -149,7 +137,7 @@ class PyannoteNetwork(torch.nn.Module):
         return str(self.settings.get("head", POWERSET))
 
     @property
-    def trained_on(self) -> str:
+    def loss_description(self) -> str:
         objective = self.objective
         words = "powerset cross entropy"
         if objective.name != POWERSET:
@@ -157,10 +145,10 @@ class PyannoteNetwork(torch.nn.Module):
             term = f" and Dice of weight {objective.dice:g}" if objective.dice else ""
             words = f"binary cross entropy a speaker{term}, {head}"
         unused = {
-            "shares by arrival and by best fit": objective.arrival != objective.permutation,
+            "shares by arrival and by best fit": objective.ats_weight != objective.pil_weight,
             "affinity": bool(objective.affinity),
         }
-        return losses.in_words(words, objective, "pyannote", unused)
+        return losses.describe_objective(words, objective, "pyannote", unused)
 
     @classmethod
     def restore(cls, checkpoint: Mapping[str, Any]) -> PyannoteNetwork:
@@ -196,8 +184,8 @@ class PyannoteNetwork(torch.nn.Module):
             segmentation = nll_loss(prediction, wanted, weight=torch.ones_like(prediction[..., :1]))
         else:
             permutated, _ = permutate(chances.each.speaks.exp(), targets)
-            segmentation = losses.multilabel(chances, permutated.float(), self.objective.dice)
-        vad = losses.voice_activity(chances, targets)
+            segmentation = losses.multilabel_loss(chances, permutated.float(), self.objective.dice)
+        vad = losses.voice_activity_loss(chances, targets)
         return Losses(segmentation, vad.detach(), losses.weighted(segmentation, vad, self.objective))
 
     def _activity(self, prediction: torch.Tensor) -> torch.Tensor:
@@ -206,54 +194,13 @@ class PyannoteNetwork(torch.nn.Module):
         activity: torch.Tensor = self.powerset.to_multilabel(prediction, soft=True)
         return activity
 
-    def _chances(self, prediction: torch.Tensor) -> losses.Chances:
+    def _chances(self, prediction: torch.Tensor) -> losses.SpeakerLogProbabilities:
         if self.head == SIGMOIDS:
-            return losses.of_sigmoids(prediction)
-        return losses.of_powerset(prediction, self._speakers_of_sets)
+            return losses.sigmoid_marginals(prediction)
+        return losses.powerset_marginals(prediction, self._speakers_of_sets)
 
     @property
     def _speakers_of_sets(self) -> torch.Tensor:
         """0/1, (sets, speakers)."""
         mapping: Any = self.powerset.mapping
         return mapping
-
-
-def _specifications(settings: Mapping[str, Any]) -> Specifications:
-    """What a model of pyannote.audio has to know of its own output."""
-    powerset = settings.get("head", POWERSET) == POWERSET
-    return Specifications(
-        problem=Problem.MONO_LABEL_CLASSIFICATION if powerset else Problem.MULTI_LABEL_CLASSIFICATION,
-        resolution=Resolution.FRAME,
-        duration=settings["duration_s"],
-        classes=[f"speaker#{k + 1}" for k in range(settings["speakers"])],
-        powerset_max_classes=settings["simultaneous"] if powerset else None,
-        permutation_invariant=True,
-    )
-
-
-def _settings_of(path: Path, tensors: Mapping[str, Any]) -> dict[str, Any]:
-    """The architecture of a PyanNet's tensors, by their names and shapes; its dropout and window are taken as usual."""
-    try:
-        layers = sum(name.startswith("lstm.weight_ih") and not name.endswith("_reverse") for name in tensors)
-        hyperparameters = {
-            "lstm": {
-                "num_layers": layers,
-                "hidden_size": tensors["lstm.weight_hh_l0"].shape[1],
-                "bidirectional": "lstm.weight_ih_l0_reverse" in tensors,
-                "dropout": 0.5 if layers > 1 else 0.0,
-            },
-            "linear": {
-                "num_layers": sum(name.startswith("linear.") and name.endswith(".weight") for name in tensors),
-                "hidden_size": tensors["linear.0.weight"].shape[0],
-            },
-        }
-        outputs = tensors["classifier.weight"].shape[0]
-    except KeyError as error:
-        raise UserError(f"{path}: not the tensors of a PyanNet (no {error.args[0]})") from error
-    for speakers in range(2, 6):
-        if outputs == 1 + speakers + speakers * (speakers - 1) // 2:
-            return {**SCRATCH, "hyperparameters": hyperparameters, "speakers": speakers}
-    raise UserError(
-        f"{path}: its {outputs} outputs are no powerset of two speakers at a time; give the checkpoint that "
-        "pyannote.audio wrote, which describes its head"
-    )

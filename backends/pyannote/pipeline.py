@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -12,12 +13,14 @@ import torch
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 
 from diarbench.backends.base import Diarizer, Inference
-from diarbench.backends.pyannote.decoding import LINKAGES, VBX, Decoder
-from diarbench.backends.pyannote.embedding import load_camplusplus, load_plda
+from diarbench.backends.pyannote.checkpoints import SIGMOIDS
+from diarbench.backends.pyannote.clustering import LINKAGES, VBX, Decoder
+from diarbench.backends.pyannote.embedding import load_camplusplus
 from diarbench.backends.pyannote.inference import embed, segment
-from diarbench.backends.pyannote.network import SIGMOIDS, PyannoteNetwork
-from diarbench.datasets.layout import Recording, to_annotation
-from diarbench.datasets.rttm import Turn
+from diarbench.backends.pyannote.network import PyannoteNetwork
+from diarbench.backends.pyannote.plda import load_plda
+from diarbench.datasets.dataset import Recording, to_annotation
+from diarbench.datasets.io.rttm import Turn
 from pyannote.audio.core.plda import PLDA
 from pyannote.audio.pipelines import SpeakerDiarization
 from pyannote.audio.pipelines.clustering import OracleClustering
@@ -34,8 +37,8 @@ class PyannoteDiarizer:
 
     notes: tuple[str, ...] = ()
 
-    def __init__(self, network: PyannoteNetwork, device: str) -> None:
-        self.plda = load_plda()
+    def __init__(self, network: PyannoteNetwork, device: str, plda: Path | None = None) -> None:
+        self.plda = load_plda(plda) if plda else None
         self.pipeline = SpeakerDiarization(
             legacy=True,
             segmentation=network.model.eval(),
@@ -67,15 +70,15 @@ class PyannoteDiarizer:
                 "clustering.Fa": FloatDistribution(0.01, 0.5),
                 "clustering.Fb": FloatDistribution(0.01, 15.0),
             }
-        self.first: Diarizer | None = None
+        self.upstream: Diarizer | None = None
         self.threshold: float | None = None
         if network.head == SIGMOIDS:
             first = ThresholdDiarizer(self)
-            self.first, self.threshold = first, first.defaults[THRESHOLD]
+            self.upstream, self.threshold = first, first.defaults[THRESHOLD]
             self.defaults |= first.defaults
         self._decoders: WeakKeyDictionary[Inference, Decoder] = WeakKeyDictionary()
 
-    def at(self, hyperparameters: Mapping[str, Any]) -> PyannoteDiarizer:
+    def with_frozen(self, hyperparameters: Mapping[str, Any]) -> PyannoteDiarizer:
         """See Diarizer: embeddings are those of what the threshold takes for speech, which must be chosen before."""
         if self.threshold is None:
             return self
@@ -157,7 +160,7 @@ class ThresholdDiarizer:
     The reference tells the speakers apart, so that no clustering is needed, and no embedding.
     """
 
-    first: Diarizer | None = None
+    upstream: Diarizer | None = None
     notes: tuple[str, ...] = ()
 
     def __init__(self, whole: PyannoteDiarizer) -> None:
@@ -165,7 +168,7 @@ class ThresholdDiarizer:
         self.defaults: Mapping[str, Any] = {THRESHOLD: 0.5}
         self.search_space: Mapping[str, BaseDistribution] = {THRESHOLD: FloatDistribution(0.1, 0.9)}
 
-    def at(self, hyperparameters: Mapping[str, Any]) -> ThresholdDiarizer:
+    def with_frozen(self, hyperparameters: Mapping[str, Any]) -> ThresholdDiarizer:
         """See Diarizer: nothing is tuned before this."""
         return self
 
@@ -175,7 +178,7 @@ class ThresholdDiarizer:
 
     def decode(self, recording: Recording, inference: Inference, hyperparameters: Mapping[str, Any]) -> Annotation:
         """See Diarizer; with the reference's clustering."""
-        return self.whole.at(hyperparameters).by_oracle(recording, _segmentation(inference), 0.0)
+        return self.whole.with_frozen(hyperparameters).by_oracle(recording, _segmentation(inference), 0.0)
 
     def oracles(
         self, recording: Recording, inference: Inference, hyperparameters: Mapping[str, Any]

@@ -1,6 +1,6 @@
-"""What the suites share: real recordings of any length, the systems, and what is stored with every figure.
+"""Fixtures of the suites: real recordings of any length, the systems, and the metadata of every session.
 
-Run them by ``bench throughput``, or ``pytest benchmarks/throughput -p no:xdist [--full]``.
+Run the suites with ``bench throughput``, or ``pytest benchmarks/throughput -p no:xdist [--full]``.
 """
 
 from __future__ import annotations
@@ -12,25 +12,26 @@ import pytest
 import soundfile
 
 from diarbench.backends import registry
-from diarbench.benchmarks.environment import environment
-from diarbench.benchmarks.throughput.shared import SYSTEMS, calibrate, device, make_diarizer
-from diarbench.datasets.catalog import open_dataset
-from diarbench.datasets.layout import SAMPLE_RATE, Recording
+from diarbench.benchmarks.runs.environment import environment
+from diarbench.benchmarks.throughput.systems import SYSTEMS, calibrate, device, make_diarizer
+from diarbench.datasets.corpora.catalog import open_dataset
+from diarbench.datasets.dataset import Recording
+from diarbench.datasets.io.audio import SAMPLE_RATE
 
 
 def pytest_addoption(parser):
-    parser.addoption("--full", action="store_true", help="Long recordings, more sizes and more repeats, for hours.")
+    parser.addoption("--full", action="store_true", help="Long recordings, more sizes and more repeats; takes hours.")
 
 
 def pytest_configure(config):
-    config.addinivalue_line("markers", "full: too long for the quick profile")
+    config.addinivalue_line("markers", "full: runs only in the full profile")
 
 
 def pytest_collection_modifyitems(config, items):
     if not config.getoption("--full"):
         for item in items:
             if item.get_closest_marker("full"):
-                item.add_marker(pytest.mark.skip(reason="in the full profile alone (--full)"))
+                item.add_marker(pytest.mark.skip(reason="only in the full profile (--full)"))
 
 
 def pytest_benchmark_update_machine_info(config, machine_info):
@@ -39,7 +40,7 @@ def pytest_benchmark_update_machine_info(config, machine_info):
 
 @pytest.fixture(autouse=True)
 def calibration(request):
-    """The kernel before and after each benchmark, so that a machine that grew slower in between is seen."""
+    """Time the calibration kernel before and after each benchmark, to detect changes of machine speed."""
     if "benchmark" not in request.fixturenames:
         yield
         return
@@ -56,19 +57,19 @@ def repeats(request):
 
 @pytest.fixture(scope="session")
 def recording_of(tmp_path_factory):
-    """A recording of so many seconds: ami-mini's, one after the other, again and again."""
+    """Make a recording of a given length in seconds by repeating those of ami-mini."""
     dataset = open_dataset("ami-mini")
-    found = [r for subset in ("test", "dev", "train") for r in dataset.subset(subset)]
-    seven_minutes = np.concatenate([soundfile.read(r.audio, dtype="int16")[0] for r in found])
+    recordings = [r for subset in ("test", "dev", "train") for r in dataset.subset(subset)]
+    seven_minutes = np.concatenate([soundfile.read(r.audio, dtype="int16")[0] for r in recordings])
     folder = tmp_path_factory.mktemp("recordings")
 
     @cache
     def make(seconds):
-        path, left = folder / f"{seconds}s.wav", seconds * SAMPLE_RATE
+        path, remaining = folder / f"{seconds}s.wav", seconds * SAMPLE_RATE
         with soundfile.SoundFile(path, "w", SAMPLE_RATE, 1) as file:
-            while left > 0:
-                file.write(seven_minutes[:left])
-                left -= len(seven_minutes)
+            while remaining > 0:
+                file.write(seven_minutes[:remaining])
+                remaining -= len(seven_minutes)
         return Recording(path.stem, "test", path, path, path)
 
     return make
@@ -77,8 +78,8 @@ def recording_of(tmp_path_factory):
 @pytest.fixture(scope="session", params=list(SYSTEMS))
 def system(request):
     """A system's name."""
-    if command := registry.missing(SYSTEMS[request.param][0]):
-        pytest.skip(command)
+    if message := registry.missing(SYSTEMS[request.param][0]):
+        pytest.skip(message)
     return request.param
 
 

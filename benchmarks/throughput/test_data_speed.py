@@ -1,7 +1,7 @@
-"""How conversion and checking grow: ``bench throughput --suite data --full``.
+"""Cost of conversion and checking: ``bench throughput --suite data --full``.
 
-A hundred recordings are timed. A thousand go through one process and through two, and the ratio is told; a hundred and
-a thousand go through a process of their own each, whose peak memory is told. A reference of 100,000 turns is checked.
+The suite times the conversion of a hundred recordings, reports the speed-up of two workers over one on a thousand
+recordings, compares the peak memory for a hundred and a thousand recordings, and checks a reference of 100,000 turns.
 """
 
 from __future__ import annotations
@@ -17,10 +17,11 @@ import numpy as np
 import pytest
 import soundfile
 
-from diarbench.datasets.audio import Clip
-from diarbench.datasets.check import check
-from diarbench.datasets.convert import Corpus, Found, convert
-from diarbench.datasets.rttm import Turn, rttm_text
+from diarbench.datasets.checking.check import check
+from diarbench.datasets.conversion.convert import convert
+from diarbench.datasets.conversion.corpus import Corpus, SourceRecording
+from diarbench.datasets.io.audio import Clip
+from diarbench.datasets.io.rttm import Turn, rttm_text
 
 log = logging.getLogger(__name__)
 
@@ -29,7 +30,7 @@ RECORDINGS, DURATION_S, RATE = 1_000, 5.0, 44_100
 
 @pytest.fixture(scope="module")
 def corpus(tmp_path_factory):
-    """Recordings that have to be mixed down and resampled, an RTTM each; ten different ones under many names."""
+    """A thousand recordings to mix down and resample, with an RTTM each; hard links to ten different files."""
     root = tmp_path_factory.mktemp("corpus")
     rng = np.random.default_rng(0)
     for k in range(10):
@@ -45,12 +46,14 @@ def corpus(tmp_path_factory):
 
 
 def recordings(root, number):
-    return [Found(path.stem, (Clip(path),), [Turn(0.0, 1.0, "a")]) for path in sorted(root.glob("*.wav"))[:number]]
+    return [
+        SourceRecording(path.stem, (Clip(path),), [Turn(0.0, 1.0, "a")]) for path in sorted(root.glob("*.wav"))[:number]
+    ]
 
 
 @pytest.mark.benchmark(group="conversion of a hundred recordings")
 def test_conversion(corpus, tmp_path, benchmark, repeats):
-    """Of 44.1 kHz and two channels, by one worker."""
+    """44.1 kHz, two channels, one worker."""
     number = count()
 
     def run():
@@ -60,35 +63,35 @@ def test_conversion(corpus, tmp_path, benchmark, repeats):
 
 
 @pytest.mark.full
-@pytest.mark.benchmark(group="conversion of a thousand recordings, by one worker and by two")
+@pytest.mark.benchmark(group="conversion of a thousand recordings with one and two workers")
 def test_two_workers_to_one(corpus, tmp_path, benchmark):
-    """One worker's seconds to two workers' (2 is all that two free cores can give), and so for the processor's time.
+    """Ratio of one worker to two, in wall time (at most 2 with two free cores) and in processor time.
 
-    On a machine that is busy otherwise only the latter says something: 1 is work that two workers share without waste.
+    On a busy machine only the processor time is meaningful: a ratio of 1 means that a second worker adds no overhead.
     """
     wall_s, cpu_s = {}, {}
 
     def run():
         for workers in (1, 2):
-            before, begun = sum(os.times()[:4]), perf_counter()
+            cpu_before, started = sum(os.times()[:4]), perf_counter()
             convert(Corpus("c", recordings(corpus, RECORDINGS)), tmp_path / f"by{workers}", workers=workers)
-            wall_s[workers], cpu_s[workers] = perf_counter() - begun, sum(os.times()[:4]) - before
+            wall_s[workers], cpu_s[workers] = perf_counter() - started, sum(os.times()[:4]) - cpu_before
 
     benchmark.pedantic(run, rounds=1)
-    told = {"wall_s": wall_s, "cpu_s": cpu_s, "wall": wall_s[1] / wall_s[2], "cpu": cpu_s[1] / cpu_s[2]}
-    benchmark.extra_info.update(told, ratio=told["wall"])
-    log.warning("%d recordings by one and by two workers: %s", RECORDINGS, told)
+    figures = {"wall_s": wall_s, "cpu_s": cpu_s, "wall": wall_s[1] / wall_s[2], "cpu": cpu_s[1] / cpu_s[2]}
+    benchmark.extra_info.update(figures, ratio=figures["wall"])
+    log.warning("%d recordings by one and by two workers: %s", RECORDINGS, figures)
 
 
 @pytest.mark.full
-@pytest.mark.benchmark(group="conversion in a process of its own, of a hundred recordings and of a thousand")
+@pytest.mark.benchmark(group="peak memory of converting a hundred and a thousand recordings")
 def test_memory_as_the_count_grows(corpus, tmp_path, benchmark):
-    """The peak memory of a conversion of a hundred recordings and of a thousand, as Linux tells it."""
+    """Peak resident memory of the conversion of a hundred and of a thousand recordings; needs Linux."""
     script = """if 1:
         import sys
         from pathlib import Path
-        from diarbench.datasets.catalog import find_corpus
-        from diarbench.datasets.convert import convert
+        from diarbench.datasets.conversion.convert import convert
+        from diarbench.datasets.formats.detect import find_corpus
         convert(find_corpus(sys.argv[1], "rttm"), Path(sys.argv[2]))
         status = Path("/proc/self/status").read_text()
         print(next(line.split()[1] for line in status.splitlines() if line.startswith("VmHWM")))
@@ -101,8 +104,9 @@ def test_memory_as_the_count_grows(corpus, tmp_path, benchmark):
             part.mkdir()
             for path in sorted(corpus.iterdir())[: 2 * number]:
                 (part / path.name).hardlink_to(path)
-            ran = [sys.executable, "-c", script, str(part), str(tmp_path / f"made{number}")]
-            peaks_mb[number] = int(subprocess.run(ran, capture_output=True, text=True, check=True).stdout) / 1024
+            command = [sys.executable, "-c", script, str(part), str(tmp_path / f"converted{number}")]
+            process = subprocess.run(command, capture_output=True, text=True, check=True)
+            peaks_mb[number] = int(process.stdout) / 1024
 
     benchmark.pedantic(run, rounds=1)
     ratio = peaks_mb[RECORDINGS] / peaks_mb[RECORDINGS // 10]
@@ -110,13 +114,14 @@ def test_memory_as_the_count_grows(corpus, tmp_path, benchmark):
     log.warning("peak memory by recordings, in MB: %s: ratio %.2f", peaks_mb, ratio)
 
 
-@pytest.mark.benchmark(group="check of a hundred thousand turns")
+@pytest.mark.benchmark(group="checking a hundred thousand turns")
 def test_check_of_a_hundred_thousand_turns(tmp_path, benchmark):
-    """A recording of 28 hours' reference; its audio is as short as can be."""
+    """The reference of a recording of 28 hours; its audio is one second long."""
     turns = [Turn(float(k), k + 1.5, f"s{k % 7}") for k in range(100_000)]
     soundfile.write(str(tmp_path / "x.wav"), np.zeros(16_000), 16_000)
     dataset = convert(
-        Corpus("c", [Found(uri, (Clip(tmp_path / "x.wav"),), [Turn(0.0, 1.0, "a")]) for uri in "abc"]), tmp_path / "d"
+        Corpus("c", [SourceRecording(uri, (Clip(tmp_path / "x.wav"),), [Turn(0.0, 1.0, "a")]) for uri in "abc"]),
+        tmp_path / "d",
     )
     recording = dataset.subset("train")[0]
     recording.rttm.write_text(rttm_text(recording.uri, turns))

@@ -1,10 +1,10 @@
-"""What our training loop costs: ``bench throughput --suite harness --full``.
+"""Overhead of our training loop: ``bench throughput --suite harness --full``.
 
-For each toolkit, epochs of our loop and of a plain script that does the same training with the toolkit alone (the
-trainer of Lightning; pyannote.audio's task, NeMo's Sortformer with its own loader) take turns in one process, and the
-ratio of their time a window is told, by the clock and by the processor's time: of the fastest epochs, and over pairs of
-epochs its median. Both train on the same recordings in batches of ten, measure on dev and keep a checkpoint each epoch.
-Loading alone is held against the toolkit's loading too.
+For each toolkit, epochs of our loop alternate in one process with epochs of a script that trains with the toolkit
+alone (Lightning's trainer; pyannote.audio's task, or NeMo's Sortformer with its own loader). The suite reports the
+ratio of their time per window, in wall and processor time: of the fastest epochs, and the median over pairs of epochs.
+Both train on the same recordings in batches of ten, and validate on dev and save a checkpoint after each epoch. Data
+loading is also compared on its own.
 """
 
 from __future__ import annotations
@@ -22,40 +22,41 @@ from lightning.pytorch import Trainer as LightningTrainer
 from lightning.pytorch.callbacks import ModelCheckpoint
 
 from diarbench.backends import registry
-from diarbench.backends.recipes import Recipe
-from diarbench.backends.training import Trainer, seed_all
-from diarbench.datasets.catalog import open_dataset
+from diarbench.backends.recipes.schema import Recipe
+from diarbench.backends.training.distributed import seed_all
+from diarbench.backends.training.trainer import Trainer
+from diarbench.datasets.corpora.catalog import open_dataset
 from diarbench.datasets.exports import write_nemo_manifests
 
 log = logging.getLogger(__name__)
 
 PAIRS = 5
+
 RECIPE = Recipe(
     name="plain", optimizer="AdamW", learning_rate=1e-4, epochs=PAIRS + 1, batch_size=10, window_s=10, gradient_clip=0.5
 )
 
 
 def now():
-    """By the clock, and by the time that this process has had a processor; seconds."""
+    """Wall time and processor time of this process, in seconds."""
     return np.array([perf_counter(), process_time()])
 
 
-class TakingTurns(Callback):
-    """Before each of Lightning's epochs runs one of ours; a pair of epochs to warm up is not counted."""
+class AlternatingEpochs(Callback):
+    """Runs one of our epochs before each of Lightning's; the first pair is a warm-up and is not counted."""
 
     def __init__(self, trainer):
         self.ours, self.theirs, self.windows = [], [], 0
-        self.trainer, self.begun = trainer, None
-        self.trainer._finish_epoch(self.trainer._measure(None), perf_counter())
+        self.trainer, self.started = trainer, None
+        self.trainer.start(lambda **_: None)
 
     def on_train_epoch_start(self, trainer, module):
         self.stop_their_clock()
-        begun = now()
-        number = len(self.trainer.epochs)
-        self.trainer._finish_epoch(self.trainer._train_epoch(number, lambda **_: None), begun[0])
-        self.ours.append((now() - begun) / self.trainer.windows_an_epoch)
+        started = now()
+        self.trainer.train_epoch(lambda **_: None)
+        self.ours.append((now() - started) / self.trainer.loader.windows_per_epoch)
         self.windows = 0
-        self.begun = now()
+        self.started = now()
 
     def on_train_batch_end(self, trainer, module, outputs, batch, batch_idx):
         self.windows += len(batch["X"] if isinstance(batch, dict) else batch[0])
@@ -64,11 +65,11 @@ class TakingTurns(Callback):
         self.stop_their_clock()
 
     def stop_their_clock(self):
-        if self.begun is not None:
-            self.theirs.append((now() - self.begun) / self.windows)
+        if self.started is not None:
+            self.theirs.append((now() - self.started) / self.windows)
 
-    def told(self):
-        """By clock, then by processor."""
+    def figures(self):
+        """Each figure in wall time, then in processor time."""
         ours, theirs = np.array(self.ours[1:]), np.array(self.theirs[1:])
         figures = {
             "ours_ms_a_window": 1000 * np.median(ours, axis=0),
@@ -80,7 +81,7 @@ class TakingTurns(Callback):
 
 
 def pyannote_alone(network, dataset, folder):
-    """A model of pyannote.audio with its own task and loader."""
+    """pyannote.audio's model with its own task and loader."""
     import soundfile
     from pyannote.audio.core.io import Audio
     from pyannote.audio.tasks import SpeakerDiarization
@@ -88,9 +89,9 @@ def pyannote_alone(network, dataset, folder):
     from pyannote.database.protocol import SpeakerDiarizationProtocol
 
     class Soundfile(Audio):
-        """Reads as we do: torchcodec, which pyannote.audio reads with, wants ffmpeg."""
+        """Reads with soundfile as we do, since pyannote.audio's torchcodec needs ffmpeg."""
 
-        def crop(self, file, segment: Segment, **how):
+        def crop(self, file, segment: Segment, **options):
             start, frames = round(segment.start * self.sample_rate), round(segment.duration * self.sample_rate)
             audio, rate = soundfile.read(str(file["audio"]), start=start, frames=frames, dtype="float32")
             return torch.from_numpy(audio)[None], rate
@@ -126,12 +127,12 @@ def pyannote_alone(network, dataset, folder):
         batch_size=RECIPE.batch_size,
         num_workers=0,
     )
-    # It never ends by itself: Lightning counts.
+    # The loader is infinite; Lightning counts its batches.
     return model, lambda: islice(model.task.train_dataloader(), len(model.task.train_dataloader()))
 
 
 def nemo_alone(network, dataset, folder):
-    """NeMo's Sortformer with its own loader, on manifests of the same windows' length."""
+    """NeMo's Sortformer with its own loader, on manifests with windows of the same length."""
     from omegaconf import OmegaConf
 
     write_nemo_manifests(dataset, folder, window_s=RECIPE.window_s)
@@ -158,20 +159,20 @@ ALONE = {"pyannote": pyannote_alone, "nemo": nemo_alone}
 
 
 @pytest.mark.full
-@pytest.mark.benchmark(group="epochs of ours and of the toolkit alone, in turn")
+@pytest.mark.benchmark(group="epochs of our loop and of the toolkit alone, alternating")
 @pytest.mark.parametrize("name", ALONE)
 def test_epochs_of_our_loop_to_the_toolkit_alone(name, tmp_path, benchmark):
-    """Below 1 ours is the faster. On a machine that is busy otherwise only the processor's time says something."""
+    """Ratios below 1 mean that ours is faster. On a busy machine only the processor time is meaningful."""
     backend, dataset = registry.load(name), open_dataset("ami-mini")
     networks = []
     for _ in range(2):
         seed_all(1, 0)
-        networks.append(backend.network(backend.locate("auto"), RECIPE.objective))
+        networks.append(backend.network(backend.resolve_init("auto"), RECIPE.objective))
     ours = Trainer(networks[0], name, dataset, RECIPE, 1, Fabric(accelerator="cpu", devices=1), tmp_path / "ours")
     model, loader = ALONE[name](networks[1], dataset, tmp_path)
-    model._optimizer = torch.optim.AdamW(model.parameters(), lr=RECIPE.learning_rate)  # where NeMo's step looks for it
+    model._optimizer = torch.optim.AdamW(model.parameters(), lr=RECIPE.learning_rate)  # NeMo's training step reads it
     model.configure_optimizers = lambda: model._optimizer
-    turns = TakingTurns(ours)
+    alternating = AlternatingEpochs(ours)
     theirs = LightningTrainer(
         accelerator="cpu",
         devices=1,
@@ -181,21 +182,21 @@ def test_epochs_of_our_loop_to_the_toolkit_alone(name, tmp_path, benchmark):
         logger=False,
         enable_progress_bar=False,
         enable_model_summary=False,
-        callbacks=[turns, ModelCheckpoint(tmp_path / "theirs", save_last=True)],
+        callbacks=[alternating, ModelCheckpoint(tmp_path / "theirs", save_last=True)],
     )
     benchmark.pedantic(theirs.fit, (model,), rounds=1)
-    told = {**turns.told(), "loading": loading(ours, loader)}
-    benchmark.extra_info.update(told, ratio=told["median_ratio"][1])
-    log.warning("%s, time of ours to that of the toolkit alone, by clock and by processor: %s", name, told)
+    figures = {**alternating.figures(), "loading": loading_s(ours, loader)}
+    benchmark.extra_info.update(figures, ratio=figures["median_ratio"][1])
+    log.warning("%s: our time relative to the toolkit alone, wall and processor: %s", name, figures)
 
 
-def loading(ours, theirs):
-    """The processor's seconds a window to read it and to make its targets: ours, the toolkit's, and the ratio."""
+def loading_s(ours, theirs):
+    """Processor seconds per window to read it and make its targets: ours, the toolkit's, and the ratio."""
     fastest = {}
     for _ in range(5):
-        for name, batches in (("ours", ours._batches(ours._draw(1))), ("theirs", theirs())):
-            begun, windows = process_time(), 0
+        for name, batches in (("ours", ours.loader.train_batches(1)), ("theirs", theirs())):
+            started, windows = process_time(), 0
             for batch in batches:
                 windows += len(batch.windows if name == "ours" else batch["X"] if isinstance(batch, dict) else batch[0])
-            fastest[name] = min(fastest.get(name, np.inf), (process_time() - begun) / windows)
+            fastest[name] = min(fastest.get(name, np.inf), (process_time() - started) / windows)
     return {**fastest, "ratio": fastest["ours"] / fastest["theirs"]}

@@ -1,4 +1,4 @@
-"""What diarizing costs: by length, by batch, decoding alone, and against the toolkit's own call on the same files."""
+"""Cost of inference by length and batch size, of decoding, and relative to the toolkit's own call."""
 
 from __future__ import annotations
 
@@ -9,9 +9,10 @@ import pytest
 import soundfile
 import yaml
 
-from diarbench.benchmarks.throughput.shared import full, make_diarizer, synchronised
-from diarbench.datasets.layout import SAMPLE_RATE, from_annotation
-from diarbench.datasets.rttm import Turn, write_rttm
+from diarbench.benchmarks.throughput.systems import full, make_diarizer, synchronised
+from diarbench.datasets.dataset import from_annotation
+from diarbench.datasets.io.audio import SAMPLE_RATE
+from diarbench.datasets.io.rttm import Turn, write_rttm
 
 
 @pytest.mark.benchmark(group="inference, by seconds of audio")
@@ -20,13 +21,13 @@ def test_inference(benchmark, diarizer, recording_of, audio_s, repeats):
     recording = recording_of(audio_s)
     rounds = repeats if audio_s <= 300 else 1
     benchmark.pedantic(synchronised(lambda: diarizer.infer(recording)), rounds=rounds, warmup_rounds=rounds > 1)
-    tell_rate(benchmark, audio_s)
+    record_rate(benchmark, audio_s)
 
 
-@pytest.mark.benchmark(group="inference, by windows at a time")
+@pytest.mark.benchmark(group="inference, by batch size")
 @pytest.mark.parametrize("batch_size", [1, 16, *full(4, 8, 32, 64)])
 def test_batch_size(benchmark, recording_of, batch_size, repeats):
-    """pyannote's; Sortformer takes a recording at a time."""
+    """pyannote only; Sortformer processes one recording at a time."""
     pytest.importorskip("pyannote.audio")
     from diarbench.backends.pyannote.inference import embed, segment
 
@@ -36,7 +37,7 @@ def test_batch_size(benchmark, recording_of, batch_size, repeats):
         embed(pipeline, audio, segment(pipeline._segmentation, audio, batch_size), batch_size)
 
     benchmark.pedantic(synchronised(infer), rounds=repeats, warmup_rounds=1)
-    tell_rate(benchmark, 60)
+    record_rate(benchmark, 60)
 
 
 @pytest.mark.benchmark(group="decoding, by seconds of audio")
@@ -44,40 +45,40 @@ def test_batch_size(benchmark, recording_of, batch_size, repeats):
 def test_decoding(benchmark, diarizer, recording_of, audio_s, repeats):
     recording = recording_of(audio_s)
     inference = diarizer.infer(recording)
-    chosen = talkative(diarizer, inference)
+    chosen = parameters_with_turns(diarizer, inference)
     benchmark.pedantic(diarizer.decode, (recording, inference, chosen), rounds=repeats, warmup_rounds=1)
-    tell_rate(benchmark, audio_s)
+    record_rate(benchmark, audio_s)
 
 
 @pytest.mark.benchmark(group="against the toolkit's own call")
 @pytest.mark.parametrize("what", ["audio to annotation", "file to RTTM"])
 @pytest.mark.parametrize("audio_s", [60, *full(600)])
 def test_against_the_toolkit_s_own_call(benchmark, system, diarizer, recording_of, what, audio_s, repeats, tmp_path):
-    """Ours and theirs in turn, on the same file, to the same turns; the ratio is the median of each pair's.
+    """Ours and the toolkit's alternate on the same file and yield the same turns; the median ratio is reported.
 
-    Theirs has the decoded audio in memory where it is not asked for the file; ours reads the file all the same. On a
-    machine that is busy otherwise only the ratio of the processor's time says something.
+    For "audio to annotation" the toolkit receives decoded audio from memory, while ours still reads the file. On a busy
+    machine only the ratio of processor times is meaningful.
     """
     recording = recording_of(audio_s)
-    chosen = talkative(diarizer, diarizer.infer(recording))
+    chosen = parameters_with_turns(diarizer, diarizer.infer(recording))
     in_memory, _ = soundfile.read(recording.audio, dtype="float32")
-    whole, found, seconds = what == "file to RTTM", {}, {"ours": [], "theirs": []}
+    to_rttm, turns, seconds = what == "file to RTTM", {}, {"ours": [], "theirs": []}
 
     def ours():
-        found["ours"] = from_annotation(diarizer.decode(recording, diarizer.infer(recording), chosen))
-        if whole:
-            write_rttm(tmp_path / "ours.rttm", recording.uri, found["ours"])
+        turns["ours"] = from_annotation(diarizer.decode(recording, diarizer.infer(recording), chosen))
+        if to_rttm:
+            write_rttm(tmp_path / "ours.rttm", recording.uri, turns["ours"])
 
     def theirs():
-        found["theirs"] = CALLS[system](diarizer, recording, None if whole else in_memory, chosen, tmp_path)
-        if whole:
-            write_rttm(tmp_path / "theirs.rttm", recording.uri, found["theirs"])
+        turns["theirs"] = CALLS[system](diarizer, recording, None if to_rttm else in_memory, chosen, tmp_path)
+        if to_rttm:
+            write_rttm(tmp_path / "theirs.rttm", recording.uri, turns["theirs"])
 
     def clocked(work):
         def timed():
-            begun = perf_counter(), process_time()
+            started = perf_counter(), process_time()
             synchronised(work)()
-            seconds[work.__name__].append((perf_counter() - begun[0], process_time() - begun[1]))
+            seconds[work.__name__].append((perf_counter() - started[0], process_time() - started[1]))
 
         return timed
 
@@ -88,8 +89,8 @@ def test_against_the_toolkit_s_own_call(benchmark, system, diarizer, recording_o
     benchmark.extra_info["times_as_fast"] = float(np.median(by_clock))
     benchmark.extra_info["times_as_fast_deviation"] = float(np.std(by_clock, ddof=1))
     benchmark.extra_info["times_as_fast_by_processor"] = float(np.median(by_processor))
-    tell_rate(benchmark, audio_s)
-    assert_same(found["ours"], found["theirs"])
+    record_rate(benchmark, audio_s)
+    assert_same(turns["ours"], turns["theirs"])
 
 
 def pyannote_call(diarizer, recording, audio, chosen, folder):
@@ -98,7 +99,7 @@ def pyannote_call(diarizer, recording, audio, chosen, folder):
 
     pipeline = diarizer.pipeline
     pipeline.training = False  # no cache
-    pipeline.segmentation_batch_size = pipeline.embedding_batch_size = 32  # as its published configuration has them
+    pipeline.segmentation_batch_size = pipeline.embedding_batch_size = 32  # as in its published configuration
     named = {tuple(name.split(".")): value for name, value in chosen.items()}
     clustering = {key: named["clustering", key] for key in ("method", "min_cluster_size", "threshold")}
     pipeline.instantiate({"segmentation": {"min_duration_off": 0.0}, "clustering": clustering})
@@ -123,8 +124,8 @@ def nemo_call(diarizer, recording, audio, chosen, folder):
 CALLS = {"pyannote": pyannote_call, "nemo": nemo_call, "nemo-streaming": nemo_call}
 
 
-def talkative(diarizer, inference):
-    """The defaults; for a network from scratch a threshold in the middle of what it says, so that there are turns."""
+def parameters_with_turns(diarizer, inference):
+    """The default parameters; for Sortformer with the median activity as threshold, so that there are turns."""
     if "activity" not in inference:
         return diarizer.defaults
     middle = float(np.median(inference["activity"]))
@@ -132,12 +133,12 @@ def talkative(diarizer, inference):
 
 
 def assert_same(ours, theirs):
-    """The same turns: NeMo tells its turns to 10 ms."""
+    """Both have the same turns; the tolerance is for NeMo, which rounds to 10 ms."""
     assert len(ours) == len(theirs) > 0
     edges = [np.array(sorted((turn.start_s, turn.end_s) for turn in turns)) for turns in (ours, theirs)]
     np.testing.assert_allclose(*edges, atol=0.0201)
 
 
-def tell_rate(benchmark, audio_s):
+def record_rate(benchmark, audio_s):
     benchmark.extra_info["audio_s"] = audio_s
     benchmark.extra_info["real_time_factor"] = benchmark.stats.stats.median / audio_s

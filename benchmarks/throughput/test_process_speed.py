@@ -1,4 +1,4 @@
-"""What a process costs: until its first answer, at its peak of memory, and beside the work that it was started for."""
+"""Cost of a process: time to the first output, peak memory, and overhead of isolated runs."""
 
 from __future__ import annotations
 
@@ -8,11 +8,13 @@ from time import perf_counter
 
 import pytest
 
-from diarbench.backends import recipes
-from diarbench.benchmarks.runner import worker_environment
-from diarbench.benchmarks.throughput.shared import SYSTEMS, device, full, in_a_process
-from diarbench.datasets.catalog import open_dataset
-from diarbench.reports.records import Job, Run, read_record, write_record
+from diarbench.backends.recipes import load as recipes
+from diarbench.benchmarks.runs.environment import worker_environment
+from diarbench.benchmarks.throughput.systems import SYSTEMS, device, full, run_in_process
+from diarbench.datasets.corpora.catalog import open_dataset
+from diarbench.datasets.io.records import read_record, write_record
+from diarbench.reports.results.job import Job
+from diarbench.reports.results.run import Run
 
 DIARIZE = """if 1:
     import json, resource, sys
@@ -20,11 +22,11 @@ DIARIZE = """if 1:
     import torch
     from diarbench.backends import registry
     from diarbench.backends.objective import Objective
-    from diarbench.datasets.layout import Recording
+    from diarbench.datasets.dataset import Recording
     name, init, device, audio = sys.argv[1:]
     torch.manual_seed(1)
     backend, audio = registry.load(name), Path(audio)
-    diarizer = backend.diarizer(backend.network(backend.locate(init), Objective()), device)
+    diarizer = backend.diarizer(backend.network(backend.resolve_init(init), Objective()), device)
     recording = Recording(audio.stem, "test", audio, audio, audio)
     loaded = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     inference = diarizer.infer(recording)
@@ -36,44 +38,45 @@ DIARIZE = """if 1:
         peaks_mb["device"] = torch.cuda.max_memory_allocated() / 1e6
     print(json.dumps(peaks_mb))
 """
+
 TEN_MINUTES_S = 600
 
 
-@pytest.mark.benchmark(group="a process, from its start to the turns of 30 s")
+@pytest.mark.benchmark(group="a process from start to the turns of 30 s")
 def test_cold_start(benchmark, system, recording_of, repeats):
     arguments = (*SYSTEMS[system], device(), recording_of(30).audio)
-    benchmark.pedantic(in_a_process, (DIARIZE, *arguments), rounds=max(1, repeats - 2), warmup_rounds=0)
+    benchmark.pedantic(run_in_process, (DIARIZE, *arguments), rounds=max(1, repeats - 2), warmup_rounds=0)
 
 
 @pytest.mark.benchmark(group="bench --help")
 def test_help(benchmark, repeats):
-    def ask():
+    def show_help():
         subprocess.run([sys.executable, "-m", "diarbench.benchmarks.cli", "--help"], check=True, capture_output=True)
 
-    benchmark.pedantic(ask, rounds=2 * repeats, warmup_rounds=1)
+    benchmark.pedantic(show_help, rounds=2 * repeats, warmup_rounds=1)
 
 
 @pytest.mark.benchmark(group="peak memory, by seconds of audio")
 @pytest.mark.parametrize("audio_s", [300, *full(1800, 3600, 5 * 3600)])
 def test_peak_memory(benchmark, system, recording_of, audio_s):
-    """Peaks of a process that diarizes one recording: once loaded, once inferred and once decoded."""
+    """Peak memory of a process that diarizes one recording: after loading, after inference and after decoding."""
     if system == "nemo" and audio_s > 1800:
-        pytest.skip("the offline form is refused where memory does not hold it")
+        pytest.skip("offline Sortformer rejects recordings that do not fit in memory")
     arguments = (*SYSTEMS[system], device(), recording_of(audio_s).audio)
-    peaks_mb = benchmark.pedantic(in_a_process, (DIARIZE, *arguments), rounds=1)
+    peaks_mb = benchmark.pedantic(run_in_process, (DIARIZE, *arguments), rounds=1)
     benchmark.extra_info |= {"peaks_mb": peaks_mb, "peak_mb": peaks_mb["decoded"]}
     if "device" in peaks_mb:
         benchmark.extra_info["device_peak_mb"] = peaks_mb["device"]
 
 
-@pytest.mark.benchmark(group="a whole run, and what of it is no phase's")
+@pytest.mark.benchmark(group="a run in its own process, and its overhead")
 @pytest.mark.parametrize("epochs", [1, *full(40)])
 def test_isolation(benchmark, system, tmp_path, epochs):
-    """A run in a process of its own: of its seconds, those for starting, loading and keeping books.
+    """Seconds that a run in its own process spends on startup and bookkeeping, with an empty inference cache.
 
-    Most of them do not depend on how long the run is, so they are told against ten minutes, or the run if that was
-    longer; nothing is inferred before. ``startup_s`` is the import of the toolkit and the first weights, which a script
-    without isolation would wait for once a toolkit; ``books_s`` is what no phase holds.
+    Most of them do not depend on the length of the run, so they are reported relative to ten minutes, or to the run if
+    it is longer. ``startup_s`` is the import of the toolkit and the loading of the initial weights, which a script
+    without isolation needs once per toolkit; ``bookkeeping_s`` is the time outside all phases.
     """
     backend, init = SYSTEMS[system]
     dataset = open_dataset("ami-mini")
@@ -90,23 +93,23 @@ def test_isolation(benchmark, system, tmp_path, epochs):
         threads=1,
     )
     write_record(tmp_path / "job.json", job)
-    command = [sys.executable, "-m", "diarbench.benchmarks.worker", str(tmp_path / "job.json")]
+    command = [sys.executable, "-m", "diarbench.benchmarks.runs.worker", str(tmp_path / "job.json")]
 
     def run():
-        begun = perf_counter()
-        alone = {**worker_environment(1), "DIARBENCH_CACHE": str(tmp_path / "cache")}
-        done = subprocess.run(command, env=alone, capture_output=True, text=True)
-        assert done.returncode == 0, (tmp_path / "log.txt").read_text()
-        return perf_counter() - begun
+        started = perf_counter()
+        variables = {**worker_environment(1), "DIARBENCH_CACHE": str(tmp_path / "cache")}
+        process = subprocess.run(command, env=variables, capture_output=True, text=True)
+        assert process.returncode == 0, (tmp_path / "log.txt").read_text()
+        return perf_counter() - started
 
     seconds = benchmark.pedantic(run, rounds=1)
     phases = {phase.name: phase.seconds for phase in read_record(tmp_path / "run.json", Run).phases}
-    books_s = seconds - sum(phases.values())
+    bookkeeping_s = seconds - sum(phases.values())
     startup_s = phases["loading"]
     benchmark.extra_info.update(
         phases_s=phases,
         startup_s=startup_s,
-        books_s=books_s,
-        share_of_ten_minutes=(startup_s + books_s) / max(seconds, TEN_MINUTES_S),
-        books_share_of_ten_minutes=books_s / max(seconds, TEN_MINUTES_S),
+        bookkeeping_s=bookkeeping_s,
+        share_of_ten_minutes=(startup_s + bookkeeping_s) / max(seconds, TEN_MINUTES_S),
+        bookkeeping_share_of_ten_minutes=bookkeeping_s / max(seconds, TEN_MINUTES_S),
     )

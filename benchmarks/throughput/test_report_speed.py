@@ -1,4 +1,4 @@
-"""What a report costs: the terminal's tables, Markdown, the page and its plots, from records."""
+"""Cost of a report: terminal tables, Markdown, HTML and plots, from stored records."""
 
 from __future__ import annotations
 
@@ -11,16 +11,17 @@ pytest.importorskip("matplotlib")
 
 @pytest.mark.benchmark(group="reports of a comparison on ami-mini")
 def test_report(benchmark, tmp_path, repeats):
-    """Of the reference systems on real recordings: the records that every report has."""
+    """A comparison of the baselines, which every report has, on real recordings."""
     from rich.console import Console
 
-    from diarbench.backends import recipes
-    from diarbench.benchmarks import runner
-    from diarbench.benchmarks.progress import RunProgress
-    from diarbench.datasets.catalog import open_dataset
-    from diarbench.reports.folder import write_reports
-    from diarbench.reports.records import Job
-    from diarbench.reports.tables import print_comparison
+    from diarbench.backends.recipes import load as recipes
+    from diarbench.benchmarks.runs import runner
+    from diarbench.benchmarks.runs.plan import Plan
+    from diarbench.benchmarks.runs.progress import RunProgress
+    from diarbench.datasets.corpora.catalog import open_dataset
+    from diarbench.reports.results.job import Job
+    from diarbench.reports.terminal import print_comparison
+    from diarbench.reports.write import write_reports
 
     dataset = open_dataset("ami-mini")
     job = Job(
@@ -37,7 +38,7 @@ def test_report(benchmark, tmp_path, repeats):
     )
     console = Console(file=io.StringIO(), width=120)
     with RunProgress(console) as progress:
-        comparison = runner.run(tmp_path, [runner.Plan(job, "?", "left out of this suite")], "bench run", progress)
+        comparison = runner.run(tmp_path, [Plan(job, "?", "not run in this suite")], "bench run", progress)
 
     def report():
         print_comparison(comparison, console)

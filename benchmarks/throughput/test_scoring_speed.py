@@ -1,8 +1,8 @@
-"""How fast scoring is: ``bench throughput --suite scoring --full``.
+"""Speed of scoring: ``bench throughput --suite scoring --full``.
 
-A time says little on another machine, so what is told beside it is a ratio to pyannote.metrics in the same run, on
-recordings of the number and size of VoxConverse's test set, and turns a second from a thousand turns to a million. Time
-is the process' own, so that what else the machine does is left out.
+Since seconds depend on the machine, the suite also reports the ratio to pyannote.metrics in the same run, on as many
+recordings and turns as VoxConverse's test set, and turns per second from a thousand to a million turns. All times are
+processor times, so that other load on the machine does not count.
 """
 
 from __future__ import annotations
@@ -12,31 +12,32 @@ from time import process_time
 import numpy as np
 import pytest
 
-from diarbench.benchmarks.scoring import CONDITIONS, merge_overlapping, score
-from diarbench.benchmarks.throughput.shared import full
-from diarbench.datasets.layout import to_annotation
-from diarbench.datasets.rttm import Region, Turn, read_rttm, rttm_text
+from diarbench.benchmarks.scoring.der import CONDITIONS, score
+from diarbench.benchmarks.scoring.turns import merge_overlapping
+from diarbench.benchmarks.throughput.systems import full
+from diarbench.datasets.dataset import to_annotation
+from diarbench.datasets.io.rttm import Region, Turn, read_rttm, rttm_text
 
 PROTOCOLS = list(CONDITIONS.values())
 
 
 def conversations(recordings, turns, seed):
-    """Turns by recording, a few speakers taking turns with some overlap, on a grid of a millisecond."""
+    """Simulated turns by recording: six speakers with some overlap, times rounded to milliseconds."""
     rng = np.random.default_rng(seed)
-    found = {}
+    by_uri = {}
     for i in range(recordings):
         starts = np.cumsum(rng.gamma(1.2, 2.0, turns) + 0.2).round(3)
         ends = (starts + rng.gamma(1.5, 1.6, turns) + 0.1).round(3)
         speakers = rng.integers(0, 6, turns)
-        found[f"r{i}"] = [
+        by_uri[f"r{i}"] = [
             Turn(start, end, f"s{speaker}")
             for start, end, speaker in zip(starts.tolist(), ends.tolist(), speakers.tolist(), strict=True)
         ]
-    return found
+    return by_uri
 
 
-def heard(reference, seed):
-    """The same with edges moved and some turns given to others."""
+def with_errors(reference, seed):
+    """The same turns with shifted boundaries and some speakers exchanged."""
     rng = np.random.default_rng(seed)
 
     def moved(turn):
@@ -47,29 +48,29 @@ def heard(reference, seed):
     return {uri: [moved(turn) for turn in turns] for uri, turns in reference.items()}
 
 
-def whole(reference):
+def full_regions(reference):
     return {uri: [Region(0, max(turn.end_s for turn in turns) + 1)] for uri, turns in reference.items()}
 
 
 def pyannote_seconds(reference, hypothesis, scored):
-    """pyannote.metrics' totals by condition; its collar is the whole width."""
+    """pyannote.metrics' totals by condition; its collar is the full width, twice ours."""
     from pyannote.core import Segment, Timeline
     from pyannote.metrics.diarization import DiarizationErrorRate
 
-    found = {}
+    totals = {}
     for protocol in PROTOCOLS:
         metric = DiarizationErrorRate(collar=2 * protocol.collar_s, skip_overlap=not protocol.score_overlap)
         for uri, regions in scored.items():
             metric(reference[uri], hypothesis[uri], uem=Timeline([Segment(*region) for region in regions]))
-        found[protocol.name] = metric[:]
-    return found
+        totals[protocol.name] = metric[:]
+    return totals
 
 
 @pytest.fixture(scope="module")
 def voxconverse_sized():
     reference = conversations(232, 84, seed=1)
-    merged = [merge_overlapping(side, list(side)) for side in (reference, heard(reference, seed=2))]
-    return *merged, whole(reference)  # merged, since pyannote.metrics counts a speaker's own overlap twice
+    merged = [merge_overlapping(side, list(side)) for side in (reference, with_errors(reference, seed=2))]
+    return *merged, full_regions(reference)  # pyannote.metrics counts a speaker's own overlap twice
 
 
 @pytest.mark.benchmark(group="against pyannote.metrics", timer=process_time)
@@ -90,12 +91,12 @@ def test_against_pyannote_metrics(benchmark, voxconverse_sized, tmp_path, parsin
 
         return pyannote_seconds(*(map(load_rttm, files) if parsing else in_memory), scored)
 
-    found = benchmark.pedantic(ours, rounds=5, warmup_rounds=1)
+    scores = benchmark.pedantic(ours, rounds=5, warmup_rounds=1)
     started = process_time()
     their_figures = theirs()
     their_s = process_time() - started
-    full = sum(errors.total for errors in found["full"].values())
-    assert their_figures["full"]["total"] == pytest.approx(full, rel=1e-3)  # the same work was done
+    total = sum(errors.total for errors in scores["full"].values())
+    assert their_figures["full"]["total"] == pytest.approx(total, rel=1e-3)  # both scored the same speech
     benchmark.extra_info["pyannote_metrics_s"] = round(their_s, 2)
     benchmark.extra_info["times_faster"] = round(their_s / benchmark.stats["median"], 1)
 
@@ -103,9 +104,9 @@ def test_against_pyannote_metrics(benchmark, voxconverse_sized, tmp_path, parsin
 @pytest.mark.benchmark(group="by number of turns", timer=process_time)
 @pytest.mark.parametrize("recordings", [10, 100, *full(1_000, 10_000)])
 def test_cost_is_proportional_to_turns(benchmark, recordings):
-    """A hundred turns a recording, so that the last has a million."""
+    """A hundred turns per recording, up to a million turns."""
     reference = conversations(recordings, 100, seed=3)
-    hypothesis, scored = heard(reference, seed=4), whole(reference)
+    hypothesis, scored = with_errors(reference, seed=4), full_regions(reference)
     benchmark.pedantic(score, (reference, hypothesis, scored, PROTOCOLS), rounds=3, warmup_rounds=1)
     benchmark.extra_info["reference_turns_per_s"] = round(recordings * 100 / benchmark.stats["median"])
 
@@ -114,6 +115,6 @@ def test_cost_is_proportional_to_turns(benchmark, recordings):
 @pytest.mark.parametrize("turns", [1_000, 10_000, *full(100_000, 1_000_000)])
 def test_cost_of_one_recording(benchmark, turns):
     reference = conversations(1, turns, seed=5)
-    hypothesis, scored = heard(reference, seed=6), whole(reference)
+    hypothesis, scored = with_errors(reference, seed=6), full_regions(reference)
     benchmark.pedantic(score, (reference, hypothesis, scored, PROTOCOLS), rounds=3, warmup_rounds=1)
     benchmark.extra_info["reference_turns_per_s"] = round(turns / benchmark.stats["median"])

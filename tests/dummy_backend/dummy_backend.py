@@ -1,4 +1,4 @@
-"""A backend of somebody else's: loudness is speech. Its ``--init`` can also ask it to fail, in each way there is."""
+"""A third-party backend that takes loudness as speech. Some values of ``--init`` make it fail on purpose."""
 
 from __future__ import annotations
 
@@ -6,10 +6,11 @@ import os
 import signal
 import time
 
-from diarbench.backends.base import Inference, Start
-from diarbench.datasets.layout import to_annotation
-from diarbench.datasets.rttm import Turn
-from diarbench.reports.records import UserError, Weights
+from diarbench.backends.base import Inference, InitialWeights
+from diarbench.datasets.dataset import to_annotation
+from diarbench.datasets.io.errors import UserError
+from diarbench.datasets.io.rttm import Turn
+from diarbench.reports.results.run import Weights
 
 FRAME_S = 0.1
 HOP = 1600
@@ -18,7 +19,7 @@ HOP = 1600
 class DummyBackend:
     name = "dummy"
 
-    def locate(self, init):
+    def resolve_init(self, init):
         if init == "complain":
             raise UserError("the dummy has no such weights")
         if init == "crash":
@@ -27,9 +28,9 @@ class DummyBackend:
             os.kill(os.getpid(), signal.SIGKILL)
         if init == "hang":
             time.sleep(600)
-        return Start(Weights(origin=init, pretrained=init == "pretrained"), None)
+        return InitialWeights(Weights(origin=init, pretrained=init == "pretrained"), None)
 
-    def network(self, start, objective):
+    def network(self, initial, objective):
         return make_network()
 
     def restore(self, checkpoint):
@@ -55,8 +56,7 @@ def make_network():
         frame_s = FRAME_S
         first_frame_s = FRAME_S / 2
         max_speakers = 2
-        trained_on = "binary cross entropy"
-        frontend = None
+        loss_description = "binary cross entropy"
 
         def __init__(self):
             super().__init__()
@@ -91,9 +91,9 @@ class DummyDiarizer:
         self.network = network
         self.defaults = {"threshold": 0.5}
         self.search_space = {"threshold": FloatDistribution(0.0, 1.0)}
-        self.first = None
+        self.upstream = None
 
-    def at(self, hyperparameters):
+    def with_frozen(self, hyperparameters):
         return self
 
     def infer(self, recording):

@@ -1,0 +1,1 @@
+"""The CAM++ speaker embedding, which pyannote's pipeline and the small Sortformer use."""

@@ -1,0 +1,139 @@
+"""The weights that ``--init`` can name, resolved without importing a toolkit or using the internet."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from diarbench.backends.base import HubFiles, InitialWeights
+from diarbench.backends.packages import importable
+from diarbench.datasets.io.errors import UserError
+from diarbench.datasets.io.files import sha256_of
+from diarbench.reports.results.run import Run, Weights
+from diarbench.reports.results.run_folder import RunFolder
+
+SCRATCH = Weights(origin="scratch", pretrained=False)
+
+
+def cached_hub_file(files: HubFiles) -> Path | None:
+    """A file of a Hugging Face repository in the hub's cache on this machine, or None; never downloads."""
+    if not importable("huggingface_hub"):
+        return None
+    from huggingface_hub import try_to_load_from_cache
+    from huggingface_hub.errors import HFValidationError
+
+    for name in files.names:
+        try:
+            path = try_to_load_from_cache(files.repository, name, revision=files.revision)
+        except HFValidationError as error:
+            raise UserError(f"hub:{files.repository}: not a repository name; expected hub:OWNER/NAME") from error
+        if isinstance(path, str):
+            return Path(path)
+    return None
+
+
+def weights_on_hub(init: str, names: tuple[str, ...], known: Mapping[str, Weights]) -> InitialWeights:
+    """The weights ``hub:ID`` or ``hub:ID@REVISION``, in the hub's cache or to be downloaded.
+
+    ``known`` describes the weights of some repositories, by repository.
+    """
+    repository, _, revision = init.removeprefix("hub:").partition("@")
+    files = HubFiles(repository, names, revision or None)
+    weights = known.get(repository, Weights(origin=init, pretrained=True)).model_copy(update={"origin": init})
+    path = cached_hub_file(files)
+    if path is None:
+        return InitialWeights(weights, hub=files)
+    return InitialWeights(weights.model_copy(update={"sha256": sha256_of(path)}), path)
+
+
+def download_weights(initial: InitialWeights) -> InitialWeights:
+    """The weights with their file on this machine; the hub client's cache, token and offline switch apply.
+
+    Raises UserError with the client's reason.
+    """
+    if initial.hub is None:
+        return initial
+    repository, names, revision = initial.hub
+    if not importable("huggingface_hub"):
+        raise UserError(f"hub:{repository}: needs huggingface_hub: pip install huggingface_hub")
+    from huggingface_hub import hf_hub_download
+    from huggingface_hub.errors import EntryNotFoundError, GatedRepoError, LocalEntryNotFoundError
+
+    for name in names:
+        try:
+            path = Path(hf_hub_download(repository, name, revision=revision))
+        except GatedRepoError as error:
+            raise UserError(
+                f"hub:{repository}: access needs the authors' consent: request it at "
+                f"https://huggingface.co/{repository} and set HF_TOKEN to your token"
+            ) from error
+        except LocalEntryNotFoundError as error:  # offline, or no network
+            raise _hub_error(repository, name, error) from error
+        except EntryNotFoundError:
+            continue
+        except Exception as error:  # the client raises many kinds; each means that the file is not available
+            raise _hub_error(repository, name, error) from error
+        return InitialWeights(initial.weights.model_copy(update={"sha256": sha256_of(path)}), path)
+    raise UserError(f"hub:{repository}: contains no {' or '.join(names)}; download the file and pass its path")
+
+
+def _hub_error(repository: str, name: str, error: Exception) -> UserError:
+    reason = str(error).strip().splitlines()[0]
+    return UserError(
+        f"hub:{repository}: {name} cannot be downloaded from the hub ({reason}); pass a local path instead"
+    )
+
+
+def weights_in_file(init: str, suffixes: tuple[str, ...]) -> InitialWeights:
+    """The weights in a local file. Raises UserError where it is absent or has another suffix."""
+    path = Path(init).expanduser().resolve()
+    if not path.is_file():
+        raise UserError(f"--init {init}: no such file; expected a path, auto, scratch, hub:ID or run:FOLDER")
+    if path.suffix not in suffixes:
+        raise UserError(f"--init {init}: expected a file ending in {' or '.join(suffixes)}")
+    if folder := RunFolder.of_checkpoint(path):
+        return _of_run(folder.read_run(), path)
+    return InitialWeights(Weights(origin=str(path), pretrained=True, sha256=sha256_of(path)), path)
+
+
+def weights_of_run(init: str, backend: str) -> InitialWeights:
+    """The weights ``run:FOLDER``: the best checkpoint of an earlier run.
+
+    Raises UserError where the folder holds no run, a run of another backend, or one without a checkpoint yet.
+    """
+    folder = RunFolder(Path(init.removeprefix("run:")).expanduser().resolve())
+    run = read_run(folder, f"--init {init}")
+    if run.backend != backend:
+        raise UserError(f"--init {init}: a run of {run.backend}, not of {backend}; use --init {run.backend}={init}")
+    return _of_run(run, best_checkpoint(folder, run, f"--init {init}"))
+
+
+def read_run(folder: RunFolder, option: str) -> Run:
+    """The run in a folder; messages start with ``option``. Raises UserError where the folder holds no run."""
+    if not folder.run.is_file():
+        raise UserError(f"{option}: no run.json in this folder; a run is a folder inside a comparison's folder")
+    return folder.read_run()
+
+
+def best_checkpoint(folder: RunFolder, run: Run, option: str) -> Path:
+    """The checkpoint of a run's best epoch. Raises UserError where it has none yet."""
+    best = folder.checkpoint("best")
+    if not best.is_file():
+        raise UserError(f"{option}: no checkpoints/best.ckpt; the run's state is {run.state}")
+    return best
+
+
+def _of_run(run: Run, checkpoint: Path) -> InitialWeights:
+    """A run's checkpoint, trained on the run's corpus and on those of the run's own initial weights."""
+    earlier = run.weights or SCRATCH
+    return InitialWeights(
+        Weights(
+            origin=f"{checkpoint.name} of run {run.name} ({run.job}), which began from {earlier.origin}",
+            pretrained=True,
+            sha256=sha256_of(checkpoint),
+            licence=earlier.licence,
+            training_corpora=tuple(dict.fromkeys((*earlier.training_corpora, run.corpus))),
+            fixed_parts=earlier.fixed_parts,
+        ),
+        checkpoint,
+    )

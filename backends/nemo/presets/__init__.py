@@ -1,0 +1,34 @@
+"""NeMo configurations that a network can start from without a checkpoint."""
+
+from __future__ import annotations
+
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+SMALL, STREAMING = "small", "streaming"
+
+SPEAKER_EMBEDDING = "voices"
+"""The key of a configuration that names the speaker embedding which the small Sortformer receives."""
+
+
+def presets() -> list[str]:
+    """The architectures that can start from scratch: each in its offline form and, ``-streaming``, in chunks."""
+    sizes = sorted(Path(entry.name).stem for entry in files(__package__).iterdir() if entry.name.endswith(".yaml"))
+    return [f"{size}{form}" for size in sizes if size != STREAMING for form in ("", f"-{STREAMING}")]
+
+
+def preset(name: str) -> dict[str, Any]:
+    """A preset's NeMo configuration."""
+    size, _, streaming = name.partition("-")
+    settings = _settings(size)
+    for key, value in _settings(STREAMING).items() if streaming else ():
+        settings[key] = {**settings[key], **value} if isinstance(value, dict) else value
+    return settings
+
+
+def _settings(name: str) -> dict[str, Any]:
+    settings: dict[str, Any] = yaml.safe_load((files(__package__) / f"{name}.yaml").read_text())
+    return settings

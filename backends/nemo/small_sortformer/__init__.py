@@ -1,0 +1,1 @@
+"""The small Sortformer: the network that NeMo starts from where no published weights are at hand."""

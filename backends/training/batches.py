@@ -1,0 +1,147 @@
+"""Windows and batches of a training, divided among its processes."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from lightning.fabric import Fabric
+from torch.utils.data import DataLoader
+
+from diarbench.backends.recipes.schema import Augmentation, Recipe
+from diarbench.backends.training.augmentation import Augmenter
+from diarbench.backends.training.feature_cache import FeatureCache
+from diarbench.backends.training.windows import (
+    ExcludedSpeech,
+    Window,
+    read,
+    targets,
+    training_windows,
+    validation_windows,
+)
+from diarbench.datasets.dataset import Dataset
+from diarbench.datasets.io.audio import SAMPLE_RATE
+from diarbench.datasets.io.errors import UserError
+
+
+class WindowDataset(torch.utils.data.Dataset):
+    """Windows as (waveform (samples,), targets (frames, speakers), number of active frames left out of the targets)."""
+
+    def __init__(
+        self,
+        windows: Sequence[Window],
+        samples: int,
+        centres: np.ndarray,
+        columns: int,
+        read: Callable[[Window, int], np.ndarray],
+        augment: Callable[[np.ndarray, int], np.ndarray] | None = None,
+    ) -> None:
+        """``read`` returns a window's waveform or features; ``augment`` receives it and its index."""
+        self.windows, self.samples, self.centres, self.columns = windows, samples, centres, columns
+        self.read, self.augment = read, augment
+
+    def __len__(self) -> int:
+        return len(self.windows)
+
+    def __getitem__(self, index: int) -> tuple[np.ndarray, np.ndarray, int]:
+        window = self.windows[index]
+        waveform = self.read(window, self.samples)
+        if self.augment:
+            waveform = self.augment(waveform, index)
+        return waveform, *targets(window, self.samples, self.centres, self.columns)
+
+
+class Batch(NamedTuple):
+    """One process's share of a batch."""
+
+    windows: list[Window]
+    waveforms: torch.Tensor
+    """(windows, samples), or cached features (windows, frames, size)."""
+    targets: torch.Tensor
+    """(windows, frames, speakers)."""
+    left_out: int
+    """Active frames of speakers beyond the targets' columns."""
+    counted: int
+    """Windows that count: all of the share, or 0 for a process that got a filler because there were too few windows."""
+    size: int
+    """Windows of all processes."""
+
+
+class BatchLoader:
+    """Draws the train and dev windows of a run and reads them in batches; each process reads its share."""
+
+    def __init__(
+        self,
+        network: Any,
+        dataset: Dataset,
+        recipe: Recipe,
+        seed: int,
+        fabric: Fabric,
+        feature_cache: FeatureCache | None,
+        excluded: ExcludedSpeech,
+    ) -> None:
+        """Adds to ``excluded`` the train regions that hold no window.
+
+        Raises UserError where train or dev holds no window, or where an augmentation's folder has changed.
+        """
+        self.dataset, self.recipe, self.seed, self.fabric = dataset, recipe, seed, fabric
+        self.feature_cache = feature_cache
+        self.max_speakers = network.max_speakers
+        self.samples = round(recipe.window_s * SAMPLE_RATE)
+        self.centres = network.first_frame_s + np.arange(network.num_frames(self.samples)) * network.frame_s
+        self.dev_windows = self._aligned(validation_windows(dataset.subset("dev"), recipe.window_s))
+        self.windows_per_epoch = len(self.train_windows(1, excluded))
+        for subset, count in (("train", self.windows_per_epoch), ("dev", len(self.dev_windows))):
+            if not count:
+                raise UserError(
+                    f"{dataset.root}: no annotated {subset} region is as long as a window of {recipe.window_s:g} s; "
+                    "use a recipe with a shorter window_s"
+                )
+        self.batches_per_epoch = math.ceil(self.windows_per_epoch / recipe.batch_size)
+        self.augmenter = Augmenter(recipe.augmentation, seed) if recipe.augmentation != Augmentation() else None
+
+    def train_windows(self, epoch: int, excluded: ExcludedSpeech | None = None) -> list[Window]:
+        """The windows of an epoch, in training order."""
+        windows = training_windows(self.dataset.subset("train"), self.recipe.window_s, self.seed, epoch, excluded)
+        if self.recipe.epoch_hours is not None:
+            windows = windows[: math.ceil(self.recipe.epoch_hours * 3600 / self.recipe.window_s)]
+        return self._aligned(windows)
+
+    def train_batches(self, epoch: int) -> Iterator[Batch]:
+        """This process's share of each batch of an epoch, augmented."""
+        augment = partial(self.augmenter, epoch=epoch) if self.augmenter else None
+        return self._batches(self.train_windows(epoch), augment)
+
+    def dev_batches(self) -> Iterator[Batch]:
+        """This process's share of each batch of the dev windows."""
+        return self._batches(self.dev_windows, None)
+
+    def _aligned(self, windows: list[Window]) -> list[Window]:
+        return self.feature_cache.aligned(windows) if self.feature_cache else windows
+
+    def _batches(
+        self, windows: Sequence[Window], augment: Callable[[np.ndarray, int], np.ndarray] | None
+    ) -> Iterator[Batch]:
+        rank, processes, size = self.fabric.global_rank, self.fabric.world_size, self.recipe.batch_size
+        batches = [range(begin, min(begin + size, len(windows))) for begin in range(0, len(windows), size)]
+        shares = [batch[rank::processes] for batch in batches]
+        reader = self.feature_cache.read if self.feature_cache else read
+        loader = DataLoader(
+            WindowDataset(windows, self.samples, self.centres, self.max_speakers, reader, augment),
+            batch_sampler=[list(share or batch[:1]) for share, batch in zip(shares, batches, strict=True)],
+            # On a CPU the network needs the cores; with an accelerator they are free for reading.
+            num_workers=0 if self.fabric.device.type == "cpu" else 4,
+        )
+        for batch, share, (waveforms, activity, left_out) in zip(batches, shares, loader, strict=True):
+            yield Batch(
+                [windows[k] for k in share],
+                waveforms.to(self.fabric.device),
+                activity.to(self.fabric.device),
+                int(left_out.sum()) if share else 0,
+                len(share),
+                len(batch),
+            )

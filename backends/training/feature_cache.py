@@ -1,0 +1,63 @@
+"""Features of a network whose first stage is never trained: computed once per recording and cached.
+
+Such a stage may cost more than everything that is trained after it. Features are stored in the user's cache, addressed
+by the audio and by everything else that they depend on; they may be deleted at any time.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterable
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import soundfile
+import torch
+
+from diarbench.backends.base import CachesFeatures
+from diarbench.backends.training.windows import Window
+from diarbench.datasets.dataset import Recording
+from diarbench.datasets.io.audio import SAMPLE_RATE
+from diarbench.datasets.io.files import cache_dir, digest, sha256_of, write_atomic
+
+
+class FeatureCache:
+    """A network's features on disk, one file of 16-bit floats (frames, size) per recording."""
+
+    def __init__(self, network: Any) -> None:
+        self.network = network
+        self.hop = round(network.frame_s * SAMPLE_RATE)
+        self.folder = cache_dir() / "features"
+        self.fingerprint = network.features_fingerprint()
+        self.path_of = cache(self._path_of)
+
+    @classmethod
+    def of(cls, network: Any) -> FeatureCache | None:
+        """The cache of a network's features; None for a network without features that can be cached."""
+        caches = isinstance(network, CachesFeatures) and network.features_fingerprint() is not None
+        return cls(network) if caches else None
+
+    def _path_of(self, audio: Path) -> Path:
+        return self.folder / f"{digest([self.fingerprint, sha256_of(audio)])}.npy"
+
+    def add(self, recording: Recording) -> None:
+        """Compute a recording's features unless they are cached already."""
+        path = self.path_of(recording.audio)
+        if not path.is_file():
+            samples, _ = soundfile.read(str(recording.audio), dtype="float32")
+            features = self.network.features(torch.from_numpy(samples))
+            buffer = io.BytesIO()
+            np.save(buffer, features.cpu().numpy().astype(np.float16))
+            write_atomic(path, buffer.getvalue())
+
+    def aligned(self, windows: Iterable[Window]) -> list[Window]:
+        """The windows, each moved back to the start of the frame in which it starts."""
+        return [Window(window.recording, window.start // self.hop * self.hop) for window in windows]
+
+    def read(self, window: Window, samples: int) -> np.ndarray:
+        """Features, float32 (frames, size), of an aligned window of this length."""
+        features = np.load(self.path_of(window.recording.audio), mmap_mode="r")
+        begin = window.start // self.hop
+        return np.asarray(features[begin : begin + -(-samples // self.hop)], dtype=np.float32)

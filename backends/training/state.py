@@ -1,0 +1,125 @@
+"""The state of a training: its history and checkpoints, and resuming from them."""
+
+from __future__ import annotations
+
+import logging
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field
+from typing import Any
+
+from lightning.fabric import Fabric
+
+from diarbench.backends.checkpoints import load_checkpoint, save_checkpoint
+from diarbench.backends.recipes.schema import Recipe
+from diarbench.backends.training.averaging import ExponentialMovingAverage
+from diarbench.backends.training.schedule import WarmupSchedule
+from diarbench.backends.training.windows import ExcludedSpeech
+from diarbench.reports.results.run import Epoch
+from diarbench.reports.results.run_folder import RunFolder
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass
+class History:
+    """The epochs of a training so far, and its totals over all sessions of a resumed run."""
+
+    epochs: list[Epoch] = field(default_factory=list)
+    """Epoch 0 is the network before training."""
+    rates: list[float] = field(default_factory=list)
+    """Learning rate at the end of each epoch."""
+    best_epoch: int = 0
+    seconds: float = 0.0
+    """Time spent on training and measuring."""
+    audio_s: float = 0.0
+    """Audio of all training steps."""
+    excluded: ExcludedSpeech = field(default_factory=ExcludedSpeech)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Plain values for a checkpoint."""
+        return {
+            "epochs": [epoch.model_dump() for epoch in self.epochs],
+            "rates": self.rates,
+            "best_epoch": self.best_epoch,
+            "seconds": self.seconds,
+            "audio_s": self.audio_s,
+            "excluded": vars(self.excluded),
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Take over what `state_dict` returned, in this version or in 0.1."""
+        self.epochs = [Epoch(**epoch) for epoch in state["epochs"]]
+        self.rates, self.best_epoch = state["rates"], state["best_epoch"]
+        self.seconds, self.audio_s = state["seconds"], state["audio_s"]
+        self.excluded = ExcludedSpeech(**(state.get("excluded") or state["clipped"]))  # the key of version 0.1
+
+
+def merit(epoch: Epoch, recipe: Recipe) -> tuple[float, float]:
+    """The recipe's dev figure, lower is better; ties are broken by the dev loss, or by DER where the figure is a loss.
+
+    A network that is not yet confident enough to change its decisions has the same DER and a lower loss.
+    """
+    if recipe.best == "der":
+        return epoch.der, epoch.loss_val
+    return getattr(epoch, recipe.best.replace("/", "_")), epoch.der
+
+
+@dataclass
+class TrainingState:
+    """Everything that changes during a training; saved after each epoch and restored when a run resumes."""
+
+    folder: RunFolder
+    backend: str
+    network: Any
+    optimizer: Any
+    schedule: WarmupSchedule
+    average: ExponentialMovingAverage | None
+    fabric: Fabric
+    history: History
+
+    def averaged(self) -> AbstractContextManager[None]:
+        """The network with the weights that are measured and saved as best."""
+        return self.average.in_place() if self.average else nullcontext()
+
+    def save_first(self) -> None:
+        """Save the network before training."""
+        self._save("first")
+
+    def save_best(self) -> None:
+        """Save the network, with averaged weights where the recipe averages them."""
+        with self.averaged():
+            self._save("best")
+
+    def save_last(self) -> None:
+        """Save the network and all that resuming needs."""
+        self._save(
+            "last",
+            optimizer=self.optimizer.state_dict(),
+            rate=self.schedule.state_dict(),
+            precision=self.fabric.strategy.precision.state_dict(),
+            average=self.average.weights if self.average else None,
+            **self.history.state_dict(),
+        )
+
+    def resume(self) -> bool:
+        """Restore ``checkpoints/last.ckpt``; returns False where there is none.
+
+        Raises UserError where the file is damaged or of another backend.
+        """
+        path = self.folder.checkpoint("last")
+        if not path.exists():
+            return False
+        checkpoint = load_checkpoint(path, self.backend)
+        self.network.load_state_dict(checkpoint["weights"])
+        self.optimizer.load_state_dict(checkpoint["optimizer"])
+        self.schedule.load_state_dict(checkpoint["rate"])
+        self.fabric.strategy.precision.load_state_dict(checkpoint["precision"])
+        if self.average:
+            self.average.load(checkpoint["average"])
+        self.history.load_state_dict(checkpoint)
+        logger.info("resuming after epoch %d", len(self.history.epochs) - 1)
+        return True
+
+    def _save(self, name: str, **extra: Any) -> None:
+        if self.fabric.is_global_zero:
+            save_checkpoint(self.folder.checkpoint(name), self.backend, self.network, **extra)

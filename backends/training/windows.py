@@ -1,0 +1,103 @@
+"""The windows on which every network is trained and validated."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from diarbench.datasets.dataset import Recording
+from diarbench.datasets.io.audio import SAMPLE_RATE
+
+
+@dataclass(frozen=True)
+class Window:
+    """Part of a recording, of the recipe's length, from the sample ``start``."""
+
+    recording: Recording
+    start: int
+
+
+@dataclass
+class ExcludedSpeech:
+    """Seconds of audio and speech that training leaves out; reported in the run's notes."""
+
+    short_regions_s: float = 0.0
+    """Annotated regions shorter than a window."""
+    crowded_s: float = 0.0
+    """Speech of speakers beyond those that the network can separate in a window, summed over windows."""
+
+
+def training_windows(
+    recordings: Sequence[Recording], window_s: float, seed: int, epoch: int, excluded: ExcludedSpeech | None = None
+) -> list[Window]:
+    """The windows of an epoch: as many as fit into the annotated regions, shuffled.
+
+    Each region is divided into equal slots, one per window, and a window starts at a random point of its slot. So each
+    epoch covers every region in proportion to its length, each time with other windows.
+    """
+    random = np.random.default_rng([seed, epoch])
+    window = round(window_s * SAMPLE_RATE)
+    windows = []
+    for recording, start, end in _regions(recordings, window, excluded):
+        slots = max(1, round((end - start) / window))
+        room = end - start - window
+        starts = start + (np.arange(slots) + random.random(slots)) / slots * room
+        windows += [Window(recording, int(s)) for s in starts]
+    return [windows[k] for k in random.permutation(len(windows))]
+
+
+def validation_windows(recordings: Sequence[Recording], window_s: float) -> list[Window]:
+    """Consecutive windows over the annotated regions; the last window of a region ends with the region."""
+    window = round(window_s * SAMPLE_RATE)
+    windows = []
+    for recording, start, end in _regions(recordings, window, None):
+        count = math.ceil((end - start) / window)
+        windows += [Window(recording, min(start + k * window, end - window)) for k in range(count)]
+    return windows
+
+
+def _regions(
+    recordings: Sequence[Recording], window: int, excluded: ExcludedSpeech | None
+) -> Iterable[tuple[Recording, int, int]]:
+    for recording in recordings:
+        length = round(recording.duration_s * SAMPLE_RATE)
+        for region in recording.regions:
+            start, end = round(region.start_s * SAMPLE_RATE), min(round(region.end_s * SAMPLE_RATE), length)
+            if end - start >= window:
+                yield recording, start, end
+            elif excluded is not None:
+                excluded.short_regions_s += (end - start) / SAMPLE_RATE
+
+
+def read(window: Window, samples: int) -> np.ndarray:
+    """The window's audio, float32 (samples,)."""
+    import soundfile
+
+    audio, _ = soundfile.read(str(window.recording.audio), start=window.start, frames=samples, dtype="float32")
+    return audio
+
+
+def targets(window: Window, samples: int, centres: np.ndarray, columns: int | None) -> tuple[np.ndarray, int]:
+    """0/1 activity (frames, columns) at frames with these centres, and the number of active frames left out of it.
+
+    Centres are in seconds from the window's start. A frame is active where its centre is in a turn. Speakers are in
+    order of their first frame; of more than ``columns`` speakers (None: no limit) the least talkative are left out, as
+    in pyannote.audio.
+    """
+    begin = window.start / SAMPLE_RATE
+    end = begin + samples / SAMPLE_RATE
+    active: dict[str, np.ndarray] = {}
+    for turn in window.recording.turns:
+        if turn.start_s < end and turn.end_s > begin:
+            frames = active.setdefault(turn.speaker, np.zeros(len(centres), dtype=bool))
+            frames |= (centres >= turn.start_s - begin) & (centres < turn.end_s - begin)
+    by_activity = sorted((frames for frames in active.values() if frames.any()), key=np.count_nonzero, reverse=True)
+    columns = len(by_activity) if columns is None else columns
+    in_order = sorted(by_activity[:columns], key=lambda frames: int(frames.argmax()))
+    activity = np.zeros((len(centres), columns), dtype=np.float32)
+    for column, frames in enumerate(in_order):
+        activity[:, column] = frames
+    return activity, sum(int(np.count_nonzero(frames)) for frames in by_activity[columns:])

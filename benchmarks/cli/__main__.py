@@ -1,0 +1,76 @@
+"""The command line ``bench``. Imports no toolkit: each command imports what it needs when it runs."""
+
+from __future__ import annotations
+
+import signal
+import sys
+from typing import Annotated
+
+import typer
+
+from diarbench.benchmarks.cli.data import app as data_app
+from diarbench.benchmarks.cli.deploy import diarize, export
+from diarbench.benchmarks.cli.info import backends, doctor, recipes_app
+from diarbench.benchmarks.cli.report import leaderboard, report
+from diarbench.benchmarks.cli.run import run, tune
+from diarbench.benchmarks.cli.score import compare, score
+from diarbench.benchmarks.cli.throughput import app as throughput_app
+from diarbench.datasets.io.errors import UserError
+
+INTERRUPTED = 130
+"""The exit status after Ctrl-C."""
+
+app = typer.Typer(
+    name="bench",
+    help="Fine-tune pyannote.audio and NVIDIA NeMo on the same recordings, and compare them.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+for command in (run, tune, report, leaderboard, diarize, export, score, compare):
+    app.command()(command)
+app.add_typer(data_app, name="data")
+app.command()(backends)
+app.add_typer(recipes_app, name="recipes")
+app.add_typer(throughput_app, name="throughput")
+app.command()(doctor)
+
+
+def _print_version(given: bool) -> None:
+    if given:
+        from importlib.metadata import version
+
+        typer.echo(f"diarbench {version('diarbench')}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Show the version and exit.")
+    ] = False,
+) -> None:
+    """Options of ``bench`` itself."""
+
+
+def main() -> None:
+    """Run the command line; a UserError or Ctrl-C gives one line on stderr and a non-zero exit status.
+
+    SIGTERM, which clusters send before they take a machine back, is handled like Ctrl-C: the worker stops, and the run
+    can be resumed.
+    """
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        app()
+    except UserError as error:
+        sys.stderr.write(f"bench: {error}\n")
+        sys.exit(1)
+    except SystemExit as stop:
+        if stop.code == INTERRUPTED:  # typer's status for Ctrl-C
+            sys.stderr.write("bench: interrupted; run the same command again to resume\n")
+        raise
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,43 @@
+"""``bench diarize`` and ``bench export``: use a finished run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def diarize(
+    audio: Annotated[list[Path], typer.Argument(help="Audio files in any format that soundfile reads.")],
+    run: Annotated[Path, typer.Option(help="A run's folder, such as runs/.../ami-mini-pyannote-quick-seed1.")],
+    format_: Annotated[str, typer.Option("--format", help="rttm, json or audacity (a label track).")] = "rttm",
+    out: Annotated[Path, typer.Option(help="The folder to write to.")] = Path(),
+    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+) -> None:
+    """Diarize audio files with a run's best network and its tuned hyper-parameters."""
+    from diarbench.benchmarks import api
+
+    _set_up_process()
+    api.diarize(audio, run, out, format_=format_, device=device, on_written=lambda path: typer.echo(str(path)))
+
+
+def export(
+    run: Annotated[Path, typer.Argument(help="A run's folder.")],
+    dest: Annotated[Path, typer.Argument(help="The folder to create.")],
+) -> None:
+    """Export a run's network for its toolkit: a pyannote.audio pipeline folder, or a .nemo with its post-processing."""
+    from diarbench.benchmarks.runs import deploy
+
+    _set_up_process()
+    lines = deploy.export(run, dest)
+    typer.echo(f"Load {dest} with:\n\n{lines}", nl=False)
+
+
+def _set_up_process() -> None:
+    """The environment variables of a run, set before a toolkit is imported: threads, and no telemetry."""
+    import os
+
+    from diarbench.benchmarks.runs.environment import threads, worker_environment
+
+    os.environ.update(worker_environment(threads()))

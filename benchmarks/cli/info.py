@@ -1,0 +1,98 @@
+"""``bench backends``, ``bench recipes`` and ``bench doctor``. None of them imports a toolkit."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import typer
+
+recipes_app = typer.Typer()
+
+
+def _backends() -> Iterator[tuple[str, str | None, str]]:
+    """Each backend's name, the command that installs missing packages, and the weights that ``--init auto`` selects."""
+    from rich.markup import escape
+
+    from diarbench.backends import registry
+    from diarbench.datasets.io.errors import UserError
+
+    for name in registry.entries():
+        command = registry.missing(name)
+        try:
+            origin = "" if command else registry.load(name).resolve_init("auto").weights.origin
+        except UserError as error:
+            origin = str(error)
+        # The brackets of a package's extra must not be read as markup.
+        yield name, escape(command) if command else None, escape(origin)
+
+
+def backends() -> None:
+    """List the toolkits that can be fine-tuned and their initial weights."""
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table("backend", "installed", "--init auto")
+    for name, command, origin in _backends():
+        table.add_row(name, command or "yes", origin)
+    Console().print(table)
+
+
+@recipes_app.callback(invoke_without_command=True)
+def list_(context: typer.Context) -> None:
+    """List the recipes that come with diarbench; each sets how networks are fine-tuned."""
+    if context.invoked_subcommand:
+        return
+    from rich.console import Console
+    from rich.table import Table
+
+    from diarbench.backends.recipes import load as recipes
+
+    table = Table("recipe", "about")
+    for name in recipes.names():
+        table.add_row(name, recipes.load(name).about)
+    Console().print(table)
+
+
+@recipes_app.command()
+def show(name: str) -> None:
+    """Print a recipe's YAML, to copy and edit."""
+    from diarbench.backends.recipes import load as recipes
+
+    typer.echo(recipes.text(name), nl=False)
+
+
+def doctor() -> None:
+    """Show installed packages, available weights, datasets and devices, and how to install what is missing."""
+    import subprocess
+    import sys
+
+    from rich.console import Console
+    from rich.table import Table
+
+    from diarbench.backends.packages import importable, package_version
+    from diarbench.benchmarks.runs.environment import TRACKED_PACKAGES, environment
+    from diarbench.datasets.corpora.catalog import KNOWN, location
+
+    console = Console()
+    machine = environment("")
+    table = Table("item", "status", "fix")
+    table.add_row("python", machine.python, "")
+    table.add_row("machine", f"{machine.cores} cores, {machine.memory_gb:g} GB, {machine.platform}", "")
+    for package in TRACKED_PACKAGES:
+        table.add_row(package, package_version(package) or "-", "")
+    for name, command, origin in _backends():
+        table.add_row(f"backend {name}", "not installed" if command else f"initial weights: {origin}", command or "")
+    for name in KNOWN:
+        folder = location(name)
+        status, fix = (str(folder), "") if folder.is_dir() else ("-", f"bench data fetch {name}")
+        table.add_row(f"dataset {name}", status, fix)
+    if importable("torch"):
+        # A separate process, since this one must not import a toolkit.
+        code = "import torch; print(torch.cuda.get_device_name() if torch.cuda.is_available() else 'cpu')"
+        done = subprocess.run([sys.executable, "-P", "-c", code], capture_output=True, text=True, check=False)
+        table.add_row(
+            "device",
+            done.stdout.strip() or "torch cannot be imported",
+            "" if done.returncode == 0 else "pip install torch",
+        )
+    console.print(table)

@@ -1,0 +1,72 @@
+"""``bench report`` and ``bench leaderboard``: render comparisons from their ``results.json`` and files."""
+
+from __future__ import annotations
+
+import sys
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+class Format(StrEnum):
+    """Export formats."""
+
+    csv = "csv"
+    json = "json"
+    latex = "latex"
+
+
+def report(
+    outs: Annotated[list[Path], typer.Argument(metavar="OUT...", help="Output folders of 'bench run'.")],
+    out: Annotated[Path | None, typer.Option(help="Folder for the merged report of several OUT.")] = None,
+    format_: Annotated[
+        Format | None, typer.Option("--format", help="Only write the rows to standard output, in this format.")
+    ] = None,
+    plain: Annotated[bool, typer.Option(help="Never use colour.")] = False,
+) -> None:
+    """Print the tables and write report.md, plots/ and report.html, from OUT/results.json and its source files.
+
+    Several OUT are merged; different datasets, recordings or protocols are shown separately and not ranked together.
+    """
+    from rich.console import Console
+
+    from diarbench.reports.exports import FORMATS
+    from diarbench.reports.results.merge import merge, read_comparison
+    from diarbench.reports.terminal import print_comparison
+    from diarbench.reports.write import write_reports
+
+    comparisons = {folder: read_comparison(folder) for folder in outs}
+    if len(comparisons) == 1 and out is None:
+        root, groups = outs[0], list(comparisons.values())
+        reasons: list[str] = []
+    else:
+        root = out or Path()
+        groups, reasons = merge(comparisons, root)
+    if format_:
+        sys.stdout.write(FORMATS[format_](groups))
+        return
+    console = Console(color_system=None) if plain else Console()
+    for group in groups:
+        print_comparison(group, console)
+    for reason in reasons:
+        console.print(reason, style="bold", markup=False)
+    for path in write_reports(groups, root) if len(comparisons) == 1 or out else ():
+        console.print(str(path), highlight=False, markup=False, soft_wrap=True)
+
+
+def leaderboard(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="A folder that contains comparisons, at any depth.")],
+) -> None:
+    """Write DIR/leaderboard.md: all runs in a folder, lowest DER first, one table per dataset and protocol."""
+    from rich.console import Console
+
+    from diarbench.datasets.io.files import write_atomic
+    from diarbench.reports.leaderboard import find, render
+    from diarbench.reports.results.run_folder import ComparisonFolder
+    from diarbench.reports.terminal import print_leaderboard
+
+    board = find(folder)
+    print_leaderboard(board, Console())
+    write_atomic(ComparisonFolder(folder).leaderboard, render(board))

@@ -1,0 +1,230 @@
+"""``bench run`` and ``bench tune``: fine-tune, tune, score and compare."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from diarbench.benchmarks.runs.plan import Plan
+    from diarbench.reports.results.comparison import Comparison
+
+WHAT, HOW, TUNING, WHERE = "What to run", "How to train", "Tuning", "Where to run"
+"""The panels of options in ``bench run --help``."""
+
+Texts = list[str]
+
+
+def run(
+    backend: Annotated[Texts, typer.Option(help="A toolkit to fine-tune; repeatable.", rich_help_panel=WHAT)],
+    dataset: Annotated[
+        Texts, typer.Option(help="A converted dataset's folder or name; repeatable.", rich_help_panel=WHAT)
+    ] = ["ami-mini"],  # noqa: B006
+    recipe: Annotated[
+        Texts,
+        typer.Option(help="A recipe's name or YAML file; repeatable.", rich_help_panel=WHAT),
+    ] = ["quick"],  # noqa: B006
+    seed: Annotated[list[int], typer.Option(min=0, help="A seed; repeatable.", rich_help_panel=WHAT)] = [1],  # noqa: B006
+    train_fraction: Annotated[
+        list[float],
+        typer.Option(
+            help="Fraction of train to fine-tune on, such as 0.25; repeat for DER by hours of data.",
+            rich_help_panel=WHAT,
+        ),
+    ] = [1.0],  # noqa: B006
+    also_score: Annotated[
+        Texts,
+        typer.Option(
+            help="A dataset of another domain whose test recordings are scored too, to measure forgetting; repeatable.",
+            rich_help_panel=WHAT,
+        ),
+    ] = [],  # noqa: B006
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Show the planned runs and exit.", rich_help_panel=WHAT)
+    ] = False,
+    init: Annotated[
+        Texts,
+        typer.Option(
+            help="Initial weights: auto (pretrained weights on this machine, else scratch; downloads nothing), "
+            "scratch, a path, hub:ID, or run:FOLDER. BACKEND=... sets one backend; repeatable.",
+            rich_help_panel=HOW,
+        ),
+    ] = ["auto"],  # noqa: B006
+    epochs: Annotated[
+        int | None, typer.Option(min=1, help="Number of epochs, instead of the recipe's.", rich_help_panel=HOW)
+    ] = None,
+    objective: Annotated[
+        str | None,
+        typer.Option(help="pyannote: powerset or multilabel, instead of the recipe's.", rich_help_panel=HOW),
+    ] = None,
+    precision: Annotated[
+        str | None,
+        typer.Option(help="32-true, 16-mixed, bf16-mixed or 64-true, instead of the recipe's.", rich_help_panel=HOW),
+    ] = None,
+    logger: Annotated[
+        Texts,
+        typer.Option(
+            help="Log each epoch to tensorboard or mlflow; epochs.csv is always written. Repeatable.",
+            rich_help_panel=HOW,
+        ),
+    ] = [],  # noqa: B006
+    tune: Annotated[
+        bool,
+        typer.Option("--tune/--no-tune", help="Tune the pipeline's hyper-parameters on dev.", rich_help_panel=TUNING),
+    ] = True,
+    trials: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            help="Number of trials.",
+            show_default="50, or unlimited with --tune-seconds",
+            rich_help_panel=TUNING,
+        ),
+    ] = None,
+    tune_seconds: Annotated[
+        float | None, typer.Option(min=0, help="Stop tuning after this many seconds.", rich_help_panel=TUNING)
+    ] = None,
+    tune_condition: Annotated[
+        str,
+        typer.Option(help="The condition whose dev DER is minimised: full, fair or forgiving.", rich_help_panel=TUNING),
+    ] = "full",
+    search_space: Annotated[
+        Path | None,
+        typer.Option(help="A YAML file of ranges that replace a backend's own.", rich_help_panel=TUNING),
+    ] = None,
+    plda: Annotated[
+        Path | None,
+        typer.Option(metavar="FOLDER", help="pyannote: the PLDA for VBx clustering.", rich_help_panel=TUNING),
+    ] = None,
+    device: Annotated[str, typer.Option(help="auto, cpu or cuda.", rich_help_panel=WHERE)] = "auto",
+    devices: Annotated[
+        int, typer.Option(min=1, help="Devices per node that train together, one process each.", rich_help_panel=WHERE)
+    ] = 1,
+    nodes: Annotated[
+        int, typer.Option(min=1, help="Nodes that train together; see docs/training.md.", rich_help_panel=WHERE)
+    ] = 1,
+    strategy: Annotated[
+        str,
+        typer.Option(
+            help="How processes train together: auto, or ddp if every parameter is used in every step.",
+            rich_help_panel=WHERE,
+        ),
+    ] = "auto",
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            help="The comparison's folder.",
+            show_default="in runs/, named after the datasets and settings",
+            rich_help_panel=WHERE,
+        ),
+    ] = None,
+    profile: Annotated[
+        bool,
+        typer.Option("--profile", help="Save a flame graph of each phase in the run's folder.", rich_help_panel=WHERE),
+    ] = False,
+) -> None:
+    """Fine-tune each backend on each dataset by each recipe with each seed, and compare the runs.
+
+    Running the same command again resumes in the same folder and skips finished runs.
+    """
+    from rich.console import Console
+
+    from diarbench.benchmarks import api
+    from diarbench.benchmarks.runs.plan import check_out, default_out
+
+    plans = api.plan(
+        backend,
+        dataset,
+        recipe,
+        seed,
+        train_fractions=train_fraction,
+        also_score=also_score,
+        epochs=epochs,
+        objective=objective,
+        precision=precision,
+        inits=init,
+        loggers=logger,
+        tune=tune,
+        trials=trials,
+        tune_seconds=tune_seconds,
+        tune_condition=tune_condition,
+        search_space=search_space,
+        plda=plda,
+        device=device,
+        devices=devices,
+        nodes=nodes,
+        strategy=strategy,
+        profile=profile,
+    )
+    folder = out or default_out(plans)
+    check_out(folder, plans)
+    console = Console()
+    for planned in plans:
+        for warning in planned.warnings:
+            console.print(f"{planned.job.name}: {warning}", style="yellow", highlight=False, markup=False)
+    if dry_run:
+        print_plans(plans, folder, console)
+        return
+    show(api.run(plans, folder, command=_this_command(), console=console), folder, console)
+
+
+def tune(
+    folder: Annotated[Path, typer.Argument(metavar="OUT", help="The folder of a comparison that `bench run` wrote.")],
+    trials: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            help="Total number of trials, earlier ones included.",
+            show_default="unlimited with --seconds",
+        ),
+    ] = None,
+    seconds: Annotated[
+        float | None, typer.Option(min=0, help="Total seconds of tuning, earlier ones included.")
+    ] = None,
+) -> None:
+    """Continue tuning a comparison's runs on dev with more trials, and score them again."""
+    from rich.console import Console
+
+    from diarbench.benchmarks.runs import runner
+    from diarbench.benchmarks.runs.progress import RunProgress
+    from diarbench.datasets.io.errors import UserError
+
+    if trials is None and seconds is None:
+        raise UserError("no limit for tuning; give --trials, --seconds, or both")
+    console = Console()
+    with RunProgress(console) as progress:
+        comparison = runner.tune(folder, trials, seconds, _this_command(), progress)
+    show(comparison, folder, console)
+
+
+def print_plans(plans: Sequence[Plan], folder: Path, console: Console) -> None:
+    """One line per planned run."""
+    console.print(f"{len(plans)} runs into {folder}:", highlight=False, markup=False, soft_wrap=True)
+    for planned in plans:
+        job = planned.job
+        details = [planned.problem or planned.origin, *(f"also scored on {d.dataset}" for d in job.also_score)]
+        line = f"  {job.name}: {job.recipe['epochs']} epochs, {job.device}, from {', '.join(details)}"
+        console.print(line, highlight=False, markup=False, soft_wrap=True)
+
+
+def show(comparison: Comparison, folder: Path, console: Console) -> None:
+    """Print a comparison's tables and write its reports; exits with status 1 where a run failed."""
+    from diarbench.reports.terminal import print_comparison
+    from diarbench.reports.write import write_reports
+
+    print_comparison(comparison, console)
+    for path in write_reports([comparison], folder):
+        console.print(str(path), highlight=False, markup=False, soft_wrap=True)
+    if any(run.failure for run in comparison.runs):
+        raise typer.Exit(1)
+
+
+def _this_command() -> str:
+    return shlex.join(["bench", *sys.argv[1:]])

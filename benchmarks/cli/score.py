@@ -1,0 +1,195 @@
+"""``bench score`` and ``bench compare``: score RTTM files of any system."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from diarbench.reports.results.scores import ErrorSeconds
+
+if TYPE_CHECKING:
+    from diarbench.benchmarks.scoring.evaluate import Score
+    from diarbench.benchmarks.scoring.inputs import Inputs
+    from diarbench.benchmarks.scoring.slices import Slices
+
+
+Reference = Annotated[Path, typer.Argument(metavar="REF", help="Reference: an RTTM file, or a folder of them.")]
+
+Uem = Annotated[
+    Path | None,
+    typer.Option(
+        help="Scored regions: a UEM file, or a folder of them. Default: each recording from 0 to its last turn end."
+    ),
+]
+
+Conditions = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--condition",
+        help="full, fair, forgiving, or the half-width of a collar in seconds with or without overlap: 0.1+overlap,"
+        " 0.1-overlap. Repeat for several; default: the first three.",
+    ),
+]
+
+PerFile = Annotated[bool, typer.Option("--per-file", help="Also show every recording.")]
+
+Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of tables, and notes to stderr.")]
+
+ShowSlices = Annotated[
+    bool, typer.Option("--slices", help="Show where the errors are: by situation, the worst regions, speaker counts.")
+]
+
+
+def score(
+    reference: Reference,
+    hypothesis: Annotated[Path, typer.Argument(metavar="HYP", help="Hypothesis: an RTTM file, or a folder of them.")],
+    uem: Uem = None,
+    condition: Conditions = None,
+    per_file: PerFile = False,
+    slices: ShowSlices = False,
+    metrics: Annotated[
+        bool,
+        typer.Option(
+            "--metrics", help="Also show Jaccard error rate, purity, coverage, detection error and speaker count."
+        ),
+    ] = False,
+    json: Json = False,
+) -> None:
+    """Score a hypothesis RTTM: error seconds and rates under each condition, with confidence intervals."""
+    from rich.console import Console
+
+    from diarbench.benchmarks.cli import score_tables as tables
+    from diarbench.benchmarks.scoring import slices as slicing
+    from diarbench.benchmarks.scoring.evaluate import protocols_named, score_system
+    from diarbench.benchmarks.scoring.inputs import read_inputs
+    from diarbench.benchmarks.scoring.pyannote_metrics import other_metrics
+
+    inputs = read_inputs(reference, [hypothesis], uem)
+    protocols = protocols_named(condition)
+    sides = inputs.reference, inputs.hypotheses[0], inputs.scored
+    agreement = _cross_check(inputs, reference, [hypothesis], uem)
+
+    conditions: dict[str, Any] = {}
+    for name, scored in score_system(inputs, protocols).items():
+        conditions[name] = {**_parts(scored.errors), **_protocol_and_interval(scored)}
+        if per_file:
+            conditions[name]["files"] = {uri: _parts(seconds) for uri, seconds in scored.recordings.items()}
+        if slices:
+            worst = slicing.worst_regions(*sides, scored.protocol)
+            conditions[name]["slices"] = _dump(slicing.slices(*sides, scored.protocol))
+            conditions[name]["worst_regions"] = [region.model_dump() for region in worst]
+            conditions[name]["speaker_counts"] = slicing.speaker_counts(*sides, scored.protocol).model_dump()
+    result: dict[str, Any] = {"conditions": conditions, "recordings": len(inputs.scored), **agreement}
+    if metrics:
+        result["metrics"] = other_metrics(*sides).model_dump()
+    if not _print_notes_and_json(inputs, json, result):
+        tables.print_score(Console(), f"{hypothesis} against {reference}", protocols, result)
+
+
+def compare(
+    reference: Reference,
+    hypothesis_a: Annotated[
+        Path, typer.Argument(metavar="HYP_A", help="RTTM of the first system: a file, or a folder of them.")
+    ],
+    hypothesis_b: Annotated[Path, typer.Argument(metavar="HYP_B", help="RTTM of the second system.")],
+    uem: Uem = None,
+    condition: Conditions = None,
+    per_file: PerFile = False,
+    slices: ShowSlices = False,
+    json: Json = False,
+) -> None:
+    """Compare two systems on the same recordings: the difference, its significance, and where it comes from.
+
+    The tables also have three other rows: silence, one speaker, and the DOVER-Lap fusion of the two systems.
+    """
+    from rich.console import Console
+
+    from diarbench.benchmarks.cli import score_tables as tables
+    from diarbench.benchmarks.scoring import slices as slicing
+    from diarbench.benchmarks.scoring.evaluate import compare_systems, protocols_named
+    from diarbench.benchmarks.scoring.inputs import read_inputs
+
+    paths = [hypothesis_a, hypothesis_b]
+    inputs = read_inputs(reference, paths, uem)
+    protocols = protocols_named(condition)
+    agreement = _cross_check(inputs, reference, paths, uem)
+    a, b = [str(path) for path in paths] if hypothesis_a.stem == hypothesis_b.stem else [path.stem for path in paths]
+
+    conditions: dict[str, Any] = {}
+    for name, pair in compare_systems(inputs, protocols).items():
+        baselines = {key: score for key, score in pair.others.items() if not key.startswith("DOVER")}
+        fusion = {key: score for key, score in pair.others.items() if key not in baselines}
+        systems = {**baselines, a: pair.a, b: pair.b, **fusion}
+        conditions[name] = {
+            "protocol": pair.a.protocol.model_dump(),
+            "systems": {
+                system: {**_parts(score.errors), "interval": score.interval.model_dump()}
+                for system, score in systems.items()
+            },
+            "difference": {**pair.difference.model_dump(), "verdict": pair.difference.verdict(a, b)},
+        }
+        if per_file:
+            conditions[name]["files"] = {
+                uri: {a: _parts(pair.a.recordings[uri]), b: _parts(pair.b.recordings[uri])} for uri in inputs.scored
+            }
+        if slices:
+            parts_a, parts_b = (
+                slicing.slices(inputs.reference, turns, inputs.scored, pair.a.protocol) for turns in inputs.hypotheses
+            )
+            conditions[name]["slices"] = {a: _dump(parts_a), b: _dump(parts_b)}
+            conditions[name]["explains"] = slicing.contributions(parts_a, parts_b)
+    result = {"conditions": conditions, "recordings": len(inputs.scored), **agreement}
+    if not _print_notes_and_json(inputs, json, result):
+        tables.print_comparison(Console(), (a, b), protocols, result)
+
+
+def _protocol_and_interval(score: Score) -> dict[str, Any]:
+    return {"protocol": score.protocol.model_dump(), "interval": score.interval.model_dump()}
+
+
+def _cross_check(inputs: Inputs, reference: Path, hypotheses: Sequence[Path], uem: Path | None) -> dict[str, Any]:
+    """Compare the scores of every hypothesis with pyannote.metrics; add the notes that need scores to ``inputs``."""
+    from importlib.metadata import version
+
+    from diarbench.benchmarks.scoring import der
+    from diarbench.benchmarks.scoring.inputs import hypothesis_seconds, outside_notes
+    from diarbench.benchmarks.scoring.pyannote_metrics import cross_check
+
+    largest = 0.0
+    for path, hypothesis in zip(hypotheses, inputs.hypotheses, strict=True):
+        errors = der.score(inputs.reference, hypothesis, inputs.scored, [der.CONDITIONS["full"]])["full"]
+        largest = max(largest, cross_check(inputs.reference, hypothesis, inputs.scored, errors))
+        if uem:
+            inputs.notes += outside_notes(path, hypothesis, inputs.scored, hypothesis_seconds(der.pooled(errors)))
+    if uem:
+        inputs.notes += outside_notes(reference, inputs.reference, inputs.scored, der.pooled(errors).total)
+    return {"agrees_with": f"pyannote.metrics {version('pyannote.metrics')}", "largest_difference_s": largest}
+
+
+def _print_notes_and_json(inputs: Inputs, json: bool, result: dict[str, Any]) -> bool:
+    """Print the notes, and the result if ``json`` is set; returns ``json``."""
+    import json as json_
+
+    from rich.console import Console
+
+    for note in inputs.notes:
+        Console(stderr=json, soft_wrap=True).print(f"note: {note}", style="yellow", highlight=False, markup=False)
+    if json:
+        typer.echo(json_.dumps({**result, "notes": inputs.notes}, indent=1, ensure_ascii=False))
+    return json
+
+
+def _parts(errors: ErrorSeconds) -> dict[str, Any]:
+    """Error seconds, the DER, and each component as a fraction of the reference speech."""
+    parts = ("miss", "false_alarm", "confusion")
+    fractions = {part: getattr(errors, part) / errors.total if errors.total else None for part in parts}
+    return {**errors.model_dump(), "fractions": fractions}
+
+
+def _dump(slices: Slices) -> dict[str, Any]:
+    return {
+        slicing: {label: errors.model_dump() for label, errors in parts.items()} for slicing, parts in slices.items()
+    }

@@ -1,0 +1,1 @@
+"""Planning, running, tuning and comparing runs, and using a finished run."""

@@ -1,0 +1,260 @@
+"""Build a comparison from the runs in a folder: rows, baselines, intervals, and paired differences between systems."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from importlib.metadata import version
+from itertools import combinations, pairwise
+from pathlib import Path
+from typing import Any
+
+from diarbench.benchmarks.runs.evaluation import SCORED_SUBSETS, Turns, score_rows
+from diarbench.benchmarks.scoring import significance
+from diarbench.benchmarks.scoring.baselines import one_speaker, silence
+from diarbench.benchmarks.scoring.der import CONDITIONS
+from diarbench.benchmarks.scoring.dover_lap import dover_lap
+from diarbench.benchmarks.scoring.pyannote_metrics import other_metrics
+from diarbench.benchmarks.scoring.slices import Slices, contributions, slices, speaker_counts
+from diarbench.datasets.dataset import Dataset, Subset
+from diarbench.datasets.io.files import sha256_of
+from diarbench.datasets.io.records import read_record
+from diarbench.datasets.io.rttm import read_rttm, write_rttm
+from diarbench.reports.results.comparison import Comparison
+from diarbench.reports.results.job import Job
+from diarbench.reports.results.run import Run
+from diarbench.reports.results.run_folder import ComparisonFolder
+from diarbench.reports.results.scores import Condition, ErrorSeconds, Row, Scores, sum_slices
+from diarbench.reports.results.statistics import Contrast
+from diarbench.reports.summary.systems import competing, system_label
+
+FIRST_CONDITION, *_ = CONDITIONS
+
+
+@dataclass
+class System:
+    """One system's output on the test set."""
+
+    label: str
+    """The name that its seeds share."""
+    stage: str
+    seed: int | None
+    turns: Turns
+    rows: list[Row]
+    """On the test set, one per condition."""
+    run: Run | None = None
+
+    @property
+    def final(self) -> bool:
+        """Whether it is the final output of a run."""
+        return self.run is not None and self.stage == self.run.final_stage
+
+
+def build_comparison(out: Path, jobs: Sequence[Job], command: str) -> Comparison:
+    """The comparison of the runs in a folder; a failed run has no rows. Writes references and fusions to the folder."""
+    runs = [ComparisonFolder(out).run(job.name).read_run() for job in jobs]
+    rows: list[Row] = []
+    contrasts: list[Contrast] = []
+    differences: list[float] = []
+    roots = {job.dataset: job.dataset_root for job in jobs}
+    roots |= {domain.dataset: domain.root for job in jobs for domain in job.also_score}
+    for name, root in roots.items():
+        done = [run for run in runs if run.domain(name) and run.state == "done"]
+        trained_on = any(job.dataset == name for job in jobs)
+        part = DatasetComparison(out, Dataset.open(Path(root)), done, SCORED_SUBSETS if trained_on else ("test",))
+        rows += part.rows
+        contrasts += part.contrasts
+        differences += part.differences
+    return Comparison(
+        diarbench=version("diarbench"),
+        command=command,
+        conditions=tuple(
+            Condition(name=p.name, collar_s=p.collar_s, score_overlap=p.score_overlap, text=str(p))
+            for p in CONDITIONS.values()
+        ),
+        scorer=(
+            f"diarbench {version('diarbench')}: speakers mapped on the whole UEM, their overlapping turns merged; "
+            f"without a collar pyannote.metrics {version('pyannote.metrics')} agrees to {max(differences):.0e} s"
+        ),
+        runs=tuple(runs),
+        rows=tuple(rows),
+        contrasts=tuple(contrasts),
+        source_hashes={str(path.relative_to(out)): sha256_of(path) for path in _sources(ComparisonFolder(out), jobs)},
+    )
+
+
+class DatasetComparison:
+    """One dataset's part of a comparison: ``rows``, ``contrasts``, and the scorers' ``differences`` (s)."""
+
+    def __init__(self, out: Path, dataset: Dataset, done: Sequence[Run], subsets: Sequence[Subset]) -> None:
+        self.files, self.dataset, self.done, self.subsets = ComparisonFolder(out), dataset, done, subsets
+        self.name = dataset.info.name
+        self.competing = competing(self.name, done)
+        self.test = dataset.subset("test")
+        self.reference = {r.uri: r.turns for r in self.test}
+        self.scored = {r.uri: r.regions for r in self.test}
+        self.systems: list[System] = []
+        self.other_rows: list[Row] = []
+        self.differences: list[float] = []
+        self._add_reference_systems()
+        for run in done:
+            self._add_run(run)
+        self._add_fusions()
+        self._add_statistics()
+        self.contrasts = list(self._contrasts())
+        self.rows = [*self.other_rows, *(row for system in self.systems for row in system.rows)]
+
+    def _add_reference_systems(self) -> None:
+        """Score the baselines, silence and one speaker, and copy the reference beside the runs."""
+        for subset in self.subsets:
+            recordings = self.dataset.subset(subset)
+            folder = self.files.reference(self.name, subset)
+            folder.mkdir(parents=True, exist_ok=True)
+            for recording in recordings:
+                shutil.copyfile(recording.rttm, folder / recording.rttm.name)
+                shutil.copyfile(recording.uem, folder / recording.uem.name)
+            for stage, system in (("silence", silence), ("one-speaker", one_speaker)):
+                turns = {r.uri: system(r.regions) for r in recordings}
+                self._add_scored("reference", stage, None, None, subset, turns)
+
+    def _add_run(self, run: Run) -> None:
+        scores = read_record(self.files.run(run.name).scores, Scores)
+        self.differences.append(scores.largest_difference_s)
+        scored = [row for row in scores.rows if row.dataset == self.name]
+        self.other_rows += [row for row in scored if row.subset != "test"]
+        for stage in dict.fromkeys(row.stage for row in scored):
+            rows = [row for row in scored if row.stage == stage and row.subset == "test"]
+            folder = self.files.run(run.name).rttm(run, self.name, stage) / "test"
+            turns = {r.uri: read_rttm(folder / f"{r.uri}.rttm").get(r.uri, []) for r in self.test}
+            label = system_label(run, self.name, stage, self.done)
+            self.systems.append(System(label, stage, run.seed, turns, rows, run))
+
+    def _add_fusions(self) -> None:
+        """Fuse the toolkits' final outputs for each recipe and seed, on the dataset that they were trained on."""
+        home = [run for run in self.competing if run.dataset == self.name]
+        for recipe, seed in dict.fromkeys((run.recipe, run.seed) for run in home):
+            finals = [system for system in self.systems if system.run in home and system.final]
+            voters = [s.turns for s in finals if s.run and (s.run.recipe, s.seed) == (recipe, seed)]
+            if len(voters) < 2:
+                continue
+            fused = dover_lap(voters, self.scored)
+            for uri, turns in fused.items():
+                folder = self.files.fusion(self.name, recipe, seed, "test")
+                write_rttm(folder / f"{uri}.rttm", uri, turns)
+            self._add_scored("fusion", "dover-lap", recipe, seed, "test", fused)
+
+    def _add_scored(
+        self, backend: str, stage: str, recipe: str | None, seed: int | None, subset: Subset, turns: Turns
+    ) -> None:
+        identity = {
+            "run": None,
+            "dataset": self.name,
+            "backend": backend,
+            "recipe": recipe,
+            "seed": seed,
+            "stage": stage,
+            "init": None,
+            "subset": subset,
+        }
+        rows, difference = score_rows(self.dataset.subset(subset), turns, identity)
+        self.differences.append(difference)
+        if subset == "test":
+            self.systems.append(System(f"{backend} {stage}", stage, seed, turns, rows))
+        else:
+            self.other_rows += rows
+
+    def _add_statistics(self) -> None:
+        """Add intervals to the test rows; under the first condition also slices, other metrics and speaker counts."""
+        self.errors: dict[str, list[list[ErrorSeconds]]] = {}
+        """By condition and system: the error seconds of each resampled unit."""
+        for index, (name, protocol) in enumerate(CONDITIONS.items()):
+            hypotheses = [system.turns for system in self.systems]
+            self.unit, self.errors[name] = significance.units_of(self.reference, hypotheses, self.scored, protocol)
+            for system, errors in zip(self.systems, self.errors[name], strict=True):
+                statistics: dict[str, Any] = {"interval": significance.interval(errors, self.unit)}
+                if name == FIRST_CONDITION:
+                    sides = (self.reference, system.turns, self.scored)
+                    statistics |= {
+                        "slices": slices(*sides, protocol),
+                        "metrics": other_metrics(*sides).model_dump(),
+                        "speaker_counts": speaker_counts(*sides, protocol),
+                    }
+                system.rows[index] = system.rows[index].model_copy(update=statistics)
+
+    def _contrasts(self) -> Iterator[Contrast]:
+        """Paired differences between final outputs, and to their earlier stages and the one-speaker baseline."""
+        by_label: dict[str, System] = {}
+        for system in self.systems:
+            by_label.setdefault(system.label, system)  # the first seed stands for all
+        pairs = [pair for pair in combinations(by_label.values(), 2) if self._worth_comparing(*pair)]
+        pairs.sort(key=lambda pair: not all(system.final for system in pair))
+        labels = [(a.label, b.label) for a, b in pairs]
+        for index, name in enumerate(CONDITIONS):
+            if not self.systems[0].rows[index].total:
+                continue  # without scored speech there is no rate, for example where all of it is excluded overlap
+            for a, b in labels:
+                difference = significance.compare(self._over_seeds(name, a), self._over_seeds(name, b), self.unit)
+                yield Contrast(
+                    dataset=self.name,
+                    subset="test",
+                    condition=name,
+                    a=a,
+                    b=b,
+                    difference=difference,
+                    verdict=difference.verdict(a, b),
+                    explains=contributions(self._slices(a), self._slices(b)) if name == FIRST_CONDITION else {},
+                )
+
+    def _over_seeds(self, condition: str, label: str) -> list[ErrorSeconds]:
+        """A system's error seconds per unit, averaged over its seeds."""
+        seeds = [errors for s, errors in zip(self.systems, self.errors[condition], strict=True) if s.label == label]
+        return [_mean(unit) for unit in zip(*seeds, strict=True)]
+
+    def _slices(self, label: str) -> Slices:
+        """A system's error seconds by slice, summed over its seeds."""
+        return sum_slices(row for system in self.systems if system.label == label for row in system.rows)
+
+    def _worth_comparing(self, a: System, b: System) -> bool:
+        """Whether at least one is a final output, and the other competes with it or shows the effect of one step.
+
+        Such a step is an earlier stage of the same training data, the next smaller or larger train fraction, or the
+        one-speaker baseline.
+        """
+        final, other = (a, b) if a.final else (b, a)
+        if not final.final or final.run is None:
+            return False
+        if other.run is None:
+            return other.stage == "one-speaker" and final.run in self.competing
+        if other.final:
+            both_compete = final.run in self.competing and other.run in self.competing
+            return both_compete or self._next_in_size(final.run, other.run)
+        same_data = _but_seed(other.run) == _but_seed(final.run)
+        return other.stage in ("pretrained", "finetuned") and same_data
+
+    def _next_in_size(self, a: Run, b: Run) -> bool:
+        """Whether two runs differ only in the train fraction, with no fraction of the comparison between theirs."""
+        fractions = sorted({run.train_fraction for run in self.done if _setting(run) == _setting(a)})
+        smaller, larger = sorted((a.train_fraction, b.train_fraction))
+        return _setting(a) == _setting(b) and (smaller, larger) in pairwise(fractions)
+
+
+def _setting(run: Run) -> tuple[str, str, str]:
+    """Everything but the seed and the train fraction."""
+    return run.dataset, run.backend, run.recipe
+
+
+def _but_seed(run: Run) -> tuple[tuple[str, str, str], float]:
+    """Everything but the seed."""
+    return _setting(run), run.train_fraction
+
+
+def _mean(parts: Sequence[ErrorSeconds]) -> ErrorSeconds:
+    total = sum(parts, ErrorSeconds())
+    return ErrorSeconds(**{name: getattr(total, name) / len(parts) for name in ErrorSeconds.model_fields})
+
+
+def _sources(folder: ComparisonFolder, jobs: Sequence[Job]) -> Iterator[Path]:
+    yield from folder.shared_sources()
+    for job in jobs:
+        yield from folder.run(job.name).sources()

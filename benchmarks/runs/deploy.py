@@ -1,0 +1,179 @@
+"""Use a finished run: diarize audio files with it, or export it for its toolkit."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import sys
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from diarbench.backends import registry
+from diarbench.backends.base import Backend
+from diarbench.backends.checkpoints import load_checkpoint
+from diarbench.backends.initial_weights import best_checkpoint, read_run
+from diarbench.benchmarks.runs.environment import DEVICES, resolve_device
+from diarbench.datasets.dataset import Recording, from_annotation
+from diarbench.datasets.io.audio import Clip, write_audio
+from diarbench.datasets.io.errors import UserError, check_choice
+from diarbench.datasets.io.files import write_atomic
+from diarbench.datasets.io.rttm import Turn, rttm_text
+from diarbench.reports.results.run import Run
+from diarbench.reports.results.run_folder import RunFolder
+
+Format = Callable[[str, Sequence[Turn], float], str]
+"""Formats a recording's name, turns and duration (s) as the text of a file."""
+
+
+def as_json(uri: str, turns: Sequence[Turn], duration_s: float) -> str:
+    """A JSON object with the recording's name, its duration and its turns in order."""
+    items = [{"start_s": turn.start_s, "end_s": turn.end_s, "speaker": turn.speaker} for turn in turns]
+    return json.dumps({"uri": uri, "duration_s": duration_s, "turns": items}, indent=1, ensure_ascii=False) + "\n"
+
+
+def as_audacity(uri: str, turns: Sequence[Turn], duration_s: float) -> str:
+    """An Audacity label track: one turn per line, with start, end and speaker separated by tabs."""
+    return "".join(f"{turn.start_s:.6f}\t{turn.end_s:.6f}\t{turn.speaker}\n" for turn in turns)
+
+
+FORMATS: dict[str, tuple[str, Format]] = {
+    "rttm": (".rttm", lambda uri, turns, duration_s: rttm_text(uri, turns)),
+    "json": (".json", as_json),
+    "audacity": (".txt", as_audacity),
+}
+"""Suffix and writer of each format."""
+
+
+class TrainedRun:
+    """A finished run's best network and its tuned hyper-parameters, or the defaults where it was not tuned."""
+
+    def __init__(self, folder: Path) -> None:
+        files = RunFolder(folder)
+        self.run = read_run(files, str(folder))
+        self.checkpoint = best_checkpoint(files, self.run, str(folder))
+        self.backend: Backend = registry.load_for(files.read_job())
+
+    def network(self) -> Any:
+        """The best network. Raises UserError for a checkpoint that is damaged, or of another backend or version."""
+        return self.backend.restore(load_checkpoint(self.checkpoint, self.backend.name))
+
+    def hyperparameters(self, defaults: Mapping[str, Any]) -> dict[str, Any]:
+        """The defaults, with the tuned values in their place."""
+        return {**defaults, **(self.run.tuning.chosen if self.run.tuning else {})}
+
+
+def diarize(
+    audio: Sequence[Path], run: Path, format_: str, out: Path, device: str, on_written: Callable[[Path], None]
+) -> list[Path]:
+    """Diarize each file and return the files written; ``on_written`` is called after each.
+
+    Raises UserError, where possible before any computation, for unreadable audio, two inputs with the same output, an
+    output that exists, or a folder that holds no finished run.
+    """
+    check_choice("format", format_, FORMATS)
+    check_choice("device", device, DEVICES)
+    suffix, text = FORMATS[format_]
+    targets: dict[Path, Path] = {}
+    for path in audio:
+        target = out / f"{path.stem}{suffix}"
+        if target in targets:
+            raise UserError(f"{path} and {targets[target]} would both be written to {target}; run them separately")
+        if target.exists():
+            raise UserError(f"{target}: exists already; choose another --out")
+        _check_readable(path)
+        targets[target] = path
+    trained = TrainedRun(run)
+    with tempfile.TemporaryDirectory(prefix="diarbench-") as temporary:
+        with quiet(Path(temporary) / "log.txt"):
+            diarizer = trained.backend.diarizer(trained.network(), resolve_device(device))
+        hyperparameters = trained.hyperparameters(diarizer.defaults)
+        diarizer = diarizer.with_frozen(hyperparameters)
+        for target, path in targets.items():
+            recording = _recording(path, Path(temporary))
+            with quiet(Path(temporary) / "log.txt"):
+                annotation = diarizer.decode(recording, diarizer.infer(recording), hyperparameters)
+            write_atomic(target, text(recording.uri, from_annotation(annotation), recording.duration_s))
+            recording.audio.unlink()
+            on_written(target)
+    return list(targets)
+
+
+def export(run: Path, destination: Path) -> str:
+    """Write a run's network and hyper-parameters for its toolkit; returns lines of Python that load them.
+
+    The folder is written completely or not at all. Raises UserError where it exists, or where the run has no network.
+    """
+    if destination.exists():
+        raise UserError(f"{destination}: exists already; choose another")
+    trained = TrainedRun(run)
+    destination = destination.absolute()
+    destination.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=".diarbench-", dir=destination.parent) as temporary:
+        folder = Path(temporary) / destination.name
+        with quiet(Path(temporary) / "log.txt"):
+            network = trained.network().eval()
+            defaults = trained.backend.diarizer(network, "cpu").defaults
+            lines = trained.backend.export(network, trained.hyperparameters(defaults), folder)
+        lines = lines.replace(str(folder), str(destination))
+        write_atomic(folder / "README.md", _readme(trained.run, lines))
+        folder.rename(destination)
+    return lines
+
+
+def _readme(run: Run, lines: str) -> str:
+    """The README.md of an exported folder."""
+    weights = run.weights
+    text = [f"Fine-tuned by diarbench: {run.backend} on {run.dataset} with the recipe {run.recipe}, seed {run.seed}."]
+    if weights:
+        text += [f"Initial weights: {weights.origin}."]
+        if weights.pretrained:
+            text += [f"Licence of the initial weights: {weights.licence or 'unknown'}."]
+        text += [f"Also contains: {part}." for part in weights.fixed_parts]
+    return "\n\n".join([*text, f"```python\n{lines}```"]) + "\n"
+
+
+def _check_readable(path: Path) -> None:
+    import soundfile
+
+    try:
+        info = soundfile.info(str(path))
+    except (OSError, RuntimeError) as error:
+        raise UserError(f"{path}: not readable audio ({'no such file' if not path.is_file() else error})") from error
+    if not info.frames:
+        raise UserError(f"{path}: contains no samples")
+
+
+def _recording(path: Path, folder: Path) -> Recording:
+    """The audio converted to 16 kHz mono, as the networks expect it."""
+    target = folder / f"{'_'.join(path.stem.split())}.wav"
+    write_audio((Clip(path),), target)
+    return Recording(target.stem, "test", target, target.with_suffix(".rttm"), target.with_suffix(".uem"))
+
+
+@contextmanager
+def quiet(log: Path) -> Iterator[None]:
+    """Send the toolkits' output to a log, and print the log if they raise anything but a UserError."""
+    saved = [os.dup(stream) for stream in (1, 2)]
+    sys.stdout.flush()
+    failed = True
+    with log.open("a") as file:
+        try:
+            for stream in (1, 2):
+                os.dup2(file.fileno(), stream)
+            yield
+            failed = False
+        except UserError:
+            failed = False
+            raise
+        finally:
+            sys.stdout.flush()
+            for stream, copy in zip((1, 2), saved, strict=True):
+                os.dup2(copy, stream)
+                os.close(copy)
+            if failed:
+                with log.open() as output:
+                    shutil.copyfileobj(output, sys.stderr)

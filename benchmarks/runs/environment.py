@@ -1,0 +1,113 @@
+"""The machine, packages, threads and device of a run. Imports no toolkit."""
+
+from __future__ import annotations
+
+import os
+import platform
+import subprocess
+from pathlib import Path
+
+import psutil
+
+from diarbench.backends.packages import package_version
+from diarbench.reports.results.job import Job
+from diarbench.reports.results.run import Environment
+
+TRACKED_PACKAGES = (
+    "diarbench",
+    "torch",
+    "lightning",
+    "pyannote.audio",
+    "nemo_toolkit",
+    "senko",
+    "pyannote.metrics",
+    "numpy",
+)
+"""Packages whose versions can change the results."""
+
+DEVICES = ("auto", "cpu", "cuda")
+
+NO_TELEMETRY = {"PYANNOTE_METRICS_ENABLED": "0", "HF_HUB_DISABLE_TELEMETRY": "1", "WANDB_MODE": "disabled"}
+"""Environment variables that switch off the toolkits' telemetry."""
+
+
+def environment(device: str) -> Environment:
+    """This machine and the versions of its packages."""
+    return Environment(
+        python=platform.python_version(),
+        platform=platform.platform(),
+        processor=_processor(),
+        cores=os.cpu_count() or 1,
+        memory_gb=round(psutil.virtual_memory().total / 1e9, 1),
+        device=device,
+        git=_git_revision(),
+        versions=versions(),
+    )
+
+
+def versions() -> dict[str, str]:
+    """The installed versions of the tracked packages."""
+    return {name: version for name in TRACKED_PACKAGES if (version := package_version(name))}
+
+
+def threads() -> int:
+    """The number of threads of a run: OMP_NUM_THREADS where it is set, else the number of cores."""
+    value = os.environ.get("OMP_NUM_THREADS", "")
+    return int(value) if value.isdigit() and int(value) else os.cpu_count() or 1
+
+
+def worker_environment(threads: int) -> dict[str, str]:
+    """The environment variables of a run's process: its number of threads, and no telemetry."""
+    return {
+        **os.environ,
+        "OMP_NUM_THREADS": str(threads),
+        "MKL_NUM_THREADS": str(threads),
+        # No process of the run imports modules from the user's current folder.
+        "PYTHONSAFEPATH": "1",
+        **NO_TELEMETRY,
+        "TOKENIZERS_PARALLELISM": "false",
+    }
+
+
+def is_main_process(job: Job) -> bool:
+    """Whether this process is the first of those that train together; launchers give each process a rank."""
+    ranks = ("RANK", "LOCAL_RANK", "NODE_RANK", "GROUP_RANK", "SLURM_PROCID")
+    return job.devices * job.nodes == 1 or all(os.environ.get(rank, "0") == "0" for rank in ranks)
+
+
+def set_up_device(job: Job) -> str:
+    """Limit torch to this process's share of the job's threads; returns the job's device."""
+    import torch
+
+    torch.set_num_threads(max(1, job.threads // job.devices))
+    return resolve_device(job.device)
+
+
+def resolve_device(device: str) -> str:
+    """The device that ``auto`` stands for on this machine: cuda where available, else cpu."""
+    import torch
+
+    if device == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    return device
+
+
+def _processor() -> str:
+    cpuinfo = Path("/proc/cpuinfo")
+    if cpuinfo.is_file():
+        for line in cpuinfo.read_text().splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()
+
+
+def _git_revision() -> str | None:
+    """The revision of the checkout that this file is in, with ``+`` where it has changes; None outside a checkout."""
+    folder = Path(__file__).parent
+    try:
+        done = subprocess.run(
+            ["git", "describe", "--always", "--dirty=+"], cwd=folder, capture_output=True, text=True, check=True
+        )
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    return done.stdout.strip()

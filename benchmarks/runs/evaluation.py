@@ -1,0 +1,83 @@
+"""Score a run's RTTM files, and describe a run before it starts."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from diarbench.backends.base import InitialWeights
+from diarbench.benchmarks.scoring.der import CONDITIONS, pooled, score
+from diarbench.benchmarks.scoring.pyannote_metrics import cross_check
+from diarbench.datasets.dataset import Dataset, Recording, Subset
+from diarbench.datasets.io.errors import UserError
+from diarbench.datasets.io.files import digest
+from diarbench.datasets.io.rttm import Turn
+from diarbench.reports.results.job import Job
+from diarbench.reports.results.run import Run
+from diarbench.reports.results.scores import FileScore, Row
+
+Turns = Mapping[str, Sequence[Turn]]
+"""Turns by recording."""
+
+SCORED_SUBSETS: tuple[Subset, ...] = ("dev", "test")
+
+
+def score_rows(recordings: Sequence[Recording], hypothesis: Turns, identity: dict[str, Any]) -> tuple[list[Row], float]:
+    """One row per condition for a system's turns, and the largest difference to pyannote.metrics at collar 0 (s)."""
+    reference = {recording.uri: recording.turns for recording in recordings}
+    scored = {recording.uri: recording.regions for recording in recordings}
+    errors = score(reference, hypothesis, scored, list(CONDITIONS.values()))
+    difference = cross_check(reference, hypothesis, scored, errors["full"])
+    rows = [
+        Row(
+            **identity,
+            condition=condition,
+            protocol=digest(CONDITIONS[condition]),
+            files=tuple(FileScore(uri=uri, **seconds.model_dump()) for uri, seconds in by_uri.items()),
+            **pooled(by_uri).model_dump(),
+        )
+        for condition, by_uri in errors.items()
+    ]
+    return rows, difference
+
+
+def too_many_speakers_warning(dataset: Dataset, initial: InitialWeights) -> tuple[str, ...]:
+    """A warning where recordings have more speakers than the network can separate; needs only the initial weights."""
+    recordings = [recording for subset in dataset.recordings.values() for recording in subset]
+    counts = [len({turn.speaker for turn in recording.turns}) for recording in recordings]
+    too_many = [count for count in counts if initial.max_speakers and count > initial.max_speakers]
+    if not too_many:
+        return ()
+    return (
+        f"{len(too_many)} of {len(counts)} recordings have more than the {initial.max_speakers} speakers that the "
+        f"network can separate (up to {max(too_many)}): further speakers are missed or confused with others",
+    )
+
+
+def open_unchanged(root: str, fingerprint: str) -> Dataset:
+    """The dataset that a job was planned with. Raises UserError where its fingerprint has changed since."""
+    dataset = Dataset.open(Path(root))
+    if dataset.info.fingerprint != fingerprint:
+        raise UserError(f"{dataset.root}: changed since this run was planned; choose another --out")
+    return dataset
+
+
+def queued_run(job: Job) -> Run:
+    """The record of a run before it starts."""
+    return Run(
+        name=job.name,
+        job=job.hash,
+        backend=job.backend,
+        dataset=job.dataset,
+        dataset_root=job.dataset_root,
+        corpus="",
+        fingerprint=job.fingerprint,
+        recipe=job.recipe["name"],
+        recipe_settings={key: value for key, value in job.recipe.items() if key != "name"},
+        seed=job.seed,
+        train_fraction=job.train_fraction,
+        also_score=job.also_score,
+        init=job.init,
+        state="queued",
+    )

@@ -1,0 +1,202 @@
+"""Plan the matrix of runs: one job per dataset, backend, recipe, seed and train fraction."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import product
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+from diarbench.backends import registry
+from diarbench.backends.base import AcceptsPlda, Backend
+from diarbench.backends.recipes.schema import Recipe
+from diarbench.benchmarks.runs.environment import threads
+from diarbench.benchmarks.runs.evaluation import SCORED_SUBSETS, too_many_speakers_warning
+from diarbench.benchmarks.runs.tuning import TRIALS, check_speech
+from diarbench.datasets.dataset import Dataset
+from diarbench.datasets.io.errors import UserError
+from diarbench.datasets.io.files import digest
+from diarbench.reports.results.job import NOT_HASHED, Domain, Job
+from diarbench.reports.results.run_folder import ComparisonFolder, RunFolder
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A run to start, or the reason why it cannot start."""
+
+    job: Job
+    origin: str
+    """Where its initial weights come from, as far as is known before it starts."""
+    problem: str | None = None
+    warnings: tuple[str, ...] = ()
+    """Limits of the run that are known before it starts."""
+
+
+@dataclass(frozen=True)
+class TuningOptions:
+    """How hyper-parameters are tuned on dev: the ``tune_...`` fields of a Job, with ranges by backend."""
+
+    trials: int | None = TRIALS
+    seconds: float | None = None
+    condition: str = "full"
+    space: Mapping[str, dict[str, Any]] = field(default_factory=dict)
+
+
+UNTUNED = TuningOptions(trials=0)
+
+
+def plan(
+    backends: Sequence[str],
+    datasets: Sequence[Dataset],
+    recipes: Sequence[Recipe],
+    seeds: Sequence[int],
+    inits: Mapping[str, str],
+    device: str,
+    fractions: Sequence[float] = (1.0,),
+    also_score: Sequence[Dataset] = (),
+    tuning: TuningOptions = UNTUNED,
+    options: Mapping[str, Any] = MappingProxyType({}),
+    plda: Path | None = None,
+) -> list[Plan]:
+    """All runs of the matrix, in order. Raises UserError for runs that could never succeed; reads no audio.
+
+    ``inits`` is ``--init`` by backend, ``options`` are further fields of each Job. A dataset in both ``datasets`` and
+    ``also_score`` is not scored as another domain by the runs that are trained on it.
+    """
+    _check_names([*datasets, *also_score])
+    domains = {dataset.info.name: _domain(dataset) for dataset in also_score}
+    for dataset in datasets if tuning.trials != 0 else ():
+        check_speech(dataset.subset("dev"), tuning.condition)
+    absent = {backend: registry.missing(backend) for backend in backends}
+    loaded = {name: _with_plda(registry.load(name), plda) for name, command in absent.items() if not command}
+    initial = {name: backend.resolve_init(inits[name]) for name, backend in loaded.items()}
+    pldas = {name: backend.plda_sha256 for name, backend in loaded.items() if isinstance(backend, AcceptsPlda)}
+    if plda and not pldas:
+        raise UserError(f"--plda {plda}: none of the backends uses a PLDA; pyannote does")
+    plans = []
+    for dataset, backend, recipe, seed, fraction in product(datasets, backends, recipes, seeds, fractions):
+        command, start = absent[backend], initial.get(backend)
+        weights = start and start.weights
+        for subset in ("train", *SCORED_SUBSETS):
+            dataset.subset(subset)
+        _check_fraction(dataset, recipe, fraction)
+        job = Job(
+            backend=backend,
+            dataset=dataset.info.name,
+            dataset_root=str(dataset.root.resolve()),
+            fingerprint=dataset.info.fingerprint,
+            recipe=recipe.model_dump(),
+            seed=seed,
+            init=inits[backend],
+            # A file on the hub may be downloaded by the run itself, which then records its hash.
+            init_sha256=weights.sha256 if weights and not inits[backend].startswith("hub:") else None,
+            device=device,
+            threads=threads(),
+            train_fraction=fraction,
+            also_score=tuple(domain for name, domain in domains.items() if name != dataset.info.name),
+            trials=tuning.trials,
+            tune_seconds=tuning.seconds,
+            tune_condition=tuning.condition,
+            search_space=tuning.space.get(backend, {}),
+            plda=str(plda.resolve()) if plda and pldas.get(backend) else None,
+            plda_sha256=pldas.get(backend),
+            **options,
+        )
+        plans.append(
+            Plan(
+                job,
+                weights.origin if weights else "?",
+                f"not installed: {command}" if command else None,
+                too_many_speakers_warning(dataset, start) if start else (),
+            )
+        )
+    names = [plan.job.name for plan in plans]
+    if duplicate := next((name for name in names if names.count(name) > 1), None):
+        raise UserError(
+            f"two runs would be called {duplicate}: name each backend, dataset, recipe, seed and fraction once"
+        )
+    return plans
+
+
+def default_out(plans: Sequence[Plan]) -> Path:
+    """The output folder where none is given: the same for the same command, another for other settings."""
+    datasets = "-".join(dict.fromkeys(plan.job.dataset for plan in plans))
+    return Path("runs") / f"{datasets}-{digest([plan.job.hash for plan in plans])[:8]}"
+
+
+def check_out(out: Path, plans: Sequence[Plan]) -> None:
+    """Raises UserError where the folder holds anything but these runs and their comparison."""
+    if not out.exists():
+        return
+    if not out.is_dir():
+        raise UserError(f"{out}: is a file; choose another --out")
+    jobs = {plan.job.name: plan.job for plan in plans}
+    known = {*ComparisonFolder(out).own_files(), *jobs}
+    for entry in sorted(out.iterdir()):
+        if RunFolder(entry).job.is_file():
+            if entry.name not in jobs:
+                raise UserError(
+                    f"{out}: holds the run {entry.name}, which this command does not plan; choose another --out"
+                )
+            old, new = RunFolder(entry).read_job(), jobs[entry.name]
+            if old.hash != new.hash:
+                raise UserError(f"{entry}: was run with {_first_difference(old, new)}; choose another --out")
+        elif entry.name not in known and not entry.name.startswith("."):
+            raise UserError(f"{out}: holds {entry.name}, which belongs to no run; choose an empty --out")
+
+
+def _with_plda(backend: Backend, plda: Path | None) -> Backend:
+    return backend.with_plda(plda) if plda and isinstance(backend, AcceptsPlda) else backend
+
+
+def _domain(dataset: Dataset) -> Domain:
+    """Raises UserError where the dataset has no test recordings to score."""
+    if not dataset.recordings.get("test"):
+        raise UserError(f"{dataset.root}: no recordings in test.txt; --also-score scores a dataset's test subset")
+    info = dataset.info
+    return Domain(dataset=info.name, root=str(dataset.root.resolve()), fingerprint=info.fingerprint, corpus=info.corpus)
+
+
+def _check_names(datasets: Sequence[Dataset]) -> None:
+    """Raises UserError where two different datasets have the same name: a report could not tell them apart."""
+    known: dict[str, Dataset] = {}
+    for dataset in datasets:
+        other = known.setdefault(dataset.info.name, dataset)
+        if other.info.fingerprint != dataset.info.fingerprint:
+            raise UserError(
+                f"{other.root} and {dataset.root}: two datasets are called {dataset.info.name}; convert one of them "
+                "again into a folder of another name"
+            )
+
+
+def _check_fraction(dataset: Dataset, recipe: Recipe, fraction: float) -> None:
+    """Raises UserError where the fraction is not in (0, 1], or leaves less than one training window."""
+    if not 0 < fraction <= 1:
+        raise UserError(f"--train-fraction {fraction:g}: not a fraction of the train subset; give one above 0, up to 1")
+    train = dataset.info.subsets.get("train")
+    if train is not None and fraction * train.scored_s < recipe.window_s:
+        raise UserError(
+            f"--train-fraction {fraction:g}: {fraction * train.scored_s:.1f} s of {dataset.info.name} is less than "
+            f"one window of {recipe.window_s:g} s; give a larger one"
+        )
+
+
+def _first_difference(old: Job, new: Job) -> str:
+    """The first field that two jobs of different hashes differ in, with both values."""
+    for name in Job.model_fields:
+        before, now = getattr(old, name), getattr(new, name)
+        if before == now or name in NOT_HASHED:
+            continue
+        if name == "also_score":
+            before, now = _in_words(before), _in_words(now)
+        if isinstance(before, dict):
+            key = next(key for key in {**before, **now} if before.get(key) != now.get(key))
+            name, before, now = f"{name} {key}", before.get(key), now.get(key)
+        return f"{name} {before}, not {now}"
+    raise AssertionError("two jobs of different hash differ in some field")
+
+
+def _in_words(domains: Sequence[Domain]) -> str:
+    return " and ".join(f"{domain.dataset} ({domain.fingerprint[:12]})" for domain in domains) or "nothing"

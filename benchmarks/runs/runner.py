@@ -1,0 +1,103 @@
+"""Run the planned jobs, each in its own process and folder, then build the comparison."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from diarbench.benchmarks.runs.comparison import build_comparison
+from diarbench.benchmarks.runs.environment import worker_environment
+from diarbench.benchmarks.runs.evaluation import queued_run
+from diarbench.benchmarks.runs.plan import Plan
+from diarbench.benchmarks.runs.progress import RunProgress
+from diarbench.benchmarks.runs.tuning import check_speech
+from diarbench.datasets.dataset import Dataset
+from diarbench.datasets.io.errors import UserError
+from diarbench.datasets.io.records import read_record, write_record
+from diarbench.reports.results.comparison import Comparison
+from diarbench.reports.results.job import Job
+from diarbench.reports.results.run import Run
+from diarbench.reports.results.run_folder import ComparisonFolder, RunFolder
+
+
+def run(out: Path, plans: Sequence[Plan], command: str, progress: RunProgress) -> Comparison:
+    """Run every plan that is not done yet, then write ``results.json``. A failed run is part of the comparison."""
+    for index, planned in enumerate(plans, start=1):
+        folder = ComparisonFolder(out).run(planned.job.name)
+        progress.begin(planned.job.name, f"{index}/{len(plans)}")
+        if planned.problem is None and _is_done(folder, planned.job):
+            progress.end("done before")
+            continue
+        if planned.problem is None:
+            # run.json is reset first: a stop between the two writes must not leave the new job marked as done.
+            write_record(folder.run, queued_run(planned.job))
+            write_record(folder.job, planned.job)
+            record = run_job(folder, planned.job, progress)
+        else:
+            record = queued_run(planned.job).model_copy(update={"state": "failed", "failure": planned.problem})
+            write_record(folder.job, planned.job)
+            write_record(folder.run, record)
+        progress.end(record.state if record.failure is None else f"failed: {record.failure}")
+    comparison = build_comparison(out, [planned.job for planned in plans], command)
+    write_record(ComparisonFolder(out).results, comparison)
+    return comparison
+
+
+def run_job(folder: RunFolder, job: Job, progress: RunProgress) -> Run:
+    """Run the job of a folder in its own process and show its events. Ctrl-C stops the process; the run can resume."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "diarbench.benchmarks.runs.worker", str(folder.job)],
+        stdout=subprocess.PIPE,
+        stdin=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=worker_environment(job.threads),
+        start_new_session=True,
+    )
+    assert process.stdout is not None
+    try:
+        for line in process.stdout:
+            progress.on(json.loads(line))
+        process.wait()
+    except BaseException:
+        process.terminate()
+        process.wait()
+        raise
+    record = folder.read_run() if folder.run.is_file() else queued_run(job)
+    if process.returncode and record.state != "failed":
+        assert process.stderr is not None
+        stderr = process.stderr.read().strip().splitlines()
+        status = f"killed by signal {-process.returncode}" if process.returncode < 0 else f"exit {process.returncode}"
+        reason = stderr[-1] if stderr else "out of memory?" if process.returncode == -9 else "see log.txt"
+        record = record.model_copy(update={"state": "failed", "failure": f"{status} while {record.state} ({reason})"})
+        write_record(folder.run, record)
+    return record
+
+
+def tune(out: Path, trials: int | None, seconds: float | None, command: str, progress: RunProgress) -> Comparison:
+    """Continue tuning the runs of a comparison up to ``trials`` trials or ``seconds`` in total, and score them again.
+
+    Raises UserError where the folder holds no comparison, or where its runs have more trials already.
+    """
+    if RunFolder(out).job.is_file():
+        raise UserError(f"{out}: is one run of a comparison; give the comparison's folder, {out.parent}")
+    before = read_record(ComparisonFolder(out).results, Comparison)
+    command = f"{before.command} && {command}"
+    jobs = [ComparisonFolder(out).run(run.name).read_job() for run in before.runs]
+    for job in jobs:
+        check_speech(Dataset.open(Path(job.dataset_root)).subset("dev"), job.tune_condition)
+    fewest = min(len(run.tuning.trials) if run.tuning else 0 for run in before.runs)
+    if trials is not None and trials < fewest:
+        raise UserError(f"{out}: has {fewest} trials already; ask for more with --trials")
+    jobs = [job.model_copy(update={"trials": trials, "tune_seconds": seconds}) for job in jobs]
+    return run(out, [Plan(job, job.init) for job in jobs], command, progress)
+
+
+def _is_done(folder: RunFolder, job: Job) -> bool:
+    """Whether the folder holds the finished run of the same job."""
+    if not folder.run.is_file() or folder.read_run().state != "done":
+        return False
+    return folder.read_job().hash == job.hash

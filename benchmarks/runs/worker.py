@@ -1,0 +1,291 @@
+"""One run in one process: ``python -m diarbench.benchmarks.runs.worker RUN_FOLDER/job.json``.
+
+The worker needs the job file and the dataset's folder, and writes only to its own folder. The toolkits' output goes to
+``log.txt``; standard output carries one JSON object per line, the events that the progress display shows. A worker that
+is started again resumes where the last one stopped.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import shutil
+import sys
+from collections.abc import Mapping
+from itertools import product
+from pathlib import Path
+from typing import IO, Any
+
+from diarbench.backends import registry
+from diarbench.backends.base import Backend, Diarizer, InitialWeights
+from diarbench.backends.checkpoints import load_checkpoint
+from diarbench.backends.initial_weights import download_weights
+from diarbench.backends.recipes.schema import Recipe
+from diarbench.backends.training.loggers import open_loggers
+from diarbench.benchmarks.runs.environment import environment, is_main_process, set_up_device
+from diarbench.benchmarks.runs.evaluation import (
+    SCORED_SUBSETS,
+    open_unchanged,
+    queued_run,
+    score_rows,
+    too_many_speakers_warning,
+)
+from diarbench.benchmarks.runs.inference_cache import CachedDiarizer, InferenceCache
+from diarbench.benchmarks.runs.profiling import Profiler
+from diarbench.benchmarks.runs.search_space import search_spaces
+from diarbench.benchmarks.runs.timing import Stopwatch
+from diarbench.benchmarks.runs.tuning import Budget, Tuner
+from diarbench.datasets.dataset import Dataset, Recording, Subset, from_annotation
+from diarbench.datasets.io.errors import UserError
+from diarbench.datasets.io.files import write_atomic
+from diarbench.datasets.io.records import read_record, write_record
+from diarbench.datasets.io.rttm import read_rttm, write_rttm
+from diarbench.datasets.subsampling import annotated_s, with_train
+from diarbench.reports.results.job import Job
+from diarbench.reports.results.run import Phase
+from diarbench.reports.results.run_folder import RunFolder
+from diarbench.reports.results.scores import Row, Scores
+
+logger = logging.getLogger(__name__)
+
+
+class Worker:
+    """Performs one run, from its job to its scores."""
+
+    def __init__(self, folder: Path, job: Job, events: IO[str]) -> None:
+        self.folder, self.job, self.events = folder, job, events
+        self.files = RunFolder(folder)
+        self.is_main_process = is_main_process(job)
+        """Whether this process writes the run's record, diarizes and scores; the others only train."""
+        self.speed = Stopwatch(self.files.speed)
+        self.cache = InferenceCache()
+        self.record = queued_run(job)
+        self.profiler = Profiler(self.files.profiles) if job.profile else None
+
+    def run(self) -> None:
+        """Train, tune, diarize and score. Raises UserError for what the user can fix."""
+        dataset = open_unchanged(self.job.dataset_root, self.job.fingerprint)
+        others = [open_unchanged(domain.root, domain.fingerprint) for domain in self.job.also_score]
+        backend = registry.load_for(self.job)
+        start = backend.resolve_init(self.job.init)
+        if self.job.init_sha256 not in (None, start.weights.sha256):
+            raise UserError(
+                f"--init {self.job.init}: these weights changed since the run was planned; choose another --out"
+            )
+        start = download_weights(start)
+        device = set_up_device(self.job)
+        self._note(corpus=dataset.info.corpus, environment=environment(device), weights=start.weights)
+        self._train(backend, start, with_train(dataset, self.job.train_fraction, self.job.seed), device)
+        if not self.is_main_process:
+            return
+        stages = {"finetuned": "best"}
+        if start.weights.pretrained:
+            stages = {"pretrained": "first", **stages}
+        if self.job.trials != 0:
+            self._tune(backend, start, dataset, device)
+            stages["tuned"] = "best"
+        self._enter("diarizing")
+        for stage, checkpoint in stages.items():
+            for scored in (dataset, *others):
+                self._diarize(backend, start, scored, device, stage, checkpoint)
+        self._enter("scoring")
+        rows, differences = [], []
+        with self.speed.phase("scoring"):
+            for scored, stage, subset in [
+                *((dataset, stage, subset) for stage, subset in product(stages, SCORED_SUBSETS)),
+                *((dataset, oracle, "test") for oracle in self.files.oracle_stages()),
+                *((other, stage, "test") for other, stage in product(others, stages)),
+            ]:
+                stage_rows, difference = self._score(scored, subset, stage)
+                rows += stage_rows
+                differences.append(difference)
+        write_record(self.files.scores, Scores(rows=tuple(rows), largest_difference_s=max(differences)))
+        self._note(phases=tuple(self.speed.phases))
+        self._enter("done")
+
+    def fail(self, error: Exception) -> None:
+        """Record why the run failed, in one line."""
+        if not self.is_main_process:
+            return
+        reason = str(error).strip().splitlines() or [""]
+        failure = reason[0] if isinstance(error, UserError) else f"{type(error).__name__}: {reason[0]} (see log.txt)"
+        self._profile(None)
+        self._note(state="failed", failure=failure)
+        write_atomic(self.files.state, "failed\n")
+
+    def _train(self, backend: Backend, start: InitialWeights, dataset: Dataset, device: str) -> None:
+        from diarbench.backends.training.distributed import end_group, launch_fabric, seed_all
+        from diarbench.backends.training.trainer import Trainer
+
+        self._enter("training")
+        recipe, job = Recipe(**self.job.recipe), self.job
+        fabric = launch_fabric(device, job.devices, job.nodes, job.strategy, recipe.precision)
+        seed_all(job.seed, 0)
+        network: Any = backend.network(start, recipe.objective)
+        self._note(
+            parameters=sum(p.numel() for p in network.parameters()),
+            objective=network.loss_description,
+            train_s=annotated_s(dataset.subset("train")),
+        )
+        if self.job.search_space:  # an error is raised before training, not hours later
+            search_spaces(backend.diarizer(network, "cpu"), self.job.search_space)
+        trainer_arguments = (network, backend.name, dataset, recipe, job.seed, fabric, self.folder)
+        if not self.is_main_process:
+            Trainer(*trainer_arguments).run(lambda **_: None)
+            end_group()
+            return
+        settings = {**job.model_dump(exclude={"recipe", "loggers"}), **job.recipe}
+        self.speed.loaded()
+        with self.speed.phase("training"), open_loggers(job.loggers, self.folder, settings) as loggers:
+            trained = Trainer(*trainer_arguments, loggers).run(self._emit)
+            end_group()
+        # Where training was resumed, only the training loop knows the total time.
+        measured = self.speed.phases[-1]
+        self.speed.store(Phase(**{**measured.model_dump(), "seconds": trained.seconds, "audio_s": trained.audio_s}))
+        self._note(
+            epochs=trained.epochs,
+            best_epoch=trained.best_epoch,
+            trained_audio_s=trained.audio_s,
+            notes=(*trained.notes, *too_many_speakers_warning(dataset, start)),
+        )
+        for note in trained.notes:
+            self._emit(note=note)
+
+    def _tune(self, backend: Backend, start: InitialWeights, dataset: Dataset, device: str) -> None:
+        """Search for hyper-parameters on dev; resumes a search that was stopped, or that has too few trials."""
+        self._enter("tuning")
+        network, diarizer = self._restored(backend, start, "best", device)
+        tuner = Tuner(
+            *(network, device, dataset.subset("dev"), self.job.tune_condition, self.job.seed),
+            *(self.cache, self.files.tuning, self._emit),
+        )
+        budget = Budget(self.job.trials, self.job.tune_seconds)
+        with self.speed.phase("tuning"):
+            tuning = tuner.run(diarizer, self.job.search_space, budget)
+        self._note(tuning=tuning)
+        if tuning.best and tuning.default_der is not None:
+            rates = f"dev DER {tuning.default_der:.1%} to {tuning.best.der:.1%}"
+            self._emit(note=f"tuned in {len(tuning.trials)} trials, {rates}")
+        # RTTM decoded with other hyper-parameters is deleted; inference stays in the cache.
+        for folder in self.files.final_rttm():
+            shutil.rmtree(folder, ignore_errors=True)
+
+    def _diarize(
+        self, backend: Backend, start: InitialWeights, dataset: Dataset, device: str, stage: str, checkpoint: str
+    ) -> None:
+        """Write the stage's RTTM files that do not exist yet.
+
+        Dev comes first and warms up the network, since only test is timed. Of another domain, only test is diarized.
+        """
+        home = dataset.info.name == self.job.dataset
+        subsets: tuple[Subset, ...] = SCORED_SUBSETS if home else ("test",)
+        recordings = [recording for subset in subsets for recording in dataset.subset(subset)]
+        cached: CachedDiarizer | None = None
+        values: Mapping[str, Any] = {}
+        for done, recording in enumerate(recordings, start=1):
+            path = self._rttm(stage, dataset, recording)
+            if not path.is_file():
+                if cached is None:
+                    network, diarizer = self._restored(backend, start, checkpoint, device)
+                    tuning = self.record.tuning if stage == "tuned" else None
+                    values = tuning.chosen if tuning else diarizer.defaults
+                    self._note(notes=tuple(dict.fromkeys((*self.record.notes, *diarizer.notes))))
+                    cached = CachedDiarizer(self.cache, network, diarizer, device, values)
+                timed = home and stage == self.record.final_stage and recording.subset == "test"
+                place = recording.subset if home else dataset.info.name
+                phase = "diarizing" if timed else f"diarizing {stage} {place}"
+                inference, cost = cached.infer(recording)
+                with self.speed.phase(phase, audio_s=recording.duration_s) as phase_cost:
+                    phase_cost.add(cost)
+                    turns = from_annotation(cached.diarizer.decode(recording, inference, values))
+                if timed:
+                    with self.speed.phase("oracles", audio_s=recording.duration_s):
+                        oracles = cached.diarizer.oracles(recording, inference, values)
+                    for oracle, annotation in oracles.items():
+                        write_rttm(self._rttm(oracle, dataset, recording), recording.uri, from_annotation(annotation))
+                write_rttm(path, recording.uri, turns)
+            self._emit(stage=stage, done=done, total=len(recordings))
+
+    def _restored(self, backend: Backend, start: InitialWeights, checkpoint: str, device: str) -> tuple[Any, Diarizer]:
+        """The network of a checkpoint and its diarizer."""
+        with self.speed.phase("restoring"):
+            network = self._network(backend, start, checkpoint)
+            return network, backend.diarizer(network, device)
+
+    def _network(self, backend: Backend, start: InitialWeights, checkpoint: str) -> Any:
+        objective = Recipe(**self.job.recipe).objective
+        if checkpoint == "first" and objective.head == "fresh":
+            # Training started from a head of random weights; the pretrained stage uses the head that it replaced.
+            return backend.network(start, objective.model_copy(update={"head": "kept"}))
+        return backend.restore(load_checkpoint(self.files.checkpoint(checkpoint), backend.name))
+
+    def _score(self, dataset: Dataset, subset: Subset, stage: str) -> tuple[list[Row], float]:
+        """One row per condition from the RTTM on disk, and the largest difference to pyannote.metrics (s)."""
+        recordings = dataset.subset(subset)
+        hypothesis = {r.uri: read_rttm(self._rttm(stage, dataset, r)).get(r.uri, []) for r in recordings}
+        identity = {
+            "run": self.record.name,
+            "dataset": dataset.info.name,
+            "backend": self.job.backend,
+            "recipe": self.job.recipe["name"],
+            "seed": self.job.seed,
+            "stage": stage,
+            "init": self.job.init,
+            "subset": subset,
+        }
+        return score_rows(recordings, hypothesis, identity)
+
+    def _rttm(self, stage: str, dataset: Dataset, recording: Recording) -> Path:
+        folder = self.files.rttm(self.record, dataset.info.name, stage)
+        return folder / recording.subset / f"{recording.uri}.rttm"
+
+    def _enter(self, state: str) -> None:
+        if not self.is_main_process:
+            return
+        self._profile(None if state == "done" else state)
+        self._note(state=state)
+        write_atomic(self.files.state, f"{state}\n")
+        self._emit(state=state)
+
+    def _profile(self, state: str | None) -> None:
+        """End the profile of the previous state and begin that of ``state``."""
+        if self.profiler is not None:
+            self.profiler.end()
+            self._note(notes=tuple(dict.fromkeys((*self.record.notes, *self.profiler.notes))))
+            if state is not None:
+                self.profiler.begin(state)
+
+    def _note(self, **fields: Any) -> None:
+        """Update fields of the run's record and write it to ``run.json``."""
+        if not self.is_main_process:
+            return
+        self.record = self.record.model_copy(update=fields)
+        write_record(self.files.run, self.record)
+
+    def _emit(self, **event: Any) -> None:
+        self.events.write(json.dumps(event) + "\n")
+        self.events.flush()
+
+
+def main() -> None:
+    """Run the job. A failure is recorded in ``run.json`` and gives a non-zero exit status."""
+    path = Path(sys.argv[1])
+    folder = path.parent
+    # Whatever the toolkits print goes to the log; the original standard output carries only events.
+    events = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    log = RunFolder(folder).log.open("a", encoding="utf-8")
+    os.dup2(log.fileno(), 1)
+    os.dup2(log.fileno(), 2)
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s: %(message)s", stream=sys.stderr, force=True)
+    worker = Worker(folder, read_record(path, Job), events)
+    try:
+        worker.run()
+    except Exception as error:
+        logger.exception("the run failed")
+        worker.fail(error)
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()

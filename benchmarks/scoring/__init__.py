@@ -1,0 +1,1 @@
+"""The diarization error rate and what is built on it: significance, slices, baselines and fusion."""

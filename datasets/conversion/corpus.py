@@ -1,0 +1,38 @@
+"""What a format reader returns: a corpus and its recordings, before conversion."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+
+from diarbench.datasets.dataset import Subset
+from diarbench.datasets.io.audio import Clip
+from diarbench.datasets.io.rttm import Region, Turn
+
+
+@dataclass(frozen=True)
+class SourceRecording:
+    """A recording as a source describes it; times in seconds from its start."""
+
+    uri: str
+    clips: tuple[Clip, ...]
+    turns: Sequence[Turn]
+    regions: Sequence[Region] | None = None
+    """None: all of it is annotated."""
+    subset: Subset | None = None
+    """None: the source has no splits of its own."""
+
+
+@dataclass
+class Corpus:
+    """What a source makes of a path: which corpus it is, and its recordings, found one by one."""
+
+    name: str
+    """What the recordings are from, as `DatasetInfo.corpus`."""
+    recordings: Iterable[SourceRecording]
+    source: str = ""
+    licence: str = "unknown: ask whoever gave you the corpus"
+    split_rule: str = "the corpus's own"
+    changes: Counter[str] = field(default_factory=Counter)
+    """What the source itself dropped or mended, by kind; complete once ``recordings`` is exhausted."""

@@ -1,0 +1,60 @@
+"""Normalise names, turns and scored regions, and count each change."""
+
+from __future__ import annotations
+
+import math
+import re
+import unicodedata
+from collections import Counter
+from collections.abc import Iterable
+
+from diarbench.datasets.io.audio import SAMPLE_RATE
+from diarbench.datasets.io.rttm import Region, Turn
+
+
+def normalize_name(name: str) -> str:
+    """A recording's or a speaker's name in Unicode's composed form (NFC), with no white space and no slash."""
+    return re.sub(r"[\s/\\\x00-\x1f]+", "_", unicodedata.normalize("NFC", name).strip()) or "_"
+
+
+def normalize_turns(turns: Iterable[Turn], duration_s: float, changes: Counter[str]) -> list[Turn]:
+    """Turns inside the audio, a speaker's overlapping ones merged (touching ones not), sorted; each change counted."""
+    latest: dict[str, Turn] = {}
+    tidy: list[Turn] = []
+    for start_s, end_s, name in sorted(turns):
+        speaker = normalize_name(name)
+        changes["speaker names mended (spaces, Unicode form), turns"] += speaker != name
+        start_s, cut_s = round(max(0.0, start_s), 6), round(min(end_s, duration_s), 6)
+        if cut_s <= start_s:
+            kind = "turns dropped: outside the audio" if start_s >= duration_s else "turns dropped: no length"
+            changes[kind] += 1
+            continue
+        changes["turns cut at the end of the audio"] += 1 / SAMPLE_RATE < end_s - cut_s < math.inf
+        turn = Turn(start_s, cut_s, speaker)
+        before = latest.get(speaker)
+        if before and turn.start_s < before.end_s:
+            changes["turns merged into another of their speaker"] += 1
+            latest[speaker] = before._replace(end_s=max(before.end_s, turn.end_s))
+        else:
+            tidy += [before] if before else []
+            latest[speaker] = turn
+    return sorted([*tidy, *latest.values()])
+
+
+def normalize_regions(regions: Iterable[Region] | None, duration_s: float, changes: Counter[str]) -> list[Region]:
+    """Regions inside the audio, overlapping ones merged, sorted; all of it where there are none given."""
+    if regions is None:
+        return [Region(0.0, duration_s)]
+    tidy: list[Region] = []
+    for start_s, end_s in sorted(regions):
+        start_s, cut_s = round(max(0.0, start_s), 6), round(min(end_s, duration_s), 6)
+        if cut_s <= start_s:
+            changes["UEM regions dropped: outside the audio"] += 1
+            continue
+        changes["UEM regions cut at the end of the audio"] += 1 / SAMPLE_RATE < end_s - cut_s < math.inf
+        if tidy and start_s < tidy[-1].end_s:
+            changes["UEM regions merged"] += 1
+            tidy[-1] = Region(tidy[-1].start_s, max(tidy[-1].end_s, cut_s))
+        else:
+            tidy.append(Region(start_s, cut_s))
+    return tidy

@@ -1,0 +1,71 @@
+"""Run jobs in several processes; a UserError is a result."""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Future, ProcessPoolExecutor, wait
+from multiprocessing import get_context, resource_tracker
+from typing import Any, TypeVar
+
+from diarbench.datasets.conversion.corpus import SourceRecording
+from diarbench.datasets.io.errors import UserError
+
+T = TypeVar("T")
+
+R = TypeVar("R")
+
+
+def in_parallel(work: Callable[[T], R], jobs: Iterable[T], workers: int) -> Iterator[R | UserError]:
+    """Results of jobs as they end, at most a few jobs a worker waiting; a UserError is a result.
+
+    One worker is this process.
+    """
+    if workers <= 1:
+        for job in jobs:
+            try:
+                yield work(job)
+            except UserError as error:
+                yield error
+        return
+    pool = ProcessPoolExecutor(workers, mp_context=get_context("spawn"))
+    pending: set[Future[R]] = set()
+    try:
+        for job in jobs:
+            with _interrupts_held():
+                pending.add(pool.submit(work, job))
+            if len(pending) >= 4 * workers:
+                ended, pending = wait(pending, return_when=FIRST_COMPLETED)
+                yield from map(_outcome, ended)
+        yield from map(_outcome, wait(pending).done)
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _outcome(future: Future[R]) -> R | UserError:
+    try:
+        return future.result()
+    except UserError as error:
+        return error
+    except BrokenExecutor as error:
+        raise UserError("a worker process died, perhaps for want of memory; try again with fewer --workers") from error
+
+
+@contextlib.contextmanager
+def _interrupts_held() -> Iterator[None]:
+    """Ctrl-C waits until after this; the processes that start in it never hear of it, and this one ends them."""
+    resource_tracker.ensure_running()  # where it is not yet, starting it lets Ctrl-C through
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def results_of(make: Callable[[Any], SourceRecording], jobs: Iterator[Any], workers: int) -> Iterator[SourceRecording]:
+    """What is made of jobs. Raises the first UserError that one of them raises."""
+    for made in in_parallel(make, jobs, workers):
+        if isinstance(made, UserError):
+            raise made
+        yield made

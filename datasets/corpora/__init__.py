@@ -1,0 +1,1 @@
+"""Datasets that `bench data fetch` knows by name."""

@@ -1,0 +1,172 @@
+"""The converted dataset: the only thing that backends and the runner are handed.
+
+    DATASET/
+      dataset.json                                    what it is: source, licence, split rule, fingerprint, hours
+      train.txt  dev.txt  test.txt                    one uri a line
+      {train,dev,test}/{wav,rttm,uem}/{uri}.{wav,rttm,uem}
+
+Audio is 16 kHz mono. Turns lie inside the audio; a speaker's overlapping turns are merged, touching ones are not.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from pydantic import Field, model_validator
+
+from diarbench.datasets.io.errors import UserError
+from diarbench.datasets.io.records import Record, read_record
+from diarbench.datasets.io.rttm import Region, Turn, read_rttm, read_uem, read_uris
+
+if TYPE_CHECKING:
+    from pyannote.core import Annotation, Timeline
+
+
+class SubsetInfo(Record):
+    """What a subset holds; times in seconds."""
+
+    recordings: int
+    audio_s: float
+    scored_s: float
+    """Inside the UEM."""
+    speaker_s: float
+    """Speaker time inside the UEM: overlapped speech counts once a speaker."""
+    speech_s: float
+    """Time inside the UEM in which anybody speaks."""
+    overlap_s: float
+    """Time inside the UEM in which two or more speak; its share is that of ``speech_s``."""
+    speakers: int
+    turns: int
+
+    @model_validator(mode="before")
+    @classmethod
+    def _read_old_names(cls, data: Any) -> Any:
+        """Until version 0.1 ``speech_s`` was called ``voiced_s``, and ``speaker_s`` was called ``speech_s``."""
+        if isinstance(data, dict) and "voiced_s" in data:
+            data = {**data, "speaker_s": data.get("speech_s"), "speech_s": data["voiced_s"]}
+            del data["voiced_s"]
+        return data
+
+
+class DatasetInfo(Record):
+    """``dataset.json``."""
+
+    schema_version: int = 1
+    name: str
+    corpus: str
+    """What the recordings are from (``AMI``), held against the training data of pretrained weights."""
+    source: str
+    licence: str
+    split_rule: str
+    fingerprint: str
+    """SHA-256 over audio, reference and UEM of every recording."""
+    subsets: dict[Subset, SubsetInfo]
+    changes: dict[str, int] = Field(default_factory=dict)
+    """What conversion merged, clipped or dropped, by kind; empty where it changed nothing."""
+
+
+@dataclass(frozen=True)
+class Recording:
+    """One recording with its reference and its scored regions."""
+
+    uri: str
+    subset: Subset
+    audio: Path
+    rttm: Path
+    uem: Path
+    only: tuple[Region, ...] | None = None
+    """Regions to keep to, in place of all that the UEM has."""
+
+    @cached_property
+    def duration_s(self) -> float:
+        import soundfile
+
+        try:
+            info = soundfile.info(str(self.audio))
+        except (OSError, RuntimeError) as error:
+            raise UserError(f"{self.audio}: not readable audio ({error})") from error
+        return info.frames / info.samplerate
+
+    @cached_property
+    def turns(self) -> list[Turn]:
+        """The reference, in file order."""
+        return read_rttm(self.rttm).get(self.uri, [])
+
+    @cached_property
+    def regions(self) -> list[Region]:
+        """What is annotated, trained on and scored."""
+        return read_uem(self.uem).get(self.uri, []) if self.only is None else list(self.only)
+
+    @property
+    def reference(self) -> Annotation:
+        return to_annotation(self.uri, self.turns)
+
+    @property
+    def scored(self) -> Timeline:
+        from pyannote.core import Segment, Timeline
+
+        return Timeline([Segment(*region) for region in self.regions], uri=self.uri)
+
+
+def to_annotation(uri: str, turns: list[Turn]) -> Annotation:
+    """A pyannote Annotation with a track a turn, so that equal segments of two speakers both stay."""
+    from pyannote.core import Annotation, Segment
+
+    return Annotation.from_records(
+        ((Segment(turn.start_s, turn.end_s), track, turn.speaker) for track, turn in enumerate(turns)), uri=uri
+    )
+
+
+def from_annotation(annotation: Annotation) -> list[Turn]:
+    """An Annotation's turns, sorted; but for those under a microsecond, which no RTTM can hold."""
+    turns = (Turn(s.start, s.end, str(label)) for s, _, label in annotation.itertracks(yield_label=True))
+    return sorted(turn for turn in turns if round(turn.end_s, 6) > round(turn.start_s, 6))
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """A converted dataset on disk; see the module."""
+
+    root: Path
+    info: DatasetInfo
+    recordings: dict[Subset, tuple[Recording, ...]]
+
+    @classmethod
+    def open(cls, root: Path) -> Dataset:
+        """Raises UserError where the folder is not a dataset or a listed file is gone."""
+        if not (root / "dataset.json").is_file():
+            raise UserError(f"{root}: not a converted dataset (no dataset.json); make one with 'bench data convert'")
+        info = read_record(root / "dataset.json", DatasetInfo)
+        recordings: dict[Subset, tuple[Recording, ...]] = {}
+        for subset in SUBSETS:
+            if (root / f"{subset}.txt").is_file():
+                recordings[subset] = tuple(recording_in(root, subset, uri) for uri in read_uris(root / f"{subset}.txt"))
+        for listed in recordings.values():
+            for recording in listed:
+                for path in (recording.audio, recording.rttm, recording.uem):
+                    if not path.is_file():
+                        raise UserError(
+                            f"{path}: listed in {root / recording.subset}.txt but gone; convert the dataset again"
+                        )
+        return cls(root, info, recordings)
+
+    def subset(self, subset: Subset) -> tuple[Recording, ...]:
+        """Raises UserError where the dataset has no such subset, or an empty one."""
+        listed = self.recordings.get(subset, ())
+        if not listed:
+            raise UserError(f"{self.root}: no recordings in {subset}.txt; a run needs train, dev and test")
+        return listed
+
+
+def recording_in(root: Path, subset: Subset, uri: str) -> Recording:
+    """Where a recording's files are in a dataset."""
+    audio, rttm, uem = (root / subset / kind / f"{uri}.{kind}" for kind in ("wav", "rttm", "uem"))
+    return Recording(uri, subset, audio, rttm, uem)
+
+
+Subset = Literal["train", "dev", "test"]
+
+SUBSETS: tuple[Subset, ...] = ("train", "dev", "test")

@@ -1,0 +1,69 @@
+"""Find the format of a source and read it into a Corpus."""
+
+from __future__ import annotations
+
+import inspect
+import logging
+from collections.abc import Callable, Mapping
+from importlib import import_module
+from pathlib import Path
+from types import ModuleType
+
+from diarbench.datasets.conversion.corpus import Corpus
+from diarbench.datasets.io.errors import UserError, did_you_mean
+
+log = logging.getLogger(__name__)
+
+FORMATS = {
+    "layout": "guide_layout",
+    "pyannote": "pyannote_yaml",
+    "lhotse": "lhotse_sets",
+    "kaldi": "kaldi",
+    "nemo": "nemo_manifest",
+    "huggingface": "huggingface",
+    "nikl": "nikl",
+    "aihub": "aihub",
+    "rttm": "rttm_folder",
+    "textgrid": "textgrid_tiers",
+}
+"""Format -> module of `sources` with ``sniff(path)`` and ``find(path, **options)``; the first that fits is taken."""
+
+
+def find_corpus(source: str, format_name: str | None = None, **options: str) -> Corpus:
+    """What a source describes: a path in a format (sniffed where none is named), ``lhotse:CORPUS:DIR`` or ``hf:NAME``.
+
+    Raises UserError where nothing is there, no format fits, or the format knows no such option.
+    """
+    scheme, _, rest = source.partition(":")
+    if scheme == "lhotse" and rest:
+        corpus, _, folder = rest.partition(":")
+        if not folder:
+            raise UserError(f"{source}: say where the corpus lies: {source}:CORPUS_DIR")
+        return _format("lhotse").prepare(corpus, Path(folder), **options)
+    if scheme == "hf" and rest:
+        return _call(_format("huggingface").hub, rest, options)
+    path = Path(source)
+    if not path.exists():
+        raise UserError(f"{source}: no such file or folder")
+    if format_name is None:
+        format_name = next((name for name in FORMATS if _format(name).sniff(path)), None)
+        if format_name is None:
+            raise UserError(f"{source}: in none of the formats known; name one with --from ({', '.join(FORMATS)})")
+        log.info("%s: format %s", source, format_name)
+    elif format_name not in FORMATS:
+        near = did_you_mean(format_name, FORMATS)
+        raise UserError(f"--from {format_name}: no such format{near}; there are {', '.join(FORMATS)}")
+    return _call(_format(format_name).find, path, options)
+
+
+def _format(name: str) -> ModuleType:
+    return import_module(f"diarbench.datasets.formats.{FORMATS[name]}")
+
+
+def _call(find: Callable[..., Corpus], source: object, options: Mapping[str, str]) -> Corpus:
+    known_options = list(inspect.signature(find).parameters)[1:]
+    for option in options:
+        if option not in known_options:
+            there_are = f"there are {', '.join(known_options)}" if known_options else "this source has none"
+            raise UserError(f"--set {option}: no such option{did_you_mean(option, known_options)}; {there_are}")
+    return find(source, **options)

@@ -1,0 +1,1 @@
+"""Files of the field (RTTM, UEM, audio), records, atomic writes and errors: what every other module may import."""

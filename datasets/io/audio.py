@@ -1,0 +1,191 @@
+"""Audio in: whatever soundfile reads becomes 16 kHz mono 16-bit WAV, in blocks, its length counted and not believed."""
+
+from __future__ import annotations
+
+import io
+import shutil
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from diarbench.datasets.io.errors import UserError, require
+
+if TYPE_CHECKING:
+    import numpy as np
+    import soundfile
+
+
+BLOCK_S = 30
+
+AUDIO_SUFFIXES = frozenset({".wav", ".flac", ".ogg", ".opus", ".mp3", ".aiff", ".aif", ".au", ".sph", ".w64", ".caf"})
+
+WIDE = frozenset({"PCM_24", "PCM_32", "FLOAT", "DOUBLE"})
+
+
+@dataclass(frozen=True)
+class Clip:
+    """A stretch of an audio file (or of its bytes) and where it lies on the recording's timeline; in seconds."""
+
+    audio: Path | bytes
+    at_s: float = 0.0
+    start_s: float = 0.0
+    duration_s: float | None = None
+    """None: to the end of the file."""
+    name: str = ""
+    """What to call bytes in a message."""
+
+    def __str__(self) -> str:
+        return str(self.audio) if isinstance(self.audio, Path) else self.name
+
+
+def write_audio(clips: tuple[Clip, ...], target: Path, channel: int | None = None) -> tuple[int, Counter[str]]:
+    """Write clips, laid on one timeline, as 16 kHz mono 16-bit WAV; returns frames and what was changed, counted.
+
+    A lone whole file that is already such a WAV is hard-linked (copied across file systems). Channels are averaged
+    where ``channel`` (from 0) is None. Other rates are resampled by soxr at its very high quality.
+
+    Raises UserError where a clip is not readable audio, has no such channel, or holds no sample.
+    """
+    changes: Counter[str] = Counter()
+    clip = clips[0]
+    if len(clips) > 1 or clip.at_s:
+        return _write_pcm(target, _on_timeline(clips, channel, changes), changes), changes
+    if isinstance(clip.audio, Path) and clip.start_s == 0 and clip.duration_s is None:
+        frames = _frames_if_right(clip.audio)
+        if frames:
+            _link(clip.audio, target)
+            return frames, changes
+    return _write_pcm(target, _mono_blocks(clip, channel, changes), changes), changes
+
+
+def wav_data_bytes(path: Path) -> tuple[int, int] | None:
+    """Bytes of samples that a RIFF header declares, and that the file holds; None where it is no RIFF file."""
+    with path.open("rb") as file:
+        if file.read(4) != b"RIFF":
+            return None
+        file.seek(12)
+        while len(header := file.read(8)) == 8:
+            size = int.from_bytes(header[4:], "little")
+            if header[:4] == b"data":
+                return size, min(size, path.stat().st_size - file.tell())
+            file.seek(size + size % 2, io.SEEK_CUR)
+    return 0, 0
+
+
+def _frames_if_right(path: Path) -> int | None:
+    """Frames of a file that is 16 kHz mono 16-bit WAV with a true header; else None."""
+    with _open(Clip(path)) as file:
+        if (file.format, file.subtype, file.samplerate, file.channels) != ("WAV", "PCM_16", SAMPLE_RATE, 1):
+            return None
+        frames = int(file.frames)
+    return frames if wav_data_bytes(path) == (2 * frames, 2 * frames) else None
+
+
+def _link(source: Path, target: Path) -> None:
+    target.unlink(missing_ok=True)
+    try:
+        target.hardlink_to(source.resolve())
+    except OSError:
+        shutil.copyfile(source, target)
+
+
+def _open(clip: Clip) -> soundfile.SoundFile:
+    import soundfile
+
+    try:
+        return soundfile.SoundFile(str(clip.audio) if isinstance(clip.audio, Path) else io.BytesIO(clip.audio))
+    except (OSError, RuntimeError) as error:
+        if isinstance(clip.audio, Path) and not clip.audio.is_file():
+            raise UserError(f"{clip}: no such audio file") from error
+        raise UserError(f"{clip}: not readable audio; is it truncated, or not audio at all? ({error})") from error
+
+
+def _mono_blocks(clip: Clip, channel: int | None, changes: Counter[str]) -> Iterator[np.ndarray]:
+    """Blocks of float32 samples, mono at 16 kHz."""
+    with _open(clip) as file:
+        rate = file.samplerate
+        if channel is not None and channel >= file.channels:
+            raise UserError(f"{clip}: has {file.channels} channels, so no channel {channel} (they count from 0)")
+        resampler = _resampler(rate) if rate != SAMPLE_RATE else None
+        changes["files resampled"] += rate != SAMPLE_RATE
+        changes["files of more than 16 bits a sample, rounded to 16"] += file.subtype in WIDE
+        changes["files mixed down to one channel"] += file.channels > 1 and channel is None
+        changes["files reduced to one of their channels"] += file.channels > 1 and channel is not None
+        left = None if clip.duration_s is None else round(clip.duration_s * rate)
+        try:
+            if clip.start_s:
+                file.seek(min(round(clip.start_s * rate), file.frames))
+            while left is None or left > 0:
+                block = file.read(min(BLOCK_S * rate, left or BLOCK_S * rate), dtype="float32", always_2d=True)
+                if not len(block):
+                    changes["clips that end before they should"] += left is not None
+                    break
+                left = None if left is None else left - len(block)
+                mono = block.mean(axis=1) if channel is None else block[:, channel]
+                yield resampler.resample_chunk(mono) if resampler else mono
+        except RuntimeError as error:
+            raise UserError(f"{clip}: breaks off at {file.tell() / rate:.1f} s; fetch it again ({error})") from error
+        if resampler:
+            import numpy as np
+
+            yield resampler.resample_chunk(np.zeros(0, dtype=np.float32), last=True)
+
+
+def _on_timeline(clips: Iterable[Clip], channel: int | None, changes: Counter[str]) -> Iterator[np.ndarray]:
+    """The clips on one timeline, held in memory (a megabyte for 16 s).
+
+    Where clips overlap they add up, unless they hold the same samples there: then they were cut from one recording.
+    """
+    import numpy as np
+
+    timeline, length = np.zeros(0, dtype=np.float32), 0
+    for clip in sorted(clips, key=lambda clip: clip.at_s):
+        covered = length
+        position = round(clip.at_s * SAMPLE_RATE)
+        for block in _mono_blocks(clip, channel, changes):
+            end = position + len(block)
+            if end > len(timeline):
+                timeline = np.concatenate([timeline, np.zeros(2 * end - len(timeline), dtype=np.float32)])
+            both = max(0, min(end, covered) - position)
+            if np.array_equal(timeline[position : position + both], block[:both]):
+                timeline[position:end] = block
+            else:
+                timeline[position:end] += block
+            position = end
+        length = max(length, position)
+    yield timeline[:length]
+
+
+def _resampler(rate: int):  # type: ignore[no-untyped-def]  # soxr is an optional extra
+    soxr = require("soxr", f"resampling from {rate} Hz")
+    return soxr.ResampleStream(rate, SAMPLE_RATE, 1, dtype="float32", quality="VHQ")
+
+
+def _write_pcm(target: Path, blocks: Iterable[np.ndarray], changes: Counter[str]) -> int:
+    """Write float samples as 16-bit WAV; returns the frames written."""
+    import numpy as np
+    import soundfile
+
+    frames = 0
+    target.unlink(missing_ok=True)  # an earlier conversion's may be a link to the corpus's own file
+    try:
+        with soundfile.SoundFile(str(target), "w", SAMPLE_RATE, 1, subtype="PCM_16", format="WAV") as file:
+            for block in blocks:
+                finite = np.isfinite(block)
+                if not finite.all():
+                    changes["samples that were no number, silenced"] += int((~finite).sum())
+                    block = np.where(finite, block, 0)
+                scaled = np.rint(block * 32768.0)
+                changes["samples clipped at full scale"] += int(((scaled < -32768) | (scaled > 32767)).sum())
+                file.write(np.clip(scaled, -32768, 32767).astype(np.int16))
+                frames += len(block)
+    except RuntimeError as error:
+        raise UserError(f"{target}: cannot be written ({error}); free some room or choose another name") from error
+    if not frames:
+        raise UserError(f"{target.stem}: its audio holds no sample; leave it out or fetch it again")
+    return frames
+
+
+SAMPLE_RATE = 16_000

@@ -1,0 +1,35 @@
+"""Errors that a user can fix, and hints for misspelt names."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+
+
+def require(module: str, purpose: str):  # type: ignore[no-untyped-def]  # any module of the extra
+    """An optional module of the ``data`` extra. Raises UserError with the command that installs it."""
+    import importlib
+
+    try:
+        return importlib.import_module(module)
+    except ImportError as error:
+        raise UserError(f"{purpose} needs {module}; install it with: pip install 'diarbench[data]'") from error
+
+
+class UserError(Exception):
+    """Something the user can mend, told in one line: what is wrong, where (``file:line``), what to do."""
+
+
+def did_you_mean(word: str, words: Iterable[str]) -> str:
+    """``' (did you mean X?)'`` for the nearest of some words, or nothing."""
+    import difflib
+
+    folded = {each.casefold(): each for each in words}
+    near = difflib.get_close_matches(word.casefold(), folded, n=1)
+    return f" (did you mean {folded[near[0]]}?)" if near else ""
+
+
+def check_choice(option: str, value: str, known: Collection[str], kind: str | None = None) -> None:
+    """Raises UserError where an option's value is none of those there are; ``kind`` is what they are called."""
+    if value not in known:
+        told = f"no such {kind or option}{did_you_mean(value, known)}; one of {', '.join(known)}"
+        raise UserError(f"--{option} {value}: {told}")

@@ -1,0 +1,86 @@
+"""Files: hashes, atomic writes, searches below a folder, and the cache folder."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import tempfile
+import unicodedata
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel
+
+from diarbench.datasets.io.errors import UserError
+
+
+def cache_dir() -> Path:
+    """Where fetched datasets are kept; the environment variable DIARBENCH_CACHE moves it."""
+    import platformdirs
+
+    return Path(os.environ.get("DIARBENCH_CACHE") or platformdirs.user_cache_path("diarbench"))
+
+
+def nfc(text: str) -> str:
+    """Unicode's composed form, in which names are compared."""
+    return unicodedata.normalize("NFC", text)
+
+
+def files(root: Path, suffixes: Iterable[str]) -> list[Path]:
+    """Files below a folder by suffix, whatever its case, sorted; hidden ones passed over."""
+    wanted = set(suffixes)
+    return sorted(
+        path
+        for path in root.rglob("*")
+        if path.suffix.lower() in wanted and path.is_file() and not path.name.startswith(".")
+    )
+
+
+def read_json(path: Path, text: str | None = None, where: str = "") -> Any:
+    """A JSON file, or one text of it. Raises UserError with ``file:line``."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8-sig") if text is None else text)
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror})") from error
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path}: not UTF-8 text (byte {error.start}); save it as UTF-8") from error
+    except (ValueError, RecursionError) as error:
+        line = f":{error.lineno}" if isinstance(error, json.JSONDecodeError) and text is None else ""
+        raise UserError(f"{where or str(path) + line}: not JSON ({error})") from error
+
+
+def sha256_of(path: Path) -> str:
+    """Hexadecimal SHA-256 of a file's bytes."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def digest(value: Any) -> str:
+    """Sixteen hexadecimal digits that change with a JSON-like value or record, and with nothing else."""
+    if isinstance(value, BaseModel):
+        value = value.model_dump(mode="json")
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def write_atomic(path: Path, content: str | bytes) -> None:
+    """Write a file whole or not at all: temporary name beside it, flush to disk, rename.
+
+    Raises UserError where the disk refuses, naming the file.
+    """
+    data = content.encode("utf-8") if isinstance(content, str) else content
+    temporary = None
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name[:100]}.", delete=False) as file:
+            temporary = Path(file.name)
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.chmod(0o644)
+        temporary.replace(path)
+    except OSError as error:
+        if temporary is not None:
+            temporary.unlink(missing_ok=True)
+        raise UserError(f"{path}: cannot be written ({error.strerror}); free some room or choose another") from error

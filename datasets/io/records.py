@@ -1,0 +1,36 @@
+"""Frozen records with no unknown keys, and their JSON files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TypeVar
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from diarbench.datasets.io.errors import UserError
+from diarbench.datasets.io.files import write_atomic
+
+R = TypeVar("R", bound=BaseModel)
+
+
+class Record(BaseModel):
+    """A frozen value with no unknown keys."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+def write_record(path: Path, record: BaseModel) -> None:
+    """Write a record as indented JSON, whole or not at all."""
+    write_atomic(path, record.model_dump_json(indent=1) + "\n")
+
+
+def read_record(path: Path, kind: type[R]) -> R:
+    """Read a record back. Raises UserError where the file is absent, not JSON, or not such a record."""
+    try:
+        return kind.model_validate_json(path.read_bytes())
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror})") from error
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise UserError(f"{path}: not a valid {kind.__name__}: {where}: {first['msg']}") from error

@@ -1,0 +1,172 @@
+"""RTTM, UEM and list files: read strictly, told by file and line, written whole.
+
+Formats: NIST Rich Transcription 2009 evaluation plan (RTTM, UEM). Times are kept to the microsecond, so that turns
+that touch on paper touch in memory.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+from diarbench.datasets.io.errors import UserError
+from diarbench.datasets.io.files import write_atomic
+
+
+class Turn(NamedTuple):
+    """A stretch of one speaker's speech, in seconds from the start of the recording."""
+
+    start_s: float
+    end_s: float
+    speaker: str
+
+
+class Region(NamedTuple):
+    """A stretch of a recording, in seconds."""
+
+    start_s: float
+    end_s: float
+
+
+class Problem(NamedTuple):
+    """Something wrong with a line or a file: a short kind to count by, ``file`` or ``file:line``, and what to do."""
+
+    kind: str
+    where: str
+    text: str
+
+    def __str__(self) -> str:
+        return f"{self.where}: {self.text}"
+
+
+def read_rttm(path: Path, problems: list[Problem] | None = None) -> dict[str, list[Turn]]:
+    """Turns by recording (uri), in file order. Comments and non-SPEAKER lines are passed over.
+
+    A line that is neither read nor passed over is added to ``problems``; where there is no such list, it raises
+    UserError with ``file:line``.
+    """
+    turns: dict[str, list[Turn]] = {}
+    for _, uri, turn in scan_rttm(path, problems):
+        turns.setdefault(uri, []).append(turn)
+    return turns
+
+
+def scan_rttm(
+    path: Path, problems: list[Problem] | None = None, passed_over: list[Problem] | None = None
+) -> Iterator[tuple[str, str, Turn]]:
+    """``file:line``, uri and turn of each line, as `read_rttm`; lines passed over are added to ``passed_over``."""
+    for where, line in read_lines(path):
+        fields = line.split()
+        if not fields:
+            continue
+        if fields[0] != "SPEAKER":
+            if passed_over is not None:
+                kind = "comment" if fields[0].startswith(";;") else f"{fields[0][:20]} line"
+                passed_over.append(Problem(kind, where, f"a {kind}, where some readers take every line for a turn"))
+            continue
+        if len(fields) not in (9, 10):
+            text = f"{len(fields)} fields where RTTM has 10 (a space in a name?)"
+            _tell(Problem("malformed line", where, text), problems)
+            continue
+        span = _span(fields[3], fields[4], where, problems, is_duration=True)
+        if span:
+            yield where, fields[1], Turn(*span, fields[7])
+
+
+def rttm_text(uri: str, turns: Iterable[Turn]) -> str:
+    """One recording's turns as RTTM, sorted, to the microsecond; where turns touch, they touch in the file too."""
+    return "".join(
+        f"SPEAKER {uri} 1 {turn.start_s:.6f} {round(turn.end_s, 6) - round(turn.start_s, 6):.6f}"
+        f" <NA> <NA> {turn.speaker} <NA> <NA>\n"
+        for turn in sorted(turns)
+    )
+
+
+def write_rttm(path: Path, uri: str, turns: Iterable[Turn]) -> None:
+    """Write one recording's turns; see `rttm_text`."""
+    write_atomic(path, rttm_text(uri, turns))
+
+
+def read_uem(path: Path, problems: list[Problem] | None = None) -> dict[str, list[Region]]:
+    """Scored regions by recording (uri). Lines that are not UEM are told as by `read_rttm`."""
+    regions: dict[str, list[Region]] = {}
+    for where, line in read_lines(path):
+        fields = line.split()
+        if not fields or fields[0].startswith(";;"):
+            continue
+        if len(fields) != 4:
+            text = f"{len(fields)} fields where UEM has 4 (uri, channel, start, end)"
+            _tell(Problem("malformed line", where, text), problems)
+            continue
+        span = _span(fields[2], fields[3], where, problems, is_duration=False)
+        if span:
+            regions.setdefault(fields[0], []).append(Region(*span))
+    return regions
+
+
+def uem_text(regions: Mapping[str, Iterable[Region]]) -> str:
+    """Regions by recording as UEM, to the microsecond."""
+    return "".join(f"{uri} 1 {r.start_s:.6f} {r.end_s:.6f}\n" for uri, listed in regions.items() for r in listed)
+
+
+def write_uem(path: Path, regions: Mapping[str, Iterable[Region]]) -> None:
+    """Write regions by recording; see `uem_text`."""
+    write_atomic(path, uem_text(regions))
+
+
+def read_uris(path: Path) -> list[str]:
+    """A list file: one uri a line, blank lines passed over."""
+    return [line.strip() for _, line in read_lines(path) if line.strip()]
+
+
+def read_lines(path: Path) -> Iterable[tuple[str, str]]:
+    """The lines of a UTF-8 file, each with its ``file:line``. Raises UserError where the file is not such text."""
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path}: not UTF-8 text (byte {error.start}); save it as UTF-8") from error
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror})") from error
+    return ((f"{path}:{number}", line) for number, line in enumerate(text.split("\n"), start=1))
+
+
+def seconds(field: object, where: str) -> float:
+    """A finite time in seconds, to the microsecond. Raises UserError that names ``where`` it stands."""
+    try:
+        value = math.nan if isinstance(field, bool) or "_" in str(field) else float(field)  # type: ignore[arg-type]
+    except (TypeError, ValueError, OverflowError):
+        value = math.nan
+    if not math.isfinite(value):
+        raise UserError(f"{where}: {field!r} is not a time in seconds (use a point for decimals)")
+    return round(value, 6)
+
+
+def _span(
+    start_field: str, other_field: str, where: str, problems: list[Problem] | None, *, is_duration: bool
+) -> tuple[float, float] | None:
+    """Start and end in seconds of a line's two times; None where they are a problem that was told."""
+    try:
+        start, end = seconds(start_field, where), seconds(other_field, where)
+    except UserError as error:
+        kind = "comma decimal" if "," in start_field + other_field else "not a time"
+        _tell(Problem(kind, where, str(error).removeprefix(f"{where}: ")), problems)
+        return None
+    end = round(start + end, 6) if is_duration else end
+    if start >= 0 and end > start:
+        return start, end
+    kind = "zero length" if start >= 0 and end == start else "negative time"
+    text = (
+        f"onset {start_field}, duration {other_field}: a turn needs onset >= 0 and duration > 0"
+        if is_duration
+        else f"region {start_field} to {other_field}: a region needs 0 <= start < end"
+    )
+    _tell(Problem(kind, where, text), problems)
+    return None
+
+
+def _tell(problem: Problem, problems: list[Problem] | None) -> None:
+    if problems is None:
+        raise UserError(str(problem))
+    problems.append(problem)

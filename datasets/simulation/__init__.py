@@ -1,0 +1,1 @@
+"""Simulated conversations and perturbed copies of recordings."""

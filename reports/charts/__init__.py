@@ -1,0 +1,1 @@
+"""What a comparison's charts show, drawn by matplotlib or by plotly."""

@@ -1,0 +1,1 @@
+"""The HTML page: tables, charts and the error explorer in one file."""

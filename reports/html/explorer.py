@@ -1,0 +1,205 @@
+"""The data of the page's error explorer: reference, hypotheses, errors and audio of every recording."""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import zlib
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import Any, NamedTuple, TypeVar
+from urllib.parse import quote
+
+from diarbench.datasets.io.errors import UserError
+from diarbench.datasets.io.files import sha256_of
+from diarbench.datasets.io.rttm import Region, Turn, read_rttm, read_uem
+from diarbench.reports.formatting import visible
+from diarbench.reports.html.error_timeline import KINDS, find_errors, map_speakers, moments
+from diarbench.reports.results.comparison import Comparison
+from diarbench.reports.results.run import Run
+from diarbench.reports.results.run_folder import ComparisonFolder, RunFolder
+from diarbench.reports.summary.summary import Section, Summary
+
+T = TypeVar("T", Turn, Region)
+
+EMBED_AT_MOST_BYTES = 16_000_000
+"""Largest total size of the audio that is embedded; above it, the page links to the audio files."""
+
+WORST = 100
+"""Number of errors per system that 'Next worst error' visits."""
+
+
+def explore(summary: Summary, root: Path) -> dict[str, Any]:
+    """The explorer's data as JSON values; times in whole milliseconds, turns and errors as flat lists.
+
+    Files under ``root`` are used only if their hash is the one in the results. Each recording's timeline is deflated
+    JSON in base64, so that a page with hundreds of recordings opens fast.
+    """
+    comparison = summary.comparison
+    systems = list(_systems(comparison))
+    shown = [
+        (section, uri)
+        for section in summary.sections
+        if section.condition == comparison.conditions[0]
+        for uri in section.recordings
+    ]
+    audio = {path for section, uri in shown if (path := _audio(comparison, section, uri))}
+    embedded = sum(path.stat().st_size for path in audio) <= EMBED_AT_MOST_BYTES
+    recordings: list[dict[str, Any]] = []
+    worst: list[list[int]] = []
+    for section, uri in shown:
+        timeline = _timeline(comparison, root, section, uri, systems)
+        path = _audio(comparison, section, uri)
+        for layer in timeline["systems"]:
+            errors = layer["errors"]
+            worst += ([len(recordings), layer["system"], *errors[at : at + 4]] for at in range(0, len(errors), 4))
+        recordings.append(
+            {
+                "name": visible(uri),
+                "where": visible(f"{section.dataset}, {section.subset}"),
+                "packed": base64.b64encode(zlib.compress(json.dumps(timeline).encode(), 9)).decode(),
+                "audio": path and {"wav": base64.b64encode(path.read_bytes()).decode()}
+                if embedded
+                else path and {"href": quote(os.path.relpath(path, root.resolve()))},
+            }
+        )
+    return {
+        "kinds": KINDS,
+        "systems": [{"name": visible(system.name), "final": system.final} for system in systems],
+        "recordings": recordings,
+        "worst": list(_worst(worst, len(systems))),
+    }
+
+
+class _System(NamedTuple):
+    """A system whose RTTM is drawn; ``folder`` has one folder per subset."""
+
+    name: str
+    dataset: str
+    folder: str
+    subsets: frozenset[str]
+    final: bool
+
+
+def _systems(comparison: Comparison) -> Iterator[_System]:
+    """Every stage with rows of every run, and every fusion."""
+    for run in comparison.runs:
+        subsets: dict[tuple[str, str], set[str]] = {}
+        for row in comparison.rows:
+            if row.run == run.name:
+                subsets.setdefault((row.dataset, row.stage), set()).add(row.subset)
+        for (dataset, stage), scored in subsets.items():
+            folder = str(RunFolder(Path(run.name)).rttm(run, dataset, stage))
+            name = f"{run.name}, {stage}{f', on {dataset}' if dataset != run.dataset else ''}"
+            yield _System(name, dataset, folder, frozenset(scored), stage == run.final_stage)
+    for row in comparison.rows:
+        if row.backend == "fusion" and row.condition == comparison.conditions[0].name:
+            beside = next((_comparison_folder(run) for run in comparison.runs if run.dataset == row.dataset), Path())
+            fusion = ComparisonFolder(beside).fusion(row.dataset, row.recipe, row.seed, row.subset).parent
+            yield _System(
+                f"{row.stage} fusion of {fusion.name}", row.dataset, str(fusion), frozenset([row.subset]), False
+            )
+
+
+def _comparison_folder(run: Run) -> Path:
+    """The folder of a run's comparison, relative to the root; the root itself unless comparisons are merged."""
+    return Path(run.name).parent
+
+
+def _timeline(comparison: Comparison, root: Path, section: Section, uri: str, systems: list[_System]) -> dict[str, Any]:
+    regions = _reference(comparison, root, section, f"{uri}.uem", read_uem)
+    reference = _reference(comparison, root, section, f"{uri}.rttm", read_rttm)
+    missing: list[str] = []
+    layers: list[dict[str, Any]] = []
+    if regions is None or reference is None:
+        missing.append("the reference")
+        regions, reference, systems = [], [], []
+    speakers = sorted({turn.speaker for turn in reference})
+    end_s = max([end for _, end in regions] + [turn.end_s for turn in reference], default=0.0)
+    for number, system in enumerate(systems):
+        if system.dataset != section.dataset or section.subset not in system.subsets:
+            continue
+        hypothesis = _read(comparison, root, f"{system.folder}/{section.subset}/{uri}.rttm", read_rttm)
+        if hypothesis is None:
+            missing.append(system.name)
+            continue
+        end_s = max([end_s, *(turn.end_s for turn in hypothesis)])
+        cut = moments(reference, hypothesis, regions)
+        mapping = map_speakers(cut)
+        theirs = sorted({turn.speaker for turn in hypothesis}, key=lambda s: (mapping.get(s, "\U0010ffff"), s))
+        layers.append(
+            {
+                "system": number,
+                "speakers": [visible(speaker) for speaker in theirs],
+                "mapping": [speakers.index(mapping[speaker]) if speaker in mapping else -1 for speaker in theirs],
+                "turns": _flat(hypothesis, theirs),
+                "errors": [
+                    value
+                    for e in find_errors(cut, mapping)
+                    for value in (_ms(e.start_s), _ms(e.end_s), KINDS.index(e.kind), e.speakers)
+                ],
+            }
+        )
+    return {
+        "end": _ms(end_s),
+        "regions": [[_ms(start), _ms(end)] for start, end in regions],
+        "speakers": [visible(speaker) for speaker in speakers],
+        "turns": _flat(reference, speakers),
+        "systems": layers,
+        "missing": [visible(name) for name in missing],
+    }
+
+
+def _reference(
+    comparison: Comparison, root: Path, section: Section, name: str, read: Callable[[Path], dict[str, list[T]]]
+) -> list[T] | None:
+    """From the comparison folder of any run; in a merged comparison several folders have the same reference."""
+    places = dict.fromkeys(_comparison_folder(line.run) for line in section.lines if line.run)
+    paths = (str(ComparisonFolder(place).reference(section.dataset, section.subset) / name) for place in places)
+    contents = (_read(comparison, root, path, read) for path in paths)
+    return next((content for content in contents if content is not None), None)
+
+
+def _read(
+    comparison: Comparison, root: Path, relative: str, read: Callable[[Path], dict[str, list[T]]]
+) -> list[T] | None:
+    """The sorted turns or regions of a source file; None where it is missing, invalid or changed since scoring."""
+    path = root / relative
+    if relative not in comparison.source_hashes or not path.is_file():
+        return None
+    if sha256_of(path) != comparison.source_hashes[relative]:
+        return None
+    try:
+        return sorted(item for items in read(path).values() for item in items)
+    except UserError:
+        return None
+
+
+def _audio(comparison: Comparison, section: Section, uri: str) -> Path | None:
+    """A recording's WAV file in the dataset of the runs; None where it no longer exists."""
+    for run in comparison.runs:
+        domain = run.domain(section.dataset)
+        root = Path(domain.root).resolve() if domain else None
+        path = root and (root / section.subset / "wav" / f"{uri}.wav").resolve()
+        if root and path and path.is_relative_to(root) and path.is_file():
+            return path
+    return None
+
+
+def _worst(errors: list[list[int]], systems: int) -> Iterator[list[int]]:
+    """The longest errors of each system in speaker time, of all systems together, longest first."""
+    errors.sort(key=lambda error: (error[2] - error[3]) * error[5])
+    left = [WORST] * systems
+    for error in errors:
+        if left[error[1]]:
+            left[error[1]] -= 1
+            yield error
+
+
+def _flat(turns: Iterable[Turn], speakers: list[str]) -> list[int]:
+    return [value for t in turns for value in (_ms(t.start_s), _ms(t.end_s), speakers.index(t.speaker))]
+
+
+def _ms(seconds: float) -> int:
+    return round(1000 * seconds)

@@ -1,0 +1,33 @@
+"""The record of a comparison: ``results.json``."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import AliasChoices, Field
+
+from diarbench.datasets.io.records import Record
+from diarbench.reports.results.run import Run
+from diarbench.reports.results.scores import Condition, Row
+from diarbench.reports.results.statistics import Contrast
+
+SCHEMA_VERSION: Literal[1] = 1
+
+
+class Comparison(Record):
+    """``results.json``: the source of all tables and reports."""
+
+    schema_version: Literal[1] = SCHEMA_VERSION
+    diarbench: str
+    command: str
+    """The command that repeats it."""
+    conditions: tuple[Condition, ...]
+    scorer: str
+    """The scoring engine, the independent scorer it was checked against, and the largest difference."""
+    runs: tuple[Run, ...]
+    rows: tuple[Row, ...]
+    contrasts: tuple[Contrast, ...] = ()
+    source_hashes: dict[str, str] = Field(
+        default_factory=dict, validation_alias=AliasChoices("source_hashes", "rests_on")
+    )
+    """SHA-256 of the files that the rows were computed from, by path relative to ``results.json``."""

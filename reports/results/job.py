@@ -1,0 +1,98 @@
+"""The record of a job: all settings of one run."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import AliasChoices, Field, field_validator
+
+from diarbench.datasets.io.files import digest
+from diarbench.datasets.io.records import Record
+
+
+class Domain(Record):
+    """A dataset that a run is scored on."""
+
+    dataset: str
+    root: str
+    """Its path on this machine; the report plays audio from there."""
+    fingerprint: str
+    corpus: str
+
+
+class RunIdentity(Record):
+    """The fields that a job and its run have in common."""
+
+    backend: str
+    dataset: str
+    dataset_root: str
+    """Where the dataset is on this machine. Not part of the job's hash; its fingerprint is."""
+    fingerprint: str
+    seed: int
+    init: str
+    """The value of ``--init``."""
+    train_fraction: float = 1.0
+    """Fraction of the train subset's annotated time."""
+    also_score: tuple[Domain, ...] = Field(default=(), validation_alias=AliasChoices("also_score", "also_scored"))
+    """Other domains, whose test recordings are also diarized and scored."""
+
+
+class Job(RunIdentity):
+    """All settings of one run: ``job.json``. A run needs only this file and the dataset's folder."""
+
+    recipe: dict[str, Any]
+    """The complete recipe: its name and settings."""
+    init_sha256: str | None
+    """SHA-256 of the file that ``init`` resolved to; None for scratch and for a file on a hub."""
+    device: str
+    threads: int
+    profile: bool = False
+    """Whether to profile each phase."""
+    devices: int = 1
+    """Devices on each node; one process per device."""
+    nodes: int = 1
+    strategy: str = "auto"
+    """Lightning's name of the distributed strategy."""
+    loggers: tuple[str, ...] = ()
+    """Loggers that receive each epoch; not part of the hash."""
+    trials: int | None = 0
+    """Tuning trials on dev: 0 keeps the defaults, None runs as many as ``tune_seconds`` allow."""
+    tune_seconds: float | None = None
+    tune_condition: str = "full"
+    search_space: dict[str, dict[str, Any]] = Field(default_factory=dict)
+    """Ranges that replace the backend's, by hyper-parameter."""
+    plda: str | None = None
+    """Folder of the PLDA that the pipeline uses; not part of the hash."""
+    plda_sha256: str | None = None
+    """Fingerprint of that PLDA."""
+
+    @field_validator("recipe", mode="before")
+    @classmethod
+    def _read_old_recipe(cls, recipe: Any) -> Any:
+        """Recipe keys of version 0.1 under their present names, so that an old run can be resumed."""
+        if not isinstance(recipe, dict):
+            return recipe
+        recipe = {("cache_features" if key == "keep_features" else key): value for key, value in recipe.items()}
+        if isinstance(objective := recipe.get("objective"), dict) and "arrival" in objective:
+            shares = objective["arrival"], objective.get("permutation")
+            objective = {key: value for key, value in objective.items() if key not in ("arrival", "permutation")}
+            ats_weight, pil_weight = (None, None) if shares == (0.5, 0.5) else shares  # 0.5 each was the default
+            recipe["objective"] = {**objective, "ats_weight": ats_weight, "pil_weight": pil_weight}
+        return recipe
+
+    @property
+    def name(self) -> str:
+        """The run's folder in a comparison."""
+        part = "" if self.train_fraction == 1 else f"-fraction{self.train_fraction:g}"
+        return f"{self.dataset}-{self.backend}-{self.recipe['name']}-seed{self.seed}{part}"
+
+    @property
+    def hash(self) -> str:
+        """Changes with whatever can change the result."""
+        without_roots = (domain.model_copy(update={"root": ""}) for domain in self.also_score)
+        portable = self.model_copy(update={"also_score": tuple(without_roots)})
+        return digest(portable.model_dump(mode="json", exclude=NOT_HASHED))
+
+
+NOT_HASHED = {"dataset_root", "loggers", "plda", "profile"}
+"""Fields that do not change the result."""

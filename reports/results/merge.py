@@ -1,0 +1,129 @@
+"""Merge comparisons whose figures may be ranked together."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from diarbench.datasets.io.errors import UserError
+from diarbench.datasets.io.records import read_record
+from diarbench.reports.results.comparison import Comparison
+from diarbench.reports.results.run_folder import ComparisonFolder
+from diarbench.reports.results.scores import Condition, Row
+
+
+class Group(NamedTuple):
+    """The key of comparisons that may be ranked together: same dataset, recordings and protocol."""
+
+    dataset: str
+    fingerprints: frozenset[str]
+    conditions: tuple[Condition, ...]
+
+
+def read_comparison(out: Path) -> Comparison:
+    """Read a folder's ``results.json``. Raises UserError where it is missing or invalid."""
+    if not ComparisonFolder(out).results.is_file():
+        raise UserError(f"{out}: no results.json in this folder; pass the folder of a finished 'bench run'")
+    return read_record(ComparisonFolder(out).results, Comparison)
+
+
+def merge(comparisons: Mapping[Path, Comparison], root: Path) -> tuple[list[Comparison], list[str]]:
+    """One comparison per group, and the reasons why groups are separate.
+
+    ``comparisons`` are keyed by folder; runs and source files are named by their path relative to ``root``.
+    """
+    groups: dict[Group, list[Comparison]] = {}
+    for out, comparison in comparisons.items():
+        moved = _moved(comparison, os.path.relpath(out, root))
+        for dataset in dict.fromkeys(run.dataset for run in moved.runs):
+            fingerprints = frozenset(run.fingerprint for run in moved.runs if run.dataset == dataset)
+            groups.setdefault(Group(dataset, fingerprints, moved.conditions), []).append(_only(moved, dataset))
+    left_out = {group: list(_conflicting_domains(parts)) for group, parts in groups.items()}
+    joined = [_joined([_without(part, left_out[group]) for part in parts]) for group, parts in groups.items()]
+    return joined, [
+        *_reasons(groups),
+        *(
+            f"{other}: left out of the report on {group.dataset}: other recordings under the same name"
+            for group, others in left_out.items()
+            for other in others
+        ),
+    ]
+
+
+def _moved(comparison: Comparison, prefix: str) -> Comparison:
+    runs = (run.model_copy(update={"name": f"{prefix}/{run.name}"}) for run in comparison.runs)
+    rows = (row.model_copy(update={"run": row.run and f"{prefix}/{row.run}"}) for row in comparison.rows)
+    source_hashes = {f"{prefix}/{path}": sha256 for path, sha256 in comparison.source_hashes.items()}
+    return comparison.model_copy(update={"runs": tuple(runs), "rows": tuple(rows), "source_hashes": source_hashes})
+
+
+def _only(comparison: Comparison, dataset: str) -> Comparison:
+    """The runs trained on a dataset, with their scores on it and on other domains."""
+    runs = tuple(run for run in comparison.runs if run.dataset == dataset)
+    names = {run.name for run in runs}
+    scored = {dataset, *(domain.dataset for run in runs for domain in run.also_score)}
+    rows = tuple(row for row in comparison.rows if row.dataset in scored and row.run in {None, *names})
+    contrasts = tuple(contrast for contrast in comparison.contrasts if contrast.dataset in scored)
+    return comparison.model_copy(update={"runs": runs, "rows": rows, "contrasts": contrasts})
+
+
+def _conflicting_domains(parts: Iterable[Comparison]) -> Iterable[str]:
+    """The other domains whose fingerprint is not the same in all comparisons."""
+    domains = {(d.dataset, d.fingerprint) for part in parts for run in part.runs for d in run.also_score}
+    names = [name for name, _ in domains]
+    return sorted({name for name in names if names.count(name) > 1})
+
+
+def _without(comparison: Comparison, datasets: Sequence[str]) -> Comparison:
+    """The comparison without its scores on these datasets."""
+    runs = (
+        run.model_copy(update={"also_score": tuple(d for d in run.also_score if d.dataset not in datasets)})
+        for run in comparison.runs
+    )
+    rows = (row for row in comparison.rows if row.dataset not in datasets)
+    contrasts = (contrast for contrast in comparison.contrasts if contrast.dataset not in datasets)
+    return comparison.model_copy(update={"runs": tuple(runs), "rows": tuple(rows), "contrasts": tuple(contrasts)})
+
+
+def _joined(parts: list[Comparison]) -> Comparison:
+    """Join comparisons. Reference systems are the same in all and are kept once.
+
+    Contrasts and fusions concern the systems of a single comparison and are left out.
+    """
+    if len(parts) == 1:
+        return parts[0]
+    rows: dict[object, Row] = {}
+    for number, row in enumerate(row for part in parts for row in part.rows):
+        if row.run is not None or row.backend == "reference":
+            key = (row.dataset, row.stage, row.subset, row.condition)
+            rows.setdefault(number if row.run else key, row)
+    return parts[0].model_copy(
+        update={
+            "diarbench": ", ".join(_once(part.diarbench for part in parts)),
+            "command": "\n".join(_once(part.command for part in parts)),
+            "scorer": "; ".join(_once(part.scorer for part in parts)),
+            "runs": tuple(run for part in parts for run in part.runs),
+            "rows": tuple(rows.values()),
+            "contrasts": (),
+            "source_hashes": {path: sha256 for part in parts for path, sha256 in part.source_hashes.items()},
+        }
+    )
+
+
+def _reasons(groups: Iterable[Group]) -> Iterable[str]:
+    """Why the groups are separate."""
+    listed = list(groups)
+    for dataset in _once(group.dataset for group in listed):
+        of_dataset = [group for group in listed if group.dataset == dataset]
+        if len({group.fingerprints for group in of_dataset}) > 1:
+            yield f"{dataset}: shown separately, not ranked: the recordings or references differ (fingerprint)"
+        if len({group.conditions for group in of_dataset}) > 1:
+            yield f"{dataset}: shown separately, not ranked: scored under different protocols"
+    if len({group.dataset for group in listed}) > 1:
+        yield "Different datasets are shown separately and not ranked against each other"
+
+
+def _once(values: Iterable[str]) -> list[str]:
+    return list(dict.fromkeys(values))

@@ -1,0 +1,185 @@
+"""The record of a run: settings, machine, cost, epochs and tuning."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import AliasChoices, Field
+
+from diarbench.datasets.io.records import Record
+from diarbench.reports.results.job import Domain, RunIdentity
+
+
+class Epoch(Record):
+    """One line of ``epochs.csv``, with the fine-tuning guide's columns; epoch 0 is before the first step.
+
+    Losses are means over windows. Rates are fractions over the dev windows at the threshold with the lowest ``der``,
+    as defined by pyannote.audio's OptimalDiarizationErrorRate.
+    """
+
+    epoch: int
+    loss_val_segmentation: float
+    loss_val_vad: float
+    loss_val: float
+    der: float
+    confusion: float
+    false_alarm: float
+    miss: float
+    threshold: float
+    loss_train_segmentation: float | None = None
+    loss_train_vad: float | None = None
+    loss_train: float | None = None
+
+
+EPOCH_COLUMNS = {
+    "epoch": "Epoch",
+    "loss_val_segmentation": "loss/val/segmentation",
+    "loss_val_vad": "loss/val/vad",
+    "loss_val": "loss/val",
+    "der": "DiarizationErrorRate",
+    "confusion": "Confusion",
+    "false_alarm": "FalseAlarm",
+    "miss": "Miss",
+    "threshold": "Threshold",
+    "loss_train_segmentation": "loss/train/segmentation",
+    "loss_train_vad": "loss/train/vad",
+    "loss_train": "loss/train",
+}
+"""The fields of Epoch and their names in the guide, in the guide's order."""
+
+
+class Weights(Record):
+    """The origin of a network's initial weights."""
+
+    origin: str
+    """``scratch``, or what was loaded: a package and its version, a path, ``hub:ID``."""
+    pretrained: bool
+    sha256: str | None = None
+    licence: str | None = None
+    training_corpora: tuple[str, ...] = Field(
+        default=(), validation_alias=AliasChoices("training_corpora", "trained_on")
+    )
+    """Corpora that the weights were trained on, as stated by their authors."""
+    fixed_parts: tuple[str, ...] = ()
+    """Pretrained parts of the pipeline that are not fine-tuned, such as a speaker embedding."""
+
+
+class Phase(Record):
+    """The cost of one phase of a run."""
+
+    name: str
+    seconds: float
+    peak_memory_mb: float
+    """Largest resident set of the run's process during the phase (10^6 bytes)."""
+    peak_device_memory_mb: float | None = None
+    audio_s: float | None = None
+    """Audio processed; ``seconds / audio_s`` is the real-time factor."""
+
+
+class Trial(Record):
+    """One setting of a pipeline's hyper-parameters, tried on dev."""
+
+    number: int
+    """Trial 0 has the defaults."""
+    values: dict[str, float | int | str]
+    der: float | None
+    """Pooled over dev under the tuning's condition, as a fraction; None where decoding failed."""
+    seconds: float
+    """Decoding and scoring of all dev recordings."""
+    failure: str | None = None
+    """Why decoding failed, in one line."""
+
+
+class Tuning(Record):
+    """``tuning.json``: the search for a pipeline's hyper-parameters on dev. The study is rebuilt from its trials."""
+
+    model: str
+    """Hash of the network's weights and of the code for inference and decoding."""
+    condition: str
+    """The condition whose DER on dev was minimised."""
+    seed: int
+    space: dict[str, dict[str, Any]]
+    """The search space: ``low`` and ``high``, or ``choices``, by hyper-parameter."""
+    defaults: dict[str, float | int | str]
+    trials: tuple[Trial, ...] = ()
+    chosen: dict[str, float | int | str] = Field(default_factory=dict)
+    """The values of the first trial with the lowest DER, with the frozen values."""
+    importance: dict[str, float] = Field(default_factory=dict)
+    """The share of each hyper-parameter in the spread of the DER (PED-ANOVA, Watanabe et al. 2023), largest first."""
+    audio_s: float = 0.0
+    """Duration of the dev recordings."""
+    infer_s: float = 0.0
+    """Time of one inference of dev; if cached, the time measured when it ran."""
+    decode_s: float = 0.0
+    """Time of decoding and scoring, all trials."""
+    storage_s: float = 0.0
+    """Time of sampling the trials' values and storing the trials."""
+    upstream: Tuning | None = Field(default=None, validation_alias=AliasChoices("upstream", "first"))
+    """The earlier search for hyper-parameters on which inference depends; they were then frozen."""
+
+    @property
+    def default_der(self) -> float | None:
+        """DER on dev at the defaults."""
+        return self.trials[0].der if self.trials else None
+
+    @property
+    def best(self) -> Trial | None:
+        """The first trial with the lowest DER; None where no trial has one."""
+        rated = [trial for trial in self.trials if trial.der is not None]
+        return min(rated, key=lambda trial: trial.der or 0.0, default=None)
+
+
+class Environment(Record):
+    """Machine and software versions of a run."""
+
+    python: str
+    platform: str
+    processor: str
+    cores: int
+    memory_gb: float
+    device: str
+    git: str | None = None
+    versions: dict[str, str]
+    """Versions of the packages that affect the results."""
+
+
+class Run(RunIdentity):
+    """One fine-tuning of a backend on a dataset with a recipe and a seed; ``run.json`` when done."""
+
+    name: str
+    """The name of its folder in the comparison."""
+    job: str
+    """Hash of the job."""
+    corpus: str
+    recipe: str
+    state: str
+    failure: str | None = None
+    """The reason of the failure, in one line."""
+    weights: Weights | None = None
+    parameters: int | None = None
+    recipe_settings: dict[str, Any] = Field(default_factory=dict)
+    """The complete recipe, as in its YAML file."""
+    objective: str = ""
+    """Description of the training losses."""
+    train_s: float | None = None
+    """Annotated time of its training data."""
+    trained_audio_s: float | None = None
+    """Audio seen by all training steps, over all epochs."""
+    notes: tuple[str, ...] = ()
+    """Data that was dropped, clipped or truncated, with counts."""
+    phases: tuple[Phase, ...] = ()
+    epochs: tuple[Epoch, ...] = ()
+    best_epoch: int | None = None
+    tuning: Tuning | None = None
+    """None where the hyper-parameters were not tuned."""
+    environment: Environment | None = None
+
+    def domain(self, dataset: str) -> Domain | None:
+        """The dataset with this name; None where the run was not scored on it."""
+        home = Domain(dataset=self.dataset, root=self.dataset_root, fingerprint=self.fingerprint, corpus=self.corpus)
+        return next((domain for domain in (home, *self.also_score) if domain.dataset == dataset), None)
+
+    @property
+    def final_stage(self) -> str:
+        """The stage whose RTTM is the run's final output."""
+        return "tuned" if self.tuning else "finetuned"

@@ -1,0 +1,143 @@
+"""The paths of the files of a run and of a comparison; defined only here.
+
+OUT/                                   a comparison: ComparisonFolder
+results.json  report.md  report.html  plots/
+reference/DATASET/SUBSET/URI.{rttm,uem}
+fusion/DATASET-RECIPE-seedN/SUBSET/URI.rttm
+RUN/                                 a run: RunFolder
+job.json  run.json  state  log.txt  speed.json  epochs.csv  tuning.json  scores.json
+checkpoints/{first,last,best}.ckpt  profiles/
+rttm/SUBSET/URI.rttm               the final stage's; rttm-STAGE/ for the others
+also/DATASET/rttm/...              other domains
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from diarbench.datasets.io.records import read_record
+from diarbench.reports.results.job import Job
+from diarbench.reports.results.run import Run
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """The folder of one run."""
+
+    path: Path
+
+    @property
+    def job(self) -> Path:
+        return self.path / "job.json"
+
+    @property
+    def run(self) -> Path:
+        return self.path / "run.json"
+
+    @property
+    def state(self) -> Path:
+        return self.path / "state"
+
+    @property
+    def log(self) -> Path:
+        return self.path / "log.txt"
+
+    @property
+    def speed(self) -> Path:
+        return self.path / "speed.json"
+
+    @property
+    def epochs(self) -> Path:
+        return self.path / "epochs.csv"
+
+    @property
+    def tuning(self) -> Path:
+        return self.path / "tuning.json"
+
+    @property
+    def scores(self) -> Path:
+        return self.path / "scores.json"
+
+    @property
+    def profiles(self) -> Path:
+        return self.path / "profiles"
+
+    def checkpoint(self, name: str) -> Path:
+        """``first``, ``last`` or ``best``."""
+        return self.path / "checkpoints" / f"{name}.ckpt"
+
+    @classmethod
+    def of_checkpoint(cls, checkpoint: Path) -> RunFolder | None:
+        """The run that wrote a checkpoint; None where the file is in no run's folder."""
+        folder = cls(checkpoint.parent.parent)
+        return folder if folder.checkpoint(checkpoint.stem) == checkpoint and folder.run.is_file() else None
+
+    def read_run(self) -> Run:
+        """Raises UserError where ``run.json`` is missing or damaged."""
+        return read_record(self.run, Run)
+
+    def read_job(self) -> Job:
+        """Raises UserError where ``job.json`` is missing or damaged."""
+        return read_record(self.job, Job)
+
+    def rttm(self, run: Run, dataset: str, stage: str) -> Path:
+        """The folder of a stage's RTTM, with a folder for each subset in it."""
+        place = self.path if dataset == run.dataset else self.path / "also" / dataset
+        return place / ("rttm" if stage == run.final_stage else f"rttm-{stage}")
+
+    def final_rttm(self) -> list[Path]:
+        """The folders of the final stage's RTTM, of other domains too."""
+        return [self.path / "rttm", *sorted(self.path.glob("also/*/rttm"))]
+
+    def oracle_stages(self) -> list[str]:
+        """The stages in which the reference replaced a part of the pipeline."""
+        return sorted(folder.name.removeprefix("rttm-") for folder in self.path.glob("rttm-oracle-*"))
+
+    def sources(self) -> Iterator[Path]:
+        """The files that a comparison's rows depend on."""
+        for pattern in ("rttm*/*/*.rttm", "also/*/rttm*/*/*.rttm", self.epochs.name):
+            yield from sorted(self.path.glob(pattern))
+
+
+@dataclass(frozen=True)
+class ComparisonFolder:
+    """The folder of a comparison."""
+
+    path: Path
+
+    @property
+    def results(self) -> Path:
+        return self.path / "results.json"
+
+    @property
+    def plots(self) -> Path:
+        return self.path / "plots"
+
+    @property
+    def leaderboard(self) -> Path:
+        return self.path / "leaderboard.md"
+
+    def report(self, suffix: str, number: int | None = None) -> Path:
+        """``report.md`` or ``report.html``; numbered where there are several."""
+        return self.path / f"report{'' if number is None else f'-{number}'}.{suffix}"
+
+    def run(self, name: str) -> RunFolder:
+        return RunFolder(self.path / name)
+
+    def reference(self, dataset: str, subset: str) -> Path:
+        return self.path / "reference" / dataset / subset
+
+    def fusion(self, dataset: str, recipe: str | None, seed: int | None, subset: str) -> Path:
+        return self.path / "fusion" / f"{dataset}-{recipe}-seed{seed}" / subset
+
+    def own_files(self) -> set[str]:
+        """Names of everything in the folder that is not a run."""
+        files = (self.results, self.report("md"), self.report("html"), self.leaderboard, self.plots)
+        return {path.name for path in files} | {"reference", "fusion"}
+
+    def shared_sources(self) -> Iterator[Path]:
+        """The files outside the runs that the rows depend on."""
+        for name in ("reference", "fusion"):
+            yield from sorted((self.path / name).rglob("*.*"))

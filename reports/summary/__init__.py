@@ -1,0 +1,1 @@
+"""What every report says of a comparison: rows in reading order, comparability, and the verdict."""

@@ -1,0 +1,29 @@
+"""Labels of systems, and which of them compete."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from diarbench.reports.results.run import Run
+
+
+def system_label(run: Run, dataset: str, stage: str, scored: Iterable[Run]) -> str:
+    """A label that distinguishes a run at a stage from the others ``scored`` on a dataset, whatever the seed."""
+    others = list(scored)
+    parts = [run.backend]
+    if len({other.recipe for other in others}) > 1:
+        parts.append(run.recipe)
+    if len({other.train_fraction for other in others}) > 1:
+        parts.append(f"{100 * run.train_fraction:g}%")
+    parts.append(stage)
+    if run.dataset != dataset:
+        parts.append(f"on {run.dataset}")
+    return " ".join(parts)
+
+
+def competing(dataset: str, scored: Iterable[Run]) -> list[Run]:
+    """The runs that the verdict compares: trained on the dataset, if any was, and on the largest fraction of it."""
+    runs = list(scored)
+    home = [run for run in runs if run.dataset == dataset] or runs
+    most = max((run.train_fraction for run in home), default=1.0)
+    return [run for run in home if run.train_fraction == most]

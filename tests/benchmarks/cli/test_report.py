@@ -1,0 +1,65 @@
+"""``bench report`` renders all reports from ``results.json`` alone."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+import typer
+from report_records import two_backends
+from typer.testing import CliRunner
+
+from diarbench.benchmarks.cli.report import report
+from diarbench.datasets.io.errors import UserError
+from diarbench.datasets.io.records import write_record
+
+app = typer.Typer()
+app.command()(report)
+
+
+def bench_report(*arguments):
+    """Uses the real argument parser; errors are raised, not caught."""
+    return CliRunner().invoke(app, [str(argument) for argument in arguments], catch_exceptions=False)
+
+
+def test_from_results_alone(tmp_path):
+    write_record(tmp_path / "results.json", two_backends())
+    result = bench_report(tmp_path)
+    assert result.exit_code == 0
+    assert "40.0" in result.stdout
+    assert "\x1b" not in result.stdout
+    markdown = (tmp_path / "report.md").read_text(encoding="utf-8")
+    assert "| pyannote | finetuned | 40.0 |" in markdown
+    assert "<h1>" in (tmp_path / "report.html").read_text(encoding="utf-8")
+    linked = re.findall(r"\]\((plots/[^)]*)\)", markdown)
+    assert len(linked) == 3
+    for picture in linked:
+        assert (tmp_path / picture).read_bytes().startswith(b"\x89PNG")
+
+
+def test_the_same_records_give_the_same_bytes(tmp_path):
+    written = []
+    for _ in range(2):
+        write_record(tmp_path / "results.json", two_backends())
+        bench_report(tmp_path)
+        written.append({path: path.read_bytes() for path in tmp_path.rglob("*.*") if path.is_file()})
+    assert written[0] == written[1]
+
+
+def test_a_folder_without_results_is_one_line(tmp_path):
+    with pytest.raises(UserError, match=r"no results\.json"):
+        bench_report(tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_results_of_a_later_schema_are_rejected(tmp_path):
+    (tmp_path / "results.json").write_text('{"schema_version": 99}')
+    with pytest.raises(UserError, match="not a valid Comparison"):
+        bench_report(tmp_path)
+
+
+def test_plain_is_without_colour_where_colour_is_forced(tmp_path, monkeypatch):
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    write_record(tmp_path / "results.json", two_backends())
+    assert "\x1b[" in bench_report(tmp_path).stdout
+    assert "\x1b[" not in bench_report(tmp_path, "--plain").stdout

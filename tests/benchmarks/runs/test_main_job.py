@@ -1,0 +1,101 @@
+"""The main job with the real command, recordings and toolkits, for one epoch."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from diarbench.datasets.dataset import Dataset
+from diarbench.datasets.io.records import read_record
+from diarbench.reports.results.comparison import Comparison
+
+pytestmark = pytest.mark.slow
+COMMAND = (sys.executable, "-m", "diarbench.benchmarks.cli", "run", "--backend", "pyannote", "--backend", "nemo")
+
+
+@pytest.fixture(scope="module")
+def outs(ami_mini: Dataset, tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    """The same command twice, into two folders."""
+    folders = [tmp_path_factory.mktemp("main") / "out" for _ in range(2)]
+    for folder in folders:
+        done = subprocess.run(
+            [*COMMAND, "--epochs", "1", "--device", "cpu", "--out", folder], capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+        assert "one-speaker" in done.stdout and "pretrained" in done.stdout
+    return folders
+
+
+def test_both_toolkits_are_fine_tuned_on_the_same_audio_and_scored(outs: list[Path]) -> None:
+    comparison = read_record(outs[0] / "results.json", Comparison)
+    assert [(run.backend, run.state) for run in comparison.runs] == [("pyannote", "done"), ("nemo", "done")]
+    pyannote, nemo = comparison.runs
+    assert pyannote.trained_audio_s == nemo.trained_audio_s == 300
+    assert pyannote.weights is not None and pyannote.weights.pretrained and "AMI" in pyannote.weights.training_corpora
+    assert nemo.weights is not None and nemo.weights.pretrained and "AMI" in nemo.weights.training_corpora
+    rows = {(row.backend, row.stage, row.subset, row.condition): row for row in comparison.rows}
+    stages = [
+        *[("pyannote", stage) for stage in ("pretrained", "finetuned", "oracle-segmentation", "oracle-clustering")],
+        *[("nemo", stage) for stage in ("pretrained", "finetuned")],
+        *[("reference", stage) for stage in ("silence", "one-speaker")],
+    ]
+    for backend, stage in stages:
+        for condition in ("full", "fair", "forgiving"):
+            row = rows[backend, stage, "test", condition]
+            assert row.total == rows["reference", "silence", "test", condition].total > 0
+            assert sum(file.total for file in row.files) == pytest.approx(row.total)
+    assert len({(row.condition, row.protocol) for row in comparison.rows}) == 3, "each row has its protocol's hash"
+    assert rows["reference", "silence", "test", "full"].der == 1
+    assert rows["pyannote", "oracle-segmentation", "test", "full"].miss < 1
+    assert 0.2 < (rows["pyannote", "pretrained", "test", "full"].der or 0) < 0.7
+    epochs = (outs[0] / pyannote.name / "epochs.csv").read_text().splitlines()
+    assert epochs[0].startswith("Epoch,loss/val/segmentation,loss/val/vad,loss/val,DiarizationErrorRate,Confusion,")
+    assert len(epochs) == 3, "epoch 0 is before the first step"
+
+
+def test_the_same_seed_twice_gives_the_same_bytes(outs: list[Path]) -> None:
+    a, b = outs
+    files = sorted(path.relative_to(a) for path in a.rglob("*") if path.name == "epochs.csv" or path.suffix == ".rttm")
+    assert len(files) > 15
+    for file in files:
+        assert (a / file).read_bytes() == (b / file).read_bytes(), file
+
+
+def test_the_same_command_again_repeats_nothing(outs: list[Path]) -> None:
+    done = subprocess.run(
+        [*COMMAND, "--epochs", "1", "--device", "cpu", "--out", outs[0]], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0
+    assert done.stdout.count("done before") == 2
+
+
+def test_other_settings_are_rejected(outs: list[Path]) -> None:
+    before = (outs[0] / "results.json").read_bytes()
+    done = subprocess.run(
+        [*COMMAND, "--epochs", "2", "--device", "cpu", "--out", outs[0]], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 1
+    assert "was run with recipe epochs 1, not 2; choose another --out" in done.stderr
+    assert (outs[0] / "results.json").read_bytes() == before
+
+
+def test_reports_are_reproduced_from_the_records(outs: list[Path]) -> None:
+    before = (outs[0] / "report.md").read_text()
+    (outs[0] / "report.md").unlink()
+    subprocess.run([*COMMAND[:3], "report", outs[0]], check=True, capture_output=True)
+    assert (outs[0] / "report.md").read_text() == before
+
+
+def test_two_processes_train_and_one_diarizes(ami_mini: Dataset, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    options = ("--epochs", "1", "--device", "cpu", "--devices", "2", "--no-tune", "--out", out)
+    done = subprocess.run([*COMMAND, *options], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    runs = read_record(out / "results.json", Comparison).runs
+    assert [(run.backend, run.state, run.trained_audio_s) for run in runs] == [
+        ("pyannote", "done", 300),
+        ("nemo", "done", 300),
+    ]

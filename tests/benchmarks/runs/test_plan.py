@@ -1,0 +1,178 @@
+"""Train fractions and other domains, through the runner with a third party's backend."""
+
+from __future__ import annotations
+
+import io
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from diarbench.backends.recipes import load as recipes
+from diarbench.benchmarks.runs import runner
+from diarbench.benchmarks.runs.plan import Plan, check_out, plan
+from diarbench.benchmarks.runs.progress import RunProgress
+from diarbench.datasets.dataset import Dataset
+from diarbench.datasets.io.errors import UserError
+from diarbench.datasets.io.records import read_record, write_record
+from diarbench.reports import write as reports
+from diarbench.reports.html.explorer import explore
+from diarbench.reports.results.comparison import Comparison
+from diarbench.reports.results.job import Job
+from diarbench.reports.summary.summary import summarize
+from diarbench.reports.summary.verdict import verdict
+from diarbench.reports.tables.changes import data_table, forgotten_table
+from diarbench.reports.tables.table import Table
+
+FRACTIONS = (0.1, 0.5, 1.0)
+
+
+def plans(dataset: Dataset, **changes: Any) -> list[Plan]:
+    recipe = recipes.load("quick").model_copy(update={"epochs": 1})
+    arguments: dict[str, Any] = {"seeds": [1], "inits": {"dummy": "pretrained"}, "device": "cpu", **changes}
+    return plan(["dummy"], [dataset], [recipe], **arguments)
+
+
+def run(out: Path, planned: list[Plan]) -> Comparison:
+    with RunProgress(Console(file=io.StringIO())) as progress:
+        return runner.run(out, planned, "bench run ...", progress)
+
+
+def cells(table: Table | None) -> list[list[str]]:
+    assert table is not None
+    return [[cell.text for cell in row] for row in table.rows]
+
+
+def rate(comparison: Comparison, dataset: str, stage: str, run: str) -> float:
+    (row,) = [
+        row
+        for row in comparison.rows
+        if (row.dataset, row.stage, row.subset, row.condition, row.run) == (dataset, stage, "test", "full", run)
+    ]
+    assert row.der is not None
+    return row.der
+
+
+def test_train_fractions_and_another_domain_are_run_scored_and_reported(
+    dummy: None, ami_mini: Dataset, sample: Dataset, tmp_path: Path
+) -> None:
+    planned = plans(ami_mini, fractions=FRACTIONS, also_score=[sample, ami_mini])
+    names = [plan.job.name for plan in planned]
+    full_train = "ami-mini-dummy-quick-seed1"
+    assert names == [f"{full_train}-fraction0.1", f"{full_train}-fraction0.5", full_train]
+    assert all([domain.dataset for domain in plan.job.also_score] == ["telephone"] for plan in planned)
+    comparison = run(tmp_path, planned)
+    assert [(run.state, run.train_fraction) for run in comparison.runs] == [("done", f) for f in FRACTIONS]
+    assert [run.train_s for run in comparison.runs] == pytest.approx([30, 150, 300])
+    assert [run.trained_audio_s for run in comparison.runs] == pytest.approx([30, 150, 300])
+
+    out_of_domain = [row for row in comparison.rows if row.dataset == "telephone"]
+    assert {(row.run, row.stage) for row in out_of_domain if row.run} == {(n, s) for n in names for s in STAGES}
+    assert {row.stage for row in out_of_domain if row.run is None} == {"silence", "one-speaker"}
+    assert {row.subset for row in out_of_domain} == {"test"}
+    assert f"{full_train}/also/telephone/rttm/test/call.rttm" in comparison.source_hashes
+    assert "reference/telephone/test/call.uem" in comparison.source_hashes
+
+    compared = {(c.dataset, c.a, c.b) for c in comparison.contrasts}
+    for a, b in (
+        ("dummy 10% finetuned", "dummy 50% finetuned"),
+        ("dummy 50% finetuned", "dummy 100% finetuned"),
+        ("dummy 100% pretrained", "dummy 100% finetuned"),
+    ):
+        assert ("ami-mini", a, b) in compared
+    assert ("ami-mini", "dummy 10% finetuned", "dummy 100% finetuned") not in compared, "only the next in size"
+    start = "dummy 100% pretrained on ami-mini"
+    assert ("telephone", start, "dummy 100% finetuned on ami-mini") in compared
+
+    summary = summarize(comparison)
+    assert summary.datasets == ("ami-mini", "telephone")
+    assert [contender.label for contender in summary.of("ami-mini")[0].contenders] == ["dummy 100% finetuned"]
+    steps = cells(data_table(summary.of("ami-mini")[0]))
+    after = [100 * rate(comparison, "ami-mini", "finetuned", name) for name in names]
+    assert [row[:3] for row in steps] == [
+        [f"dummy {100 * f:g}% finetuned", hours, f"{der:.1f}"]
+        for f, hours, der in zip(FRACTIONS, ("0.00833", "0.0417", "0.0833"), after, strict=True)
+    ]
+    assert [row[3] for row in steps] == ["-", f"{after[1] - after[0]:+.1f}", f"{after[2] - after[1]:+.1f}"]
+    before, now = (100 * rate(comparison, "telephone", stage, full_train) for stage in STAGES)
+    last_row = cells(forgotten_table(summary, "ami-mini"))[-1]
+    expected = ["dummy 100% finetuned", "telephone", f"{before:.1f}", f"{now:.1f}", f"{now - before:+.1f}"]
+    assert last_row[:5] == expected and " to " in last_row[5]
+    sentence = verdict(summary, "telephone")
+    assert sentence.startswith("On telephone (no system was trained on it), test set of 1 recording, ")
+
+    explorer = explore(summary, tmp_path)
+    assert f"{full_train}, finetuned, on telephone" in {system["name"] for system in explorer["systems"]}
+    (call,) = [recording for recording in explorer["recordings"] if recording["name"] == "call"]
+    assert call["audio"]["wav"], "its audio lies in the other dataset"
+    reports.write_reports([comparison], tmp_path)
+    text = (tmp_path / "report.md").read_text()
+    assert "DER before and after fine-tuning, on the training domain" in text and "| dummy | 50 | finetuned |" in text
+
+    again = run(tmp_path, planned)
+    assert again.rows == comparison.rows
+    check_out(tmp_path, planned)
+    with pytest.raises(UserError, match=r"was run with also_score telephone \(\w+\), not nothing"):
+        check_out(tmp_path, plans(ami_mini, fractions=FRACTIONS))
+
+
+STAGES = ("pretrained", "finetuned")
+
+
+def test_the_hash_ignores_where_a_domain_is_stored(
+    ami_mini: Dataset, sample: Dataset, dummy: None, tmp_path: Path
+) -> None:
+    (job,) = [plan.job for plan in plans(ami_mini, also_score=[sample])]
+    moved = job.model_copy(update={"also_score": (job.also_score[0].model_copy(update={"root": "/elsewhere"}),)})
+    assert moved.hash == job.hash
+    other = job.model_copy(update={"also_score": (job.also_score[0].model_copy(update={"fingerprint": "0"}),)})
+    assert other.hash != job.hash
+
+
+def test_a_job_without_a_train_fraction_uses_all_of_train(ami_mini: Dataset, dummy: None, tmp_path: Path) -> None:
+    (job,) = [plan.job for plan in plans(ami_mini)]
+    write_record(tmp_path / "job.json", job)
+    old = tmp_path / "job.json"
+    text = old.read_text().replace(' "train_fraction": 1.0,\n', "").replace(',\n "also_score": []', "")
+    old.write_text(text)
+    assert "train_fraction" not in text
+    assert read_record(old, Job) == job
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"fractions": [0.0]}, "--train-fraction 0: not a fraction of the train subset"),
+        ({"fractions": [1.5]}, "--train-fraction 1.5: not a fraction"),
+        ({"fractions": [0.02]}, "6.0 s of ami-mini is less than one window of 10 s"),
+        ({"fractions": [0.5, 0.5]}, "two runs would be called ami-mini-dummy-quick-seed1-fraction0.5"),
+    ],
+)
+def test_an_invalid_train_fraction_is_rejected_before_anything_runs(
+    changes: dict[str, Any], message: str, dummy: None, ami_mini: Dataset
+) -> None:
+    with pytest.raises(UserError, match=message):
+        plans(ami_mini, **changes)
+
+
+@pytest.mark.parametrize("subset", ["train", "dev", "test"])
+def test_a_dataset_without_a_subset_is_rejected(subset: str, dummy: None, ami_mini: Dataset, tmp_path: Path) -> None:
+    shutil.copytree(ami_mini.root, tmp_path / "copy")
+    (tmp_path / "copy" / f"{subset}.txt").write_text("")
+    with pytest.raises(UserError, match=rf"no recordings in {subset}\.txt; a run needs train, dev and test"):
+        plans(Dataset.open(tmp_path / "copy"))
+
+
+def test_a_domain_without_test_recordings_or_with_a_duplicate_name_is_rejected(
+    dummy: None, ami_mini: Dataset, sample: Dataset, tmp_path: Path
+) -> None:
+    shutil.copytree(sample.root, tmp_path / "telephone")
+    (tmp_path / "telephone" / "test.txt").write_text("")
+    with pytest.raises(UserError, match=r"no recordings in test\.txt; --also-score scores a dataset's test subset"):
+        plans(ami_mini, also_score=[Dataset.open(tmp_path / "telephone")])
+    info = (sample.root / "dataset.json").read_text().replace('"name": "telephone"', '"name": "ami-mini"')
+    (tmp_path / "telephone" / "dataset.json").write_text(info)
+    with pytest.raises(UserError, match="two datasets are called ami-mini; convert one of them again"):
+        plans(ami_mini, also_score=[Dataset.open(tmp_path / "telephone")])

@@ -1,0 +1,290 @@
+"""The runner with a third party's backend: failures are reported and do not affect the other runs."""
+
+from __future__ import annotations
+
+import dataclasses
+import io
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+from run_helpers import kill_when, plan_of, run
+
+from diarbench.backends.base import InitialWeights
+from diarbench.backends.recipes import load as recipes
+from diarbench.benchmarks.runs import runner
+from diarbench.benchmarks.runs.evaluation import too_many_speakers_warning
+from diarbench.benchmarks.runs.plan import Plan, check_out
+from diarbench.benchmarks.runs.progress import RunProgress
+from diarbench.datasets.dataset import Dataset
+from diarbench.datasets.io.errors import UserError
+from diarbench.datasets.io.records import read_record, write_record
+from diarbench.datasets.io.rttm import Turn, write_rttm
+from diarbench.reports.results.comparison import Comparison
+from diarbench.reports.results.run import Run, Weights
+from diarbench.reports.results.run_folder import ComparisonFolder
+
+BENCH = [sys.executable, "-m", "diarbench.benchmarks.cli"]
+
+
+@pytest.mark.parametrize(
+    ("init", "message"),
+    [
+        ("complain", "the dummy has no such weights"),
+        ("crash", "ZeroDivisionError: the dummy divided by zero (see log.txt)"),
+        ("kill", "killed by signal 9 while queued (out of memory?)"),
+    ],
+)
+def test_each_kind_of_failure_is_reported_and_recorded(
+    init: str, message: str, dummy: None, ami_mini: Dataset, tmp_path: Path
+) -> None:
+    comparison, shown = run(tmp_path / "out", plan_of(ami_mini, init))
+    assert comparison.runs[0].state == "failed"
+    assert comparison.runs[0].failure == message
+    assert f"failed: {message}" in shown
+    assert read_record(tmp_path / "out" / "results.json", Comparison) == comparison
+    assert {row.stage for row in comparison.rows} == {"silence", "one-speaker"}
+
+
+def test_a_failure_does_not_affect_other_runs(dummy: None, ami_mini: Dataset, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    good, bad = plan_of(ami_mini, "pretrained"), plan_of(ami_mini, "crash", seed=2)
+    comparison, shown = run(out, bad, good)
+    assert [run.state for run in comparison.runs] == ["failed", "done"]
+    assert {row.stage for row in comparison.rows if row.run} == {"pretrained", "finetuned"}
+    assert "epoch 2/2, dev DER" in shown, "plain lines where there is no terminal"
+    folder = out / good.job.name
+    files = {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
+    uris = {subset: [r.uri for r in ami_mini.subset(subset)] for subset in ("dev", "test")}
+    assert files == {
+        *("job.json", "run.json", "state", "epochs.csv", "scores.json", "speed.json", "log.txt"),
+        *(f"checkpoints/{name}.ckpt" for name in ("first", "last", "best")),
+        *(f"{rttm}/{s}/{uri}.rttm" for rttm in ("rttm", "rttm-pretrained") for s in uris for uri in uris[s]),
+    }
+    assert (folder / "state").read_text() == "done\n"
+    for path, sha256 in comparison.source_hashes.items():
+        assert len(sha256) == 64 and (out / path).is_file()
+
+    again, shown = run(out, plan_of(ami_mini, "crash", seed=2), good)
+    assert f"{good.job.name}: done before" in shown, "a finished run is not repeated"
+    assert again.rows == comparison.rows
+
+
+def test_more_speakers_than_the_network_can_separate_give_a_warning(ami_mini: Dataset) -> None:
+    counts = [len({turn.speaker for turn in r.turns}) for listed in ami_mini.recordings.values() for r in listed]
+    most = max(counts)
+    start = InitialWeights(Weights(origin="x", pretrained=False), max_speakers=most - 1)
+    (warning,) = too_many_speakers_warning(ami_mini, start)
+    assert warning.startswith(
+        f"{counts.count(most)} of {len(counts)} recordings have more than the {most - 1} speakers"
+    )
+    assert too_many_speakers_warning(ami_mini, dataclasses.replace(start, max_speakers=most)) == ()
+    assert too_many_speakers_warning(ami_mini, dataclasses.replace(start, max_speakers=None)) == ()
+
+
+def test_the_same_seed_gives_the_same_bytes(dummy: None, ami_mini: Dataset, tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        run(tmp_path / name, plan_of(ami_mini, "scratch"))
+    assert_same_results(tmp_path / "a", tmp_path / "b")
+
+
+def test_a_killed_run_resumes_to_the_same_results(dummy: None, ami_mini: Dataset, tmp_path: Path) -> None:
+    uninterrupted, stopped = tmp_path / "uninterrupted", tmp_path / "stopped"
+    plan = plan_of(ami_mini, "scratch")
+    run(uninterrupted, plan)
+    folder = stopped / plan.job.name
+    folder.mkdir(parents=True)
+    (folder / "job.json").write_text((uninterrupted / plan.job.name / "job.json").read_text())
+    kill_when(folder, lambda event: event.get("epoch") == 2)  # in the middle of the second epoch
+    assert (folder / "state").read_text() == "training\n"
+    run(stopped, plan)
+    assert_same_results(uninterrupted, stopped)
+
+
+def test_two_processes_train_together_and_one_writes_the_record(dummy: None, ami_mini: Dataset, tmp_path: Path) -> None:
+    alone = plan_of(ami_mini, "scratch")
+    together = Plan(alone.job.model_copy(update={"devices": 2, "threads": 2}), "")
+    run(tmp_path / "1", alone)
+    comparison, shown = run(tmp_path / "2", together)
+    assert comparison.runs[0].state == "done", comparison.runs[0].failure
+    assert comparison.runs[0].trained_audio_s == 600 and shown.count("epoch 2/2") == 1
+    tables = [(tmp_path / out / alone.job.name / "epochs.csv").read_text().splitlines() for out in ("1", "2")]
+    for a, b in zip(*tables, strict=True):
+        if not a.startswith("Epoch"):
+            numbers = [[float(cell) for cell in line.split(",")] for line in (a, b)]
+            assert numbers[0] == pytest.approx(numbers[1], abs=1e-5, nan_ok=True)
+
+
+def assert_same_results(a: Path, b: Path) -> None:
+    """The same epochs.csv and RTTM, byte for byte, and the same rows."""
+    files = sorted(path.relative_to(a) for path in a.rglob("*") if path.suffix in (".csv", ".rttm"))
+    assert len(files) > 8
+    for file in files:
+        assert (a / file).read_bytes() == (b / file).read_bytes(), file
+    rows = [read_record(folder / "results.json", Comparison).rows for folder in (a, b)]
+    assert rows[0] == rows[1]
+
+
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
+def test_ctrl_c_leaves_a_run_that_can_be_resumed(
+    how: signal.Signals, dummy: None, ami_mini: Dataset, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    plan = plan_of(ami_mini, "hang")
+    code = (
+        "import sys, typer; from diarbench.benchmarks.cli import __main__ as cli\n"
+        "from diarbench.benchmarks.runs import runner\n"
+        "from diarbench.benchmarks.runs.plan import Plan\n"
+        "from diarbench.benchmarks.runs.progress import RunProgress\n"
+        "from diarbench.reports.results.job import Job; from rich.console import Console; from pathlib import Path\n"
+        f"job = Job.model_validate_json({plan.job.model_dump_json()!r})\n"
+        "cli.app = typer.Typer()\n"
+        "@cli.app.command()\n"
+        "def hang(): runner.run(Path('out'), [Plan(job, '')], '', RunProgress(Console()))\n"
+        "sys.argv = ['bench']\n"
+        "cli.main()\n"
+    )
+    bench = subprocess.Popen([sys.executable, "-c", code], cwd=tmp_path, stderr=subprocess.PIPE, text=True)
+    log = out / plan.job.name / "log.txt"
+    while not log.exists() and bench.poll() is None:
+        time.sleep(0.05)
+    bench.send_signal(how)
+    _, stderr = bench.communicate(timeout=30)
+    assert bench.returncode == 130
+    assert stderr == "bench: interrupted; run the same command again to resume\n"
+    assert not any(str(log.parent) in command for command in running_commands()), "the worker is still there"
+    assert not list(out.glob("results.json"))
+    check_out(out, [plan])
+
+
+def running_commands() -> list[str]:
+    import psutil
+
+    return [" ".join(process.info["cmdline"] or []) for process in psutil.process_iter(["cmdline"])]
+
+
+def test_a_full_disk_is_reported_in_one_line(
+    dummy: None, ami_mini: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The worker cannot write files beyond 3 kB, which fails as a full disk does."""
+    import resource
+
+    hard = resource.getrlimit(resource.RLIMIT_FSIZE)[1]
+    resource.setrlimit(resource.RLIMIT_FSIZE, (3000, hard))
+    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    try:
+        run_ = run_alone(tmp_path / "out", plan_of(ami_mini, "scratch"))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (hard, hard))
+    assert run_.state == "failed"
+    assert run_.failure is not None
+    assert "cannot be written (File too large); free some room" in run_.failure
+
+
+def run_alone(out: Path, plan: Plan) -> Run:
+    """One run without a comparison, whose ``results.json`` would be too large for the limit."""
+    folder = ComparisonFolder(out).run(plan.job.name)
+    write_record(folder.job, plan.job)
+    return runner.run_job(folder, plan.job, RunProgress(Console(file=io.StringIO())))
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"seed": 3}, "which this command does not plan"),
+        ({"init": "pretrained"}, "was run with init scratch, not pretrained"),
+        ({"fingerprint": "other"}, "was run with fingerprint"),
+        ({"recipe": {**recipes.load("quick").model_dump(), "epochs": 3}}, "was run with recipe epochs 2, not 3"),
+    ],
+)
+def test_a_folder_of_other_settings_is_rejected(
+    changes: dict[str, object], message: str, ami_mini: Dataset, tmp_path: Path
+) -> None:
+    before = plan_of(ami_mini, "scratch")
+    write_record(tmp_path / before.job.name / "job.json", before.job)
+    check_out(tmp_path, [before])
+    with pytest.raises(UserError, match=message):
+        check_out(tmp_path, [Plan(before.job.model_copy(update=changes), "")])
+
+
+def test_a_missing_file_is_reported_before_anything_runs(ami_mini: Dataset, tmp_path: Path) -> None:
+    shutil.copytree(ami_mini.root, tmp_path / "copy")
+    missing = tmp_path / "copy" / "test" / "wav" / f"{ami_mini.subset('test')[0].uri}.wav"
+    missing.unlink()
+    command = [*BENCH, "run", "--backend", "nemo", "--dataset", tmp_path / "copy", "--out", tmp_path / "out"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert str(missing) in done.stderr and done.stderr.count("\n") == 1
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_dataset_that_has_changed_is_rejected(dummy: None, ami_mini: Dataset, tmp_path: Path) -> None:
+    planned = plan_of(ami_mini, "scratch")
+    changed = Plan(planned.job.model_copy(update={"fingerprint": "earlier"}), "")
+    comparison, _ = run(tmp_path / "out", changed)
+    assert "changed since this run was planned; choose another --out" in (comparison.runs[0].failure or "")
+
+
+def test_a_condition_that_leaves_no_speech_is_scored_and_not_compared(
+    dummy: None, ami_mini: Dataset, tmp_path: Path
+) -> None:
+    shutil.copytree(ami_mini.root, tmp_path / "copy")
+    overlapped = Dataset.open(tmp_path / "copy")
+    for recording in overlapped.subset("test"):
+        write_rttm(recording.rttm, recording.uri, [Turn(1, 9, "a"), Turn(1, 9, "b")])
+    comparison, _ = run(tmp_path / "out", plan_of(overlapped, "scratch"))
+    rows = {row.condition: row for row in comparison.rows if row.stage == "finetuned" and row.subset == "test"}
+    assert rows["full"].total == 32 and rows["forgiving"].total == 0 and rows["forgiving"].der is None
+    assert {contrast.condition for contrast in comparison.contrasts} == {"full", "fair"}
+
+
+def test_a_folder_with_other_files_is_rejected(ami_mini: Dataset, tmp_path: Path) -> None:
+    (tmp_path / "thesis.tex").write_text("")
+    with pytest.raises(UserError, match=r"holds thesis.tex, which belongs to no run; choose an empty --out"):
+        check_out(tmp_path, [plan_of(ami_mini, "scratch")])
+
+
+def test_the_command_accepts_a_third_party_s_backend(dummy: None, ami_mini: Dataset, tmp_path: Path) -> None:
+    command = [
+        *BENCH,
+        "run",
+        "--backend",
+        "dummy",
+        "--epochs",
+        "1",
+        "--init",
+        "dummy=scratch",
+        "--out",
+        tmp_path / "out",
+    ]
+    done = subprocess.run(command, capture_output=True, text=True, env=os.environ, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "dummy" in done.stdout and "one-speaker" in done.stdout
+    report = (tmp_path / "out" / "report.md").read_text()
+    (tmp_path / "out" / "report.md").unlink()
+    subprocess.run([*BENCH, "report", tmp_path / "out"], check=True, capture_output=True)
+    assert (tmp_path / "out" / "report.md").read_text() == report
+
+
+def test_profiles_and_costs_of_each_phase_are_recorded(dummy: None, ami_mini: Dataset, tmp_path: Path) -> None:
+    planned = plan_of(ami_mini, "scratch")
+    profiled = Plan(planned.job.model_copy(update={"profile": True}), "scratch")
+    assert profiled.job.hash == planned.job.hash
+    comparison, _ = run(tmp_path / "out", profiled)
+    (record,) = comparison.runs
+    folder = tmp_path / "out" / record.name / "profiles"
+    for state in ("training", "diarizing", "scoring"):
+        assert (folder / f"{state}.svg").read_text().startswith("<?xml") or f"no profile of {state}" in str(
+            record.notes
+        )
+    assert "worker.py" in (folder / "training.svg").read_text()
+    phases = {phase.name: phase for phase in record.phases}
+    assert {"loading", "training", "restoring", "diarizing", "oracles", "scoring"} <= set(phases)
+    assert all(phase.seconds > 0 and phase.peak_memory_mb > 50 for phase in phases.values())
+    assert phases["diarizing"].audio_s == pytest.approx(sum(r.duration_s for r in ami_mini.subset("test")))

@@ -1,0 +1,210 @@
+"""Intervals and tests against hand-computed values, scipy, and their error rates in simulation."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy.stats import permutation_test
+
+from diarbench.benchmarks.scoring import significance
+from diarbench.benchmarks.scoring.blocks import split_regions
+from diarbench.benchmarks.scoring.der import CONDITIONS, pooled, score
+from diarbench.benchmarks.scoring.significance import FEW_RECORDINGS, compare, interval, permutation_p, units_of
+from diarbench.datasets.io.rttm import Region, Turn
+from diarbench.reports.results.scores import ErrorSeconds
+
+FULL = CONDITIONS["full"]
+
+
+def errors(total, *miss):
+    return [ErrorSeconds(total=total, miss=part) for part in miss]
+
+
+def test_exact_permutation_by_hand():
+    # Of the eight sign patterns of (1, 1, 1), two sum to 3 or -3; of (3, 1, 1), the same two sum to 5 or more.
+    assert compare(errors(10, 2, 2, 2), errors(10, 1, 1, 1)).p == 2 / 8
+    assert compare(errors(10, 4, 2, 2), errors(10, 1, 1, 1)).p == 2 / 8
+    # Of (2, 1, -1), a sum of at least 2 is reached by +-2 (where +-1 cancel: 4 patterns) and +-4 (2 patterns).
+    assert compare(errors(10, 3, 2, 1), errors(10, 1, 1, 2)).p == 6 / 8
+
+
+@given(st.lists(st.integers(-20, 20), min_size=2, max_size=10))
+def test_exact_permutation_equals_scipy(tenths):
+    differences = np.array(tenths) / 10
+    scipy_result = permutation_test(
+        (differences,),
+        lambda signed, axis: np.abs(signed.sum(axis=axis)),
+        permutation_type="samples",
+        vectorized=True,
+        n_resamples=2**differences.size,
+        alternative="greater",
+    )
+    assert permutation_p(differences) == scipy_result.pvalue
+
+
+def test_random_permutation_equals_scipy_within_sampling_error():
+    differences = np.random.default_rng(0).normal(0.2, 1, 50)
+    scipy_result = permutation_test(
+        (differences,),
+        lambda signed, axis: np.abs(signed.sum(axis=axis)),
+        permutation_type="samples",
+        vectorized=True,
+        n_resamples=significance.RESAMPLES,
+        alternative="greater",
+        rng=np.random.default_rng(1),
+    )
+    assert permutation_p(differences) == pytest.approx(scipy_result.pvalue, abs=0.02)
+
+
+def test_zero_sum_is_not_broken_by_rounding():
+    assert permutation_p(np.array([0.1, 2.0, -0.9, -1.2])) == 1  # in floats, these sum to 2e-16
+
+
+def test_a_difference_has_the_sign_of_the_second_system():
+    comparison = compare(errors(10, *[3, 4] * 10), errors(10, *[1, 3] * 10))
+    assert comparison.der == pytest.approx(-0.15)
+    assert comparison.interval.low < -0.15 < comparison.interval.high < 0
+    assert comparison.is_significant and comparison.units_needed is None
+    assert comparison.verdict("A", "B").startswith(
+        "B is better than A by 15.00 points of DER (p = 0.0001, 20 recordings)."
+    )
+
+
+def test_equal_systems():
+    comparison = compare(errors(10, *range(12)), errors(10, *range(12)))
+    assert (comparison.der, comparison.p, comparison.interval.low, comparison.interval.high) == (0, 1, 0, 0)
+    assert not comparison.is_significant and comparison.units_needed is None
+    assert (
+        comparison.verdict("A", "B")
+        == "No significant difference: 0.00 points of DER between A and B (p = 1, 12 recordings)."
+    )
+
+
+def test_units_needed_for_a_verdict():
+    # Differences alternate between -1 and +0.5: mean -0.25, standard deviation 0.7746.
+    comparison = compare(errors(10, *[2.0, 1.0] * 8), errors(10, *[1.0, 1.5] * 8))
+    assert comparison.der == pytest.approx(-0.025) and not comparison.is_significant
+    by_hand = ((1.959964 + 0.841621) * 0.774597 / 0.25) ** 2
+    assert comparison.units_needed == int(np.ceil(by_hand)) == 76
+    assert comparison.verdict("A", "B").endswith("; about 76 recordings would be needed to show it (80 % power).")
+
+
+def test_five_recordings_are_never_significant():
+    comparison = compare(errors(10, *[5] * 5), errors(10, 1.0, 1.1, 0.9, 1.0, 1.0))
+    assert comparison.p == 2 / 32 and comparison.interval.high < 0
+    assert not comparison.is_significant and comparison.units_needed == 6
+
+
+def test_one_recording_has_no_interval():
+    comparison = interval(errors(10, 3))
+    assert (comparison.low, comparison.high, comparison.units) == (None, None, 1)
+    assert not compare(errors(10, 3), errors(10, 1)).is_significant
+
+
+def test_systems_scored_differently_are_rejected():
+    with pytest.raises(ValueError, match="not scored on the same reference"):
+        compare(errors(10, 1, 2), errors(10, 1))
+    with pytest.raises(ValueError, match="not scored on the same reference"):
+        compare(errors(10, 1, 2), errors(11, 1, 2))
+    with pytest.raises(ValueError, match="no reference speech"):
+        compare(errors(0, 0), errors(0, 0))
+
+
+@given(st.lists(st.tuples(st.floats(1, 100), st.floats(0, 1)), min_size=2, max_size=30))
+def test_interval_is_repeatable_and_within_the_range_of_rates(parts):
+    recordings = [ErrorSeconds(total=total, miss=total * rate) for total, rate in parts]
+    bounds = interval(recordings)
+    assert bounds == interval(recordings)
+    rates = [recording.der for recording in recordings]
+    assert min(rates) - 1e-9 <= bounds.low <= bounds.high <= max(rates) + 1e-9
+
+
+def test_few_recordings_are_cut_into_blocks_that_add_up():
+    reference = {"r": [Turn(0, 25, "A"), Turn(30, 42, "B")], "s": [Turn(3, 8, "A")]}
+    hypothesis = {"r": [Turn(0, 20, "x"), Turn(30, 42, "x")], "s": []}
+    scored = {"r": [Region(0, 29), Region(29, 43)], "s": [Region(0, 60)]}
+    comparison = units_of(reference, [hypothesis, {}], scored, FULL)
+    assert comparison.unit == "blocks of 10 s"
+    # r has the blocks 0-10, ..., 40-50; in s only 0-10 has speech.
+    assert [part.total for part in comparison.errors[0]] == [10, 10, 5, 10, 2, 5]
+    assert [part.miss for part in comparison.errors[0]] == [0, 0, 5, 0, 0, 5]
+    assert [part.confusion for part in comparison.errors[0]] == [0, 0, 0, 10, 2, 0]
+    for system, block_errors in zip([hypothesis, {}], comparison.errors, strict=True):
+        total = pooled(score(reference, system, scored, [FULL])["full"])
+        assert sum(block_errors, ErrorSeconds()).model_dump() == pytest.approx(total.model_dump())
+
+
+def test_many_recordings_are_the_units():
+    uris = [str(i) for i in range(FEW_RECORDINGS)]
+    reference = {uri: [Turn(0, 5 + i, "A")] for i, uri in enumerate(uris)}
+    scored = {uri: [Region(0, 30)] for uri in uris}
+    comparison = units_of(reference, [{}], scored, FULL)
+    assert comparison.unit == "recordings"
+    assert [part.miss for part in comparison.errors[0]] == [5.0 + i for i in range(FEW_RECORDINGS)]
+
+
+def test_split_regions():
+    assert split_regions([Region(0, 5), Region(6, 9)], [7, 2, 2, 5, 11]) == [
+        Region(0, 2),
+        Region(2, 5),
+        Region(6, 7),
+        Region(7, 9),
+    ]
+
+
+def population(rng, recordings, drift):
+    """Scored recordings of two simulated systems; the second loses and mislabels a share ``drift`` more turns.
+
+    Recordings differ much more than the systems: in length, in speakers, and in difficulty for both systems.
+    """
+    reference, systems, scored = {}, ({}, {}), {}
+    for i in range(recordings):
+        uri, end = str(i), 0.0
+        difficulty = rng.beta(1.2, 8)
+        turns = []
+        for _ in range(rng.integers(10, 40)):
+            start = end + rng.normal(0.3, 0.6)
+            end = max(start, 0) + rng.gamma(1.5, 1.5) + 0.1
+            turns.append(Turn(round(max(start, 0), 3), round(end, 3), str(rng.integers(0, 4))))
+        reference[uri], scored[uri] = turns, [Region(0, end + 1)]
+        for system, rate in zip(systems, (difficulty, difficulty + drift), strict=True):
+            lost = rng.random(len(turns)) < rate
+            mislabelled = rng.random(len(turns)) < rate
+            system[uri] = [
+                Turn(turn.start_s, turn.end_s, str(rng.integers(0, 4)) if is_wrong else turn.speaker)
+                for turn, is_lost, is_wrong in zip(turns, lost, mislabelled, strict=True)
+                if not is_lost
+            ]
+    return [list(score(reference, system, scored, [FULL])["full"].values()) for system in systems]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("recordings", [50, 100])
+def test_intervals_cover_the_truth_and_tests_raise_no_false_alarm(recordings, monkeypatch):
+    """A thousand test sets are drawn from a population of recordings whose true difference is known."""
+    monkeypatch.setattr(significance, "RESAMPLES", 2000)  # for speed
+    rng = np.random.default_rng(6)
+    a, b = population(rng, 4000, drift=0.03)
+    truth_a = sum(a, ErrorSeconds()).der
+    truth = sum(b, ErrorSeconds()).der - truth_a
+    assert truth > 0.02
+    covered = single_covered = false_alarms = 0
+    for _ in range(1000):
+        drawn = rng.integers(0, len(a), recordings)
+        drawn_a, drawn_b = [a[i] for i in drawn], [b[i] for i in drawn]
+        comparison = compare(drawn_a, drawn_b)
+        covered += comparison.interval.low <= truth <= comparison.interval.high
+        single = interval(drawn_a)
+        single_covered += single.low <= truth_a <= single.high
+        # Two equal systems: for each recording, the two outputs are swapped at random.
+        swapped = rng.random(recordings) < 0.5
+        equal = compare(
+            [y if swap else x for x, y, swap in zip(drawn_a, drawn_b, swapped, strict=True)],
+            [x if swap else y for x, y, swap in zip(drawn_a, drawn_b, swapped, strict=True)],
+        )
+        false_alarms += equal.p < 0.05
+    assert 930 <= covered <= 970
+    assert 930 <= single_covered <= 970
+    assert 35 <= false_alarms <= 65

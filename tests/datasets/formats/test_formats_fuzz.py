@@ -1,0 +1,153 @@
+"""Readers under noise: a value or one clear line, never a traceback, never silence."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from corpora import MAKERS, write_wav
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from diarbench.datasets.formats.detect import FORMATS, find_corpus
+from diarbench.datasets.formats.textgrid_tiers import read_textgrid
+from diarbench.datasets.io.errors import UserError
+from diarbench.datasets.io.rttm import Problem, read_rttm, read_uem, read_uris
+
+FIELD = st.one_of(
+    st.sampled_from(["SPEAKER", "SPKR-INFO", ";;", "a", "1", "<NA>", "0.0", "-1", "1e400", "nan", "1,5", "", "\ufeff"]),
+    st.floats(allow_nan=True).map(str),
+    st.text(max_size=4),
+)
+LINES = st.lists(st.lists(FIELD, max_size=11).map(" ".join), max_size=6).map("\n".join)
+BYTES = st.one_of(LINES.map(lambda text: text.encode("utf-8", "replace")), st.binary(max_size=200))
+
+
+def told(read: Callable[[Path], object], content: bytes, name: str) -> object:
+    """What a reader makes of a file: a value, or None where it said in one line what is wrong and where."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / name
+        path.write_bytes(content)
+        try:
+            return read(path)
+        except UserError as error:
+            assert str(path) in str(error)
+            assert len(str(error).splitlines()) == 1
+            return None
+
+
+@given(BYTES)
+def test_rttm(content: bytes) -> None:
+    read = told(read_rttm, content, "x.rttm")
+    if read is None:
+        return
+    assert isinstance(read, dict)
+    lines = content.decode("utf-8-sig").replace("\r\n", "\n").replace("\r", "\n").split("\n")
+    speaking = [line for line in lines if line.split()[:1] == ["SPEAKER"]]
+    assert sum(map(len, read.values())) == len(speaking)  # every line that speaks is a turn: nothing fell away
+    assert all(0 <= t.start_s < t.end_s < float("inf") for listed in read.values() for t in listed)
+
+
+@given(LINES)
+def test_rttm_problems_and_turns_are_all_lines(text: str) -> None:
+    problems: list[Problem] = []
+    content = text.encode("utf-8", "replace")
+    read = told(lambda path: read_rttm(path, problems), content, "x.rttm")
+    assert isinstance(read, dict)
+    lines = content.decode("utf-8-sig").replace("\r\n", "\n").replace("\r", "\n").split("\n")
+    speaking = sum(line.split()[:1] == ["SPEAKER"] for line in lines)
+    assert sum(map(len, read.values())) + len(problems) == speaking
+
+
+@given(BYTES)
+def test_uem(content: bytes) -> None:
+    told(read_uem, content, "x.uem")
+
+
+@given(BYTES)
+def test_list(content: bytes) -> None:
+    told(read_uris, content, "x.txt")
+
+
+JSON = st.recursive(
+    st.one_of(st.none(), st.booleans(), st.integers(), st.floats(), st.text(max_size=5)),
+    lambda inner: st.one_of(st.lists(inner, max_size=3), st.dictionaries(st.text(max_size=5), inner, max_size=3)),
+    max_leaves=5,
+)
+VALUES = {
+    "nemo": ("audio_filepath", "rttm_filepath", "offset", "duration", "uem_filepath"),
+    "nikl": ("id", "start", "end", "speaker_id"),
+    "aihub": ("SpeakerNo", "StartTime", "EndTime"),
+}
+
+
+@pytest.mark.parametrize("form", list(VALUES))
+@given(data=st.data())
+@settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+def test_json(form: str, data: st.DataObject) -> None:
+    """Any JSON where a value should be, or no JSON at all."""
+    row = data.draw(st.fixed_dictionaries({}, optional=dict.fromkeys(VALUES[form], JSON)))
+    content: object = data.draw(
+        st.sampled_from(
+            [row, {"document": [{"utterance": [row]}]}, {"Conversation": [row], "Speaker1": row}, [row], row.get("id")]
+        )
+    )
+    text = json.dumps(content)
+    text = data.draw(st.sampled_from([text, text[:-1], text + "\n" + text, "\ufeff" + text]))
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        write_wav(folder / "x.wav", 0.1)
+        (folder / "x.json").write_text(text, encoding="utf-8")
+        try:
+            list(find_corpus(name, form).found)
+        except UserError as error:
+            assert len(str(error).splitlines()) == 1
+
+
+@given(st.data())
+@settings(deadline=None, max_examples=100)
+def test_textgrid(data: st.DataObject) -> None:
+    """A good TextGrid with lines taken away, doubled or spoilt."""
+    with tempfile.TemporaryDirectory() as name:
+        source = MAKERS["textgrid"][0](Path(name))
+        path = source / "textgrid_dir" / "meeting_1.TextGrid"
+        lines = path.read_text(encoding="utf-8").splitlines()
+        for _ in range(data.draw(st.integers(1, 4))):
+            at = data.draw(st.integers(0, len(lines) - 1))
+            lines[at : at + 1] = data.draw(
+                st.sampled_from([[], [lines[at]] * 2, [lines[at][:-1]], [lines[at] + "x"], ["            xmin = -5"]])
+            )
+            if not lines:
+                break
+        path.write_text("\n".join(lines), encoding="utf-8")
+        changes: Counter[str] = Counter()
+        try:
+            turns = read_textgrid(path, changes)
+        except UserError as error:
+            assert str(path) in str(error)
+            assert len(str(error).splitlines()) == 1
+        else:
+            assert all(0 <= t.start_s < t.end_s and t.speaker for t in turns)
+
+
+@pytest.mark.parametrize("form", list(FORMATS))
+@given(content=st.binary(max_size=100))
+@settings(deadline=None, max_examples=15, suppress_health_check=[HealthCheck.too_slow])
+def test_any_bytes_in_any_format(form: str, content: bytes) -> None:
+    names = ("wav.scp", "segments", "utt2spk", "x.rttm", "x.TextGrid", "x.json", "x.parquet", "x.wav", "train.txt")
+    names = (*names, "x_recordings.jsonl", "x_supervisions.jsonl")
+    with tempfile.TemporaryDirectory() as name:
+        for file in names:
+            (Path(name) / file).write_bytes(content)
+        source = Path(name)
+        if form == "pyannote":
+            source = source / "database.yml"
+            source.write_bytes(content)
+        try:
+            list(find_corpus(str(source), form).found)
+        except UserError as error:
+            assert len(str(error).splitlines()) == 1

@@ -1,0 +1,62 @@
+"""Runs of the dummy backend, and workers that are killed at an event."""
+
+from __future__ import annotations
+
+import io
+import json
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from diarbench.backends.recipes import load as recipes
+from diarbench.benchmarks.runs import runner
+from diarbench.benchmarks.runs.environment import worker_environment
+from diarbench.benchmarks.runs.plan import Plan
+from diarbench.benchmarks.runs.progress import RunProgress
+from diarbench.datasets.dataset import Dataset
+from diarbench.reports.results.comparison import Comparison
+from diarbench.reports.results.job import Job
+
+
+def plan_of(dataset: Dataset, init: str, seed: int = 1) -> Plan:
+    """A plan made without its checks, so that errors occur in the worker."""
+    job = Job(
+        backend="dummy",
+        dataset=dataset.info.name,
+        dataset_root=str(dataset.root),
+        fingerprint=dataset.info.fingerprint,
+        recipe=recipes.load("quick").model_copy(update={"epochs": 2}).model_dump(),
+        seed=seed,
+        init=init,
+        init_sha256=None,
+        device="cpu",
+        threads=1,
+    )
+    return Plan(job, init)
+
+
+def kill_when(folder: Path, condition: Callable[[dict[str, Any]], bool]) -> None:
+    """Start the worker of a run's folder and kill it at the first event that meets the condition."""
+    worker = subprocess.Popen(
+        [sys.executable, "-m", "diarbench.benchmarks.runs.worker", folder / "job.json"],
+        stdout=subprocess.PIPE,
+        env=worker_environment(1),
+        text=True,
+    )
+    assert worker.stdout is not None
+    for line in worker.stdout:
+        if condition(json.loads(line)):
+            worker.send_signal(signal.SIGKILL)
+    worker.wait()
+
+
+def run(out: Path, *plans: Plan) -> tuple[Comparison, str]:
+    """The comparison, and the progress that was shown."""
+    shown = io.StringIO()
+    with RunProgress(Console(file=shown, width=200)) as progress:
+        return runner.run(out, plans, "bench run ...", progress), shown.getvalue()

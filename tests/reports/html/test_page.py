@@ -1,0 +1,335 @@
+"""report.html in Chromium, driven by playwright; skipped where either is not installed."""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import pytest
+from places import FIXTURES
+from report_files import Folder, small
+from report_records import make_comparison, make_rows, make_run, two_backends
+
+from diarbench.datasets.dataset import Dataset
+from diarbench.datasets.io.records import read_record
+from diarbench.reports.html import explorer, page
+from diarbench.reports.results.comparison import Comparison
+from diarbench.reports.results.scores import SpeakerCounts
+
+CHROMIUM = shutil.which("chromium")
+FLAGS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--mute-audio",
+]
+
+Show = Callable[..., Any]
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    if CHROMIUM is None:
+        pytest.skip("no chromium")
+    playwright = pytest.importorskip("playwright.sync_api")
+    with playwright.sync_playwright() as driver:
+        chromium = driver.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        yield chromium
+        chromium.close()
+
+
+@pytest.fixture
+def show(browser: Any, tmp_path: Path) -> Iterator[Show]:
+    """Opens a comparison's page from disk; at the end it must have logged nothing and sent no network request."""
+    troubles: list[str] = []
+    tabs = []
+
+    def shown(comparison: Comparison, width: int = 1280) -> Any:
+        (tmp_path / "report.html").write_text(page.render(comparison, tmp_path), encoding="utf-8")
+        tab = browser.new_page(viewport={"width": width, "height": 900})
+        tabs.append(tab)
+        own = (tmp_path.resolve().as_uri(), "blob:", "data:")
+        tab.on("console", lambda message: troubles.append(f"{message.type}: {message.text}"))
+        tab.on("pageerror", lambda error: troubles.append(str(error)))
+        tab.on("dialog", lambda dialog: troubles.append(f"dialog: {dialog.message}"))
+        tab.on("request", lambda request: None if request.url.startswith(own) else troubles.append(request.url))
+        tab.goto((tmp_path / "report.html").as_uri())
+        return tab
+
+    yield shown
+    for tab in tabs:
+        tab.close()
+    assert troubles == []
+
+
+def column(tab: Any, table: str, number: int) -> list[str]:
+    """The texts of a column's visible cells."""
+    return tab.locator(f"{table} tbody tr:visible td:nth-child({number})").all_inner_texts()
+
+
+def eventually(tab: Any, condition: str) -> None:
+    """Wait for a JavaScript condition by polling, as the page's policy forbids evaluation inside it."""
+    for _ in range(100):
+        if tab.evaluate(condition):
+            return
+        tab.wait_for_timeout(50)
+    raise AssertionError(f"never came true: {condition}")
+
+
+def draw_all(tab: Any) -> None:
+    """Scroll to every chart, so that it is drawn."""
+    for place in tab.locator(".plot").all():
+        place.scroll_into_view_if_needed()
+        place.locator(".main-svg").first.wait_for()
+
+
+def in_view(tab: Any) -> tuple[int, int]:
+    """The visible range of the timeline, in milliseconds."""
+    tab.wait_for_selector("#timeline[data-to]")
+    data = tab.locator("#timeline").evaluate("canvas => ({ ...canvas.dataset })")
+    return int(data["from"]), int(data["to"])
+
+
+def test_figures_are_filtered_and_sorted(show: Show) -> None:
+    tab = show(two_backends())
+    assert column(tab, "#figures", 3) == ["50.0", "40.0", "80.0", "100.0"]
+    header = tab.get_by_role("button", name="DER %").first
+    header.click()
+    assert column(tab, "#figures", 3) == ["40.0", "50.0", "80.0", "100.0"]
+    header.click()
+    assert column(tab, "#figures", 3) == ["100.0", "80.0", "50.0", "40.0"]
+    tab.locator("#figures").get_by_label("Rows with").fill("NEMO")
+    assert column(tab, "#figures", 3) == ["80.0"]
+    tab.locator("#figures").get_by_label("Condition").select_option("")
+    assert len(column(tab, "#figures", 3)) == 3
+
+
+def test_cells_without_a_figure_sort_last_either_way(show: Show) -> None:
+    tab = show(two_backends())
+    seconds = tab.get_by_role("button", name="Train s").first
+    for _ in range(2):
+        seconds.click()
+        assert column(tab, "#figures", 11)[-2:] == ["-", "-"]
+
+
+def test_the_timeline_zooms_and_moves(show: Show, tmp_path: Path) -> None:
+    tab = show(small(tmp_path))
+    assert in_view(tab) == (0, 12000)
+    tab.get_by_role("button", name="Zoom in").click()
+    assert in_view(tab) == (3000, 9000)
+    tab.locator("#timeline").press("ArrowRight")
+    assert in_view(tab) == (3600, 9600)
+    tab.locator("#position").fill("1000")
+    assert in_view(tab) == (6000, 12000)
+    tab.get_by_role("button", name="Whole recording").click()
+    assert in_view(tab) == (0, 12000)
+
+
+def test_dragging_moves_and_does_not_play(show: Show, tmp_path: Path) -> None:
+    tab = show(small(tmp_path))
+    tab.get_by_role("button", name="Zoom in").click()
+    box = tab.locator("#timeline").bounding_box()
+    tab.mouse.move(box["x"] + 800, box["y"] + 60)
+    tab.mouse.down()
+    tab.mouse.move(box["x"] + 600, box["y"] + 60, steps=4)
+    tab.mouse.up()
+    assert in_view(tab)[0] > 3000
+    assert tab.locator("#audio").evaluate("audio => audio.paused && audio.currentTime") == 0
+
+
+def test_a_real_comparison(show: Show, tmp_path: Path, ami_mini: Dataset) -> None:
+    """Three epochs on ami-mini, as ``bench run`` left them, with the recordings themselves."""
+    real = FIXTURES / "reports" / "ami-mini"
+    shutil.copytree(real, tmp_path, dirs_exist_ok=True)
+    comparison = read_record(real / "results.json", Comparison)
+    runs = tuple(run.model_copy(update={"dataset_root": str(ami_mini.root)}) for run in comparison.runs)
+    tab = show(comparison.model_copy(update={"runs": runs}))
+    assert tab.evaluate("typeof Plotly") == "undefined", "plotly.js waits until a picture comes into view"
+    assert column(tab, "#figures", 1)[:6] == ["nemo", "pyannote", "pyannote", "reference", "reference", "fusion"]
+    tab.locator("#figures thead").get_by_role("button", name="DER %").first.click()
+    assert column(tab, "#figures", 1)[:3] == ["pyannote", "pyannote", "fusion"]
+    tab.locator("#figures").get_by_label("Stage").select_option("finetuned")
+    assert column(tab, "#figures", 1)[:2] == ["pyannote", "nemo"]
+
+    end_ms = in_view(tab)[1]
+    tab.get_by_role("button", name="Zoom in").click()
+    assert in_view(tab) == (end_ms / 4, end_ms * 3 / 4)
+    tab.get_by_role("button", name="Next worst error").click()
+    # nemo's output is empty: its worst error is dev00's first long turn, all missed
+    eventually(tab, "document.getElementById('status').textContent.includes('nemo-quick-seed1, finetuned in dev00')")
+    tab.locator("#errors button").nth(3).click()
+    start = float(tab.locator("#errors tr").nth(3).locator("td").nth(3).inner_text())
+    eventually(tab, f"Math.abs(document.getElementById('audio').currentTime - {start}) < 1")
+
+    draw_all(tab)
+    axes = tab.locator(".plot .xtitle").all_text_contents()
+    assert len(axes) == tab.locator(".plot").count() and all(axes)
+    assert tab.locator(".plot .legendtext", has_text="ami-mini-pyannote-quick-seed1").count() == 2
+
+
+def test_without_plotly_the_page_has_no_pictures(show: Show, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "plotly", None)
+    tab = show(two_backends())
+    assert tab.locator(".plot, #pictures").count() == 0
+    assert len(column(tab, "#figures", 3)) == 4
+
+
+@pytest.mark.parametrize("embed", [True, False])
+def test_next_worst_error_is_shown_and_heard(
+    show: Show, tmp_path: Path, embed: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if not embed:
+        monkeypatch.setattr(explorer, "EMBED_AT_MOST_BYTES", 0)
+    tab = show(small(tmp_path))
+    in_view(tab)
+    tab.get_by_role("button", name="Next worst error").click()
+    eventually(tab, "document.getElementById('audio').currentTime >= 10")
+    assert tab.locator("#audio").evaluate("audio => audio.currentTime") < 14
+    assert (
+        tab.locator("#status")
+        .inner_text()
+        .startswith("1 of the 8 worst: miss of mini-nemo-base-seed1, finetuned in two, 10.00 to 18.00 s")
+    )
+    tab.locator("#kind").select_option(label="false alarm")
+    tab.get_by_role("button", name="Next worst error").click()
+    # nemo takes Ann for speaking on from 6 s to 8 s: 2 s, the longest false alarm
+    eventually(tab, "document.getElementById('status').textContent.includes('6.00 to 8.00 s')")
+
+
+def test_a_click_plays_that_moment(show: Show, tmp_path: Path) -> None:
+    tab = show(small(tmp_path))
+    in_view(tab)
+    tab.locator("#timeline").scroll_into_view_if_needed()
+    box = tab.locator("#timeline").bounding_box()
+    # Record seek and play events as they happen: the audio continues meanwhile, and a busy machine checks late.
+    tab.evaluate(
+        """() => {
+            const audio = document.getElementById('audio');
+            window.sought = []; window.played = 0;
+            audio.addEventListener('seeking', () => window.sought.push(audio.currentTime));
+            audio.addEventListener('play', () => window.played++);
+        }"""
+    )
+    # the gutter of names is 150 wide, the rest is 12 s
+    tab.mouse.click(box["x"] + 150 + (box["width"] - 150) / 2, box["y"] + 60)
+    eventually(tab, "window.played === 1 && window.sought.some(time => Math.abs(time - 6) < 0.2)")
+    first = float(tab.locator("#errors tr:first-child td:nth-child(4)").inner_text())
+    tab.locator("#errors button").first.click()
+    eventually(tab, f"window.sought.some(time => Math.abs(time - {first}) < 1)")
+
+
+def test_a_recording_is_opened_from_its_row_and_systems_are_chosen(show: Show, tmp_path: Path) -> None:
+    tab = show(small(tmp_path))
+    in_view(tab)
+    tab.locator(".open", has_text="two").first.click()
+    eventually(tab, "document.getElementById('timeline').dataset.to === '20000'")
+    systems = {"mini-pyannote-base-seed1, finetuned", "mini-nemo-base-seed1, finetuned"}
+    assert set(column(tab, "#explorer", 2)) == systems
+    tab.get_by_label("mini-nemo-base-seed1, finetuned").uncheck()
+    assert set(column(tab, "#explorer", 2)) == {"mini-pyannote-base-seed1, finetuned"}
+
+
+def test_missing_files_are_listed(show: Show, tmp_path: Path) -> None:
+    comparison = small(tmp_path)
+    (tmp_path / "data/test/wav/one.wav").unlink()
+    (tmp_path / "mini-nemo-base-seed1/rttm/test/one.rttm").write_text("changed")
+    (tmp_path / "reference/mini/test/two.rttm").unlink()
+    nonsense = b"SPEAKER \xff"
+    (tmp_path / "mini-pyannote-base-seed1/rttm-pretrained/test/one.rttm").write_bytes(nonsense)
+    listed = {"mini-pyannote-base-seed1/rttm-pretrained/test/one.rttm": hashlib.sha256(nonsense).hexdigest()}
+    tab = show(comparison.model_copy(update={"source_hashes": comparison.source_hashes | listed}))
+    in_view(tab)
+    assert "audio of this recording is missing" in tab.locator("#status").inner_text()
+    for system in ("mini-nemo-base-seed1, finetuned", "mini-pyannote-base-seed1, pretrained"):
+        assert system in tab.locator("#missing").inner_text()
+    tab.locator("#recording").select_option("1")
+    eventually(tab, "document.getElementById('missing').textContent.includes('the reference')")
+
+
+HOSTILE = "</script><img src=x onerror=alert(1)>\"'`{{7*7}}|\n\u202e" + "x" * 200
+
+
+def test_hostile_names_stay_text(show: Show, tmp_path: Path) -> None:
+    run = make_run(HOSTILE, name=HOSTILE, recipe=HOSTILE, dataset=HOSTILE, state="failed", failure=HOSTILE)
+    rows = make_rows(run, "finetuned", (HOSTILE, 10, 1, 1, 1))
+    tab = show(make_comparison((run,), rows, command=HOSTILE))
+    assert tab.locator("img").count() == 0
+    draw_all(tab)
+    assert tab.locator("img, .plot a").count() == 0
+    assert any("<img src=x" in text for text in tab.locator(".plot .ytick text").all_text_contents())
+    assert "<img src=x onerror=alert(1)>\"'`{{7*7}}|\\n\\u202e" in tab.locator("h2").first.inner_text()
+    assert "\u202e" not in tab.content()
+
+
+@pytest.mark.parametrize("width", [1280, 390])
+def test_nothing_is_wider_than_the_window_but_what_scrolls(show: Show, tmp_path: Path, width: int) -> None:
+    tab = show(small(tmp_path), width)
+    in_view(tab)
+    assert tab.evaluate("document.documentElement.scrollWidth") == width
+
+
+@pytest.mark.parametrize("width", [1280, 390])
+def test_wcag_aa_by_axe(show: Show, tmp_path: Path, width: int) -> None:
+    axe = pytest.importorskip("axe_playwright_python.sync_playwright")
+    comparison = small(tmp_path)
+    counts = SpeakerCounts(in_recording={2: {1: 1, 2: 1}}, at_a_time={1: {0: 2.5, 1: 20.0}})
+    rows = tuple(row.model_copy(update={"speaker_counts": counts}) for row in comparison.rows)
+    tab = show(comparison.model_copy(update={"rows": rows}), width)
+    in_view(tab)
+    draw_all(tab)
+    results = axe.Axe().run(tab, options={"runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"]})
+    assert results.response["passes"]
+    assert [(violation["id"], violation["nodes"][0]["html"]) for violation in results.response["violations"]] == []
+
+
+@pytest.mark.parametrize("change", [{"epochs": ()}, {"state": "failed", "failure": "no memory"}, {"phases": ()}])
+def test_a_run_that_lacks_something_is_shown(show: Show, change: dict[str, Any]) -> None:
+    run = make_run("nemo", **change)
+    rows = [] if "state" in change else make_rows(run, "finetuned", ("one", 10, 1, 1, 1))
+    tab = show(make_comparison((run,), rows))
+    expected = {"epochs": "no epoch was completed", "state": "no memory", "phases": "30.0"}[next(iter(change))]
+    assert expected in tab.inner_text("main")
+
+
+def many(root: Path, recordings: int) -> Comparison:
+    """Recordings of about ten minutes with 200 turns each, and four systems with slightly wrong turns."""
+    random = Random(1)
+    folder = Folder(root)
+
+    def off(seconds: float) -> float:
+        return round(max(0.0, seconds + random.uniform(-0.4, 0.4)), 3)
+
+    references = {
+        f"recording-{number:03}": (
+            610.0,
+            [(off(3.0 * n), 3.0 * n + 3 + off(0.4), random.choice("ABCD")) for n in range(200)],
+        )
+        for number in range(recordings)
+    }
+    folder.reference("mini", references)
+    runs = tuple(make_run("pyannote", seed=seed) for seed in range(4))
+    for run in runs:
+        output = {
+            uri: [
+                (off(start), 0.4 + off(end), who.lower() if random.random() < 0.9 else "x")
+                for start, end, who in speech
+            ]
+            for uri, (_, speech) in references.items()
+        }
+        folder.hypothesis(run, "finetuned", "rttm", references, output)
+    return make_comparison(runs, folder.rows, source_hashes=folder.source_hashes)
+
+
+@pytest.mark.slow
+def test_250_recordings_and_four_systems_are_under_25_megabytes(show: Show, tmp_path: Path) -> None:
+    tab = show(many(tmp_path, 250))
+    assert in_view(tab) == (0, 610000)
+    assert (tmp_path / "report.html").stat().st_size < 25e6

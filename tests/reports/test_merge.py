@@ -1,0 +1,235 @@
+"""Merged comparisons: what is ranked together, what is shown separately and why; leaderboard and exports."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from pathlib import Path
+
+import pytest
+import typer
+from places import FIXTURES
+from report_files import small
+from report_records import CONDITIONS, make_comparison, make_rows, make_run, two_backends, with_statistics
+from typer.testing import CliRunner
+
+from diarbench.benchmarks.cli.report import leaderboard, report
+from diarbench.datasets.io.errors import UserError
+from diarbench.datasets.io.records import read_record, write_record
+from diarbench.reports import exports
+from diarbench.reports.html import page
+from diarbench.reports.leaderboard import find
+from diarbench.reports.results.comparison import Comparison
+from diarbench.reports.results.job import Domain
+from diarbench.reports.results.merge import merge
+from diarbench.reports.summary.summary import summarize
+from diarbench.reports.summary.verdict import verdict
+from diarbench.reports.tables.scores import over_seeds
+
+app = typer.Typer()
+app.command()(report)
+app.command()(leaderboard)
+
+
+def bench(*arguments):
+    return CliRunner().invoke(app, [str(argument) for argument in arguments], catch_exceptions=False)
+
+
+def one(miss: float, **changes) -> Comparison:
+    """One nemo run that misses this many of 100 s, and silence."""
+    run = make_run("nemo", **changes)
+    rows = make_rows(run, "finetuned", ("one", 100, miss, 0, 0)) + make_rows(None, "silence", ("one", 100, 100, 0, 0))
+    return make_comparison((run,), [row.model_copy(update={"dataset": run.dataset}) for row in rows])
+
+
+def merged(*comparisons: Comparison) -> tuple[list[Comparison], list[str]]:
+    return merge({Path(f"/runs/out{n}"): comparison for n, comparison in enumerate(comparisons)}, Path("/runs"))
+
+
+def test_the_same_data_and_protocol_are_one_comparison():
+    (both,), apart = merged(one(30), one(20))
+    assert apart == []
+    assert [run.name for run in both.runs] == ["out0/mini-nemo-base-seed1", "out1/mini-nemo-base-seed1"]
+    section = summarize(both).sections[0]
+    assert [(line.origin, line.stage) for line in section.lines] == [
+        ("out0", "finetuned"),
+        ("out1", "finetuned"),
+        ("-", "silence"),
+    ]
+    # the same seed in two comparisons is no spread over seeds
+    assert over_seeds(section) is None
+    assert "nemo finetuned (out1) 20.0 %, nemo finetuned (out0) 30.0 %" in verdict(summarize(both), "mini")
+
+
+@pytest.mark.parametrize(
+    ("other", "why"),
+    [
+        (one(20, fingerprint="0" * 64), "the recordings or references differ"),
+        (one(20).model_copy(update={"conditions": CONDITIONS[:1]}), "different protocols"),
+        (one(20, dataset="other"), "Different datasets are shown separately"),
+    ],
+)
+def test_what_cannot_be_ranked_is_shown_separately_with_the_reason(other, why):
+    groups, apart = merged(one(30), other)
+    assert [len(group.runs) for group in groups] == [1, 1]
+    assert len(apart) == 1
+    assert why in apart[0]
+
+
+def test_the_merged_page_finds_each_comparisons_files(tmp_path):
+    comparisons = {tmp_path / name: small(tmp_path / name) for name in ("a", "b")}
+    ((both,), _) = merge(comparisons, tmp_path)
+    from diarbench.reports.html.explorer import explore
+
+    drawn = explore(summarize(both), tmp_path)
+    assert [system["name"] for system in drawn["systems"] if system["final"]] == [
+        "a/mini-pyannote-base-seed1, finetuned",
+        "a/mini-nemo-base-seed1, finetuned",
+        "b/mini-pyannote-base-seed1, finetuned",
+        "b/mini-nemo-base-seed1, finetuned",
+    ]
+    assert len([error for error in drawn["worst"] if error[2:4] == [10000, 18000]]) == 2
+    assert "a/mini-nemo-base-seed1" in page.render(both, tmp_path)
+
+
+def test_report_of_two_prints_and_writes_only_where_asked(tmp_path):
+    for name, miss in (("a", 30), ("b", 20)):
+        write_record(tmp_path / name / "results.json", one(miss))
+    printed = bench("report", tmp_path / "a", tmp_path / "b")
+    assert printed.exit_code == 0
+    assert not list(tmp_path.glob("*/report*"))
+    bench("report", tmp_path / "a", tmp_path / "b", "--out", tmp_path / "both")
+    assert "../a" in (tmp_path / "both" / "report.md").read_text()
+
+
+def test_report_of_two_datasets_writes_two(tmp_path):
+    write_record(tmp_path / "a" / "results.json", one(30))
+    write_record(tmp_path / "b" / "results.json", one(20, dataset="other"))
+    printed = bench("report", tmp_path / "a", tmp_path / "b", "--out", tmp_path / "both")
+    assert "not ranked against" in printed.stdout
+    assert {path.name for path in (tmp_path / "both").glob("*.*")} == {
+        "report-1.md",
+        "report-1.html",
+        "report-2.md",
+        "report-2.html",
+    }
+
+
+def test_leaderboard_is_sorted_and_kept(tmp_path):
+    for name, miss in (("deep/a", 30), ("b", 20)):
+        write_record(tmp_path / name / "results.json", one(miss))
+    (tmp_path / "broken").mkdir()
+    (tmp_path / "broken" / "results.json").write_text("{")
+    board = find(tmp_path)
+    assert [[cell.text for cell in row][:4] for row in board.boards[0].scores.rows] == [
+        ["b", "nemo", "finetuned", "20.0"],
+        ["deep/a", "nemo", "finetuned", "30.0"],
+        ["-", "reference", "silence", "100.0"],
+    ]
+    assert "broken" in board.notes[0]
+    printed = bench("leaderboard", tmp_path)
+    assert printed.exit_code == 0
+    assert ["b", "nemo", "finetuned", "20.0"] in [line.split()[:4] for line in printed.stdout.splitlines()]
+    assert "| b | nemo | finetuned | 20.0 |" in (tmp_path / "leaderboard.md").read_text()
+
+
+def test_leaderboard_of_nothing_is_one_line(tmp_path):
+    with pytest.raises(UserError, match=r"no readable results\.json"):
+        bench("leaderboard", tmp_path)
+
+
+def test_json_and_csv_hold_the_records_seconds(tmp_path):
+    write_record(tmp_path / "results.json", with_statistics(is_significant=True))
+    rows = json.loads(bench("report", tmp_path, "--format", "json").stdout)
+    full = next(
+        row for row in rows if (row["backend"], row["stage"], row["condition"]) == ("nemo", "finetuned", "full")
+    )
+    assert (full["miss"], full["false_alarm"], full["confusion"], full["total"], full["der"]) == (40, 10, 30, 100, 0.8)
+    assert (full["der_low"], full["der_high"]) == (pytest.approx(0.75), pytest.approx(0.85))
+    table = list(csv.DictReader(io.StringIO(bench("report", tmp_path, "--format", "csv").stdout)))
+    assert [row["der"] for row in table] == [str(row["der"]) for row in rows]
+    assert not (tmp_path / "report.md").exists()
+
+
+def test_latex_is_a_table_a_condition():
+    text = exports.as_latex([two_backends()])
+    assert text.count("\\begin{tabular}{llrrrrrl}") == 3
+    assert "pyannote & finetuned & 40.0 & - & 12.0 & 6.0 & 22.0 & a c e \\\\" in text
+    assert "DER \\%" in text
+
+
+@pytest.mark.parametrize("name", ["=1+1", "+1", "-1", "@x", "\tx", 'a,"b"\nc'])
+def test_no_spreadsheet_takes_a_name_for_a_formula(name):
+    run = make_run(name, recipe=name)
+    text = exports.as_csv([make_comparison((run,), make_rows(run, "finetuned", (name, 10, 1, 1, 1)))])
+    for row in csv.DictReader(io.StringIO(text)):
+        assert row["backend"].removeprefix("'") == name
+        assert not row["backend"].startswith(("=", "+", "-", "@", "\t"))
+
+
+def test_latex_specials_stay_text():
+    run = make_run("a&b_c%\\x{}$#^~<|>[1]\n")
+    text = exports.as_latex([make_comparison((run,), make_rows(run, "finetuned", ("one", 10, 1, 1, 1)))])
+    assert (
+        "a\\&b\\_c\\%\\textbackslash{}x\\{\\}\\$\\#\\textasciicircum{}\\textasciitilde{}\\textless{}"
+        "\\textbar{}\\textgreater{}{[}1]\\textbackslash{}n & finetuned" in text
+    )
+
+
+REPORTS = FIXTURES / "reports"
+OLD = sorted(REPORTS.rglob("*.json"))
+
+
+@pytest.mark.parametrize("path", OLD, ids=lambda path: str(path.relative_to(REPORTS)))
+def test_old_records_are_still_drawn(path, tmp_path):
+    (tmp_path / "results.json").write_bytes(path.read_bytes())
+    assert read_record(path, Comparison).rows
+    assert bench("report", tmp_path).exit_code == 0
+    assert "finetuned" in (tmp_path / "report.html").read_text(encoding="utf-8")
+
+
+def test_there_are_old_records():
+    assert len(OLD) >= 3
+
+
+def test_reference_systems_on_dev_alone_are_drawn_too(tmp_path):
+    rows = make_rows(None, "silence", ("one", 10, 10, 0, 0), subset="dev")
+    write_record(tmp_path / "results.json", make_comparison((), rows))
+    assert "no scores on the test set" in bench("report", tmp_path).stdout
+    assert bench("leaderboard", tmp_path).exit_code == 0
+
+
+def scored_on_calls(miss: float, fingerprint: str) -> Comparison:
+    """The same run, which also misses this many of 100 s of the dataset calls; 10 before fine-tuning."""
+    home = one(30, also_score=(Domain(dataset="calls", root="/nowhere", fingerprint=fingerprint, corpus="C"),))
+    rows = [
+        row.model_copy(update={"dataset": "calls"})
+        for run, stage, seconds in (
+            (home.runs[0], "pretrained", 10),
+            (home.runs[0], "finetuned", miss),
+            (None, "silence", 100),
+        )
+        for row in make_rows(run, stage, ("call", 100, seconds, 0, 0))
+    ]
+    return home.model_copy(update={"rows": (*home.rows, *rows)})
+
+
+def test_the_same_other_domain_stays_with_the_runs_that_were_scored_on_it():
+    (both,), apart = merged(scored_on_calls(15, "f"), scored_on_calls(12, "f"))
+    assert apart == []
+    summary = summarize(both)
+    assert summary.datasets == ("mini", "calls")
+    lines = summary.of("calls")[0].lines
+    assert [(line.origin, line.stage, line.is_out_of_domain) for line in lines if line.stage == "finetuned"] == [
+        ("out0", "finetuned", True),
+        ("out1", "finetuned", True),
+    ]
+    assert [line.stage for line in lines].count("silence") == 1
+
+
+def test_a_different_domain_of_the_same_name_is_left_out():
+    (both,), apart = merged(scored_on_calls(15, "f"), scored_on_calls(12, "g"))
+    assert apart == ["calls: left out of the report on mini: other recordings under the same name"]
+    assert summarize(both).datasets == ("mini",)
+    assert "nemo finetuned (out0) 30.0 %" in verdict(summarize(both), "mini")

@@ -1,0 +1,1 @@
+"""The weights of diarbench's small Sortformer, ``small-sortformer.nemo``."""
