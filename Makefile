@@ -24,9 +24,10 @@ $(VENV)/installed: pyproject.toml weights/small-sortformer/pyproject.toml
 	mkdir -p $(VENV)/types && ln -sfn ../.. $(VENV)/types/diarbench
 	touch $@
 
-# The small Sortformer from the start: an hour and a half of two cores; stopped at any time, it goes on.
+# Trains the small Sortformer from scratch: an hour and a half on two cores. Running it again after an interruption resumes.
 .PHONY: small-sortformer
 SMALL := runs/small-sortformer
+STAGES := backends/nemo/small_sortformer/recipes
 DATA := $(BIN)/bench data
 OTHERS := --perturb 0.8,1.25 --formants 0.87,1.15 --make-noise --noise ami-mini --level-db 6 --gain-db -24,0 --duration-s 60
 SIMULATE := $(DATA) simulate debian-voices $(OTHERS) --turn-db 6 --make-rooms --snr-db 0,40
@@ -45,7 +46,7 @@ small-sortformer: $(VENV)/installed
 		--one-voice 0.2 --turn-db 3 --snr-db 5,40 $(LIKE)
 	test -d $(SMALL)-mix || $(DATA) perturb ami-mini $(SMALL)-mix --add-to $(SMALL)-ami --seed 6 --copies 30 --speed 0.8,1.25 \
 		--formants 0.87,1.15 --make-noise --noise ami-mini --snr-db 15,50 --gain-db -24,6
-	$(TRAIN) --init scratch:small --dataset $(SMALL)-pairs --recipe docs/small-sortformer-1.yaml --seed 1 --out $(SMALL)-1
-	$(TRAIN) --init $(SMALL)-1/*/checkpoints/last.ckpt --dataset $(SMALL)-mix --recipe docs/small-sortformer-2.yaml --seed 2 --out $(SMALL)-2
-	$(TRAIN) --init $(SMALL)-2/*/checkpoints/last.ckpt --dataset $(SMALL)-mix --recipe docs/small-sortformer-3.yaml --seed 3 --out $(SMALL)-3
-	$(TRAIN) --init $(SMALL)-3/*/checkpoints/last.ckpt --dataset $(SMALL)-mix --recipe docs/small-sortformer-4.yaml --seed 4 --out $(SMALL)-4
+	$(TRAIN) --init scratch:small --dataset $(SMALL)-pairs --recipe $(STAGES)/stage-1.yaml --seed 1 --out $(SMALL)-1
+	$(TRAIN) --init $(SMALL)-1/*/checkpoints/last.ckpt --dataset $(SMALL)-mix --recipe $(STAGES)/stage-2.yaml --seed 2 --out $(SMALL)-2
+	$(TRAIN) --init $(SMALL)-2/*/checkpoints/last.ckpt --dataset $(SMALL)-mix --recipe $(STAGES)/stage-3.yaml --seed 3 --out $(SMALL)-3
+	$(TRAIN) --init $(SMALL)-3/*/checkpoints/last.ckpt --dataset $(SMALL)-mix --recipe $(STAGES)/stage-4.yaml --seed 4 --out $(SMALL)-4

@@ -1,1 +1,1 @@
-"""The NVIDIA NeMo backend: Sortformer, end to end."""
+"""The NVIDIA NeMo backend: Sortformer, an end-to-end diarization network."""

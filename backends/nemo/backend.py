@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from diarbench.backends.base import InitialWeights
 from diarbench.backends.camplusplus.files import camplusplus_description
 from diarbench.backends.initial_weights import SCRATCH, weights_in_file, weights_of_run, weights_on_hub
-from diarbench.backends.nemo.checkpoints import config_in
+from diarbench.backends.nemo.checkpoints import read_config
 from diarbench.backends.nemo.presets import SMALL, SPEAKER_EMBEDDING, STREAMING, preset, presets
 from diarbench.backends.nemo.small_sortformer.weights import INSTALL, packaged_file, packaged_weights
 from diarbench.datasets.io.errors import UserError, did_you_mean
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from diarbench.backends.base import Diarizer
     from diarbench.backends.objective import Objective
 
-
+# The training corpora are those that NVIDIA's model cards name.
 PUBLISHED = Weights(
     origin="hub:nvidia/diar_sortformer_4spk-v1",
     pretrained=True,
@@ -36,37 +36,38 @@ STREAMING_V2 = Weights(
     licence="CC-BY-4.0",
     training_corpora=(*PUBLISHED.training_corpora, "AliMeeting", "DiPCo"),
 )
-"""The training corpora are those that the model cards name."""
 
 
 class NemoBackend:
-    """NeMo's Sortformer with its hybrid loss; up to four speakers."""
+    """NeMo's Sortformer with its hybrid loss, for up to four speakers."""
 
     name = "nemo"
 
     def resolve_init(self, init: str) -> InitialWeights:
         """See Backend.
 
-        ``auto`` is NVIDIA's published model where an earlier download left it, else the small Sortformer, else scratch.
-        ``scratch`` is the compact preset, ``scratch:PRESET`` another one, such as ``scratch:compact-streaming``.
-        ``small`` and ``small-streaming`` are the two forms of the packaged small Sortformer.
+        ``auto`` is NVIDIA's published model if it is in the hub's cache, else the packaged small Sortformer if it is
+        installed, else ``scratch``. ``scratch`` is the compact preset; ``scratch:PRESET`` is another preset, such as
+        ``scratch:compact-streaming``. ``small`` and ``small-streaming`` are the two forms of the packaged weights.
         """
         if init == "auto":
             return _best_available()
         if init in (SMALL, f"{SMALL}-{STREAMING}"):
-            return _packaged(init)
+            return _packaged_small(init)
         if init.partition(":")[0] == "scratch":
             name = init.partition(":")[2] or "compact"
             if name not in presets():
-                raise UserError(f"--init {init}: no such preset{did_you_mean(name, presets())}: {', '.join(presets())}")
-            return _of_preset(SCRATCH, None, name)
+                raise UserError(
+                    f"--init {init}: no such preset{did_you_mean(name, presets())}; presets: {', '.join(presets())}"
+                )
+            return _from_preset(SCRATCH, None, name)
         if init.startswith("hub:"):
             return weights_of_nvidia(init)
         if init.startswith("run:"):
             return weights_of_run(init, self.name)
         initial = weights_in_file(init, (".nemo", ".ckpt", ".safetensors"))
         assert initial.path is not None
-        return _with_parts(initial, config_in(initial.path)) if initial.path.suffix == ".nemo" else initial
+        return _with_fixed_parts(initial, read_config(initial.path)) if initial.path.suffix == ".nemo" else initial
 
     def network(self, initial: InitialWeights, objective: Objective) -> torch.nn.Module:
         """See Backend."""
@@ -95,7 +96,7 @@ class NemoBackend:
         return SortformerDiarizer(network, device)
 
     def export(self, network: torch.nn.Module, hyperparameters: Mapping[str, Any], folder: Path) -> str:
-        """See Backend: a ``.nemo`` file, and its post-processing as YAML."""
+        """See Backend; writes a ``.nemo`` file and its post-processing parameters as YAML."""
         from diarbench.backends.nemo.export import export
         from diarbench.backends.nemo.network import SortformerNetwork
 
@@ -103,37 +104,37 @@ class NemoBackend:
         return export(network, hyperparameters, folder)
 
 
+def weights_of_nvidia(init: str) -> InitialWeights:
+    """The weights that ``hub:ID`` names; NVIDIA names the file in a repository after the repository."""
+    name = init.partition("@")[0].rpartition("/")[2]
+    known = {weights.origin.removeprefix("hub:"): weights for weights in (PUBLISHED, STREAMING_V2)}
+    initial = weights_on_hub(init, (f"{name}.nemo", "model.safetensors"), known)
+    return replace(initial, max_speakers=4) if "4spk" in name else initial
+
+
 def _best_available() -> InitialWeights:
     published = weights_of_nvidia(PUBLISHED.origin)
     if published.path:
         return published
     if packaged_file():
-        return _packaged(SMALL)
-    origin = f"{SCRATCH.origin} (no pretrained weights at hand; for the small Sortformer: {INSTALL})"
-    return _of_preset(SCRATCH.model_copy(update={"origin": origin}), None, "compact")
+        return _packaged_small(SMALL)
+    origin = f"{SCRATCH.origin} (no pretrained weights are installed; for the small Sortformer: {INSTALL})"
+    return _from_preset(SCRATCH.model_copy(update={"origin": origin}), None, "compact")
 
 
-def _packaged(form: str) -> InitialWeights:
-    """The packaged small Sortformer, in the form of this preset. Raises UserError where it is not installed."""
+def _packaged_small(name: str) -> InitialWeights:
+    """The packaged small Sortformer in the form of this preset. Raises UserError where it is not installed."""
     weights, path = packaged_weights()
-    return _of_preset(weights, path, form)
+    return _from_preset(weights, path, name)
 
 
-def _of_preset(weights: Weights, path: Path | None, name: str) -> InitialWeights:
+def _from_preset(weights: Weights, path: Path | None, name: str) -> InitialWeights:
     settings = preset(name)
-    return _with_parts(InitialWeights(weights, path, name, max_speakers=settings["max_num_of_spks"]), settings)
+    return _with_fixed_parts(InitialWeights(weights, path, name, max_speakers=settings["max_num_of_spks"]), settings)
 
 
-def _with_parts(initial: InitialWeights, settings: Any) -> InitialWeights:
-    """The same with the pretrained parts that a network of this configuration uses and never trains."""
+def _with_fixed_parts(initial: InitialWeights, settings: Any) -> InitialWeights:
+    """The weights, described with the pretrained parts that a network of this configuration uses but never trains."""
     if not (isinstance(settings, dict) and settings.get(SPEAKER_EMBEDDING)):
         return initial
     return replace(initial, weights=initial.weights.model_copy(update={"fixed_parts": (camplusplus_description(),)}))
-
-
-def weights_of_nvidia(init: str) -> InitialWeights:
-    """The weights that ``hub:ID`` names; NVIDIA's repositories keep a model under the repository's own name."""
-    name = init.partition("@")[0].rpartition("/")[2]
-    known = {weights.origin.removeprefix("hub:"): weights for weights in (PUBLISHED, STREAMING_V2)}
-    initial = weights_on_hub(init, (f"{name}.nemo", "model.safetensors"), known)
-    return replace(initial, max_speakers=4) if "4spk" in name else initial

@@ -1,4 +1,4 @@
-"""A fine-tuned Sortformer as NeMo has it: a ``.nemo`` file, and its post-processing as YAML."""
+"""Export of a fine-tuned Sortformer in NeMo's formats: a ``.nemo`` file and post-processing parameters as YAML."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from diarbench.datasets.io.files import write_atomic
 
 
 def export(network: SortformerNetwork, hyperparameters: Mapping[str, Any], folder: Path) -> str:
-    """Write ``model.nemo`` and ``postprocessing.yaml``; returns how to load them."""
+    """Write ``model.nemo`` and ``postprocessing.yaml``; returns lines of Python that load them."""
     folder.mkdir(parents=True, exist_ok=True)
-    network.model.save_to(str(folder / "model.nemo"))
+    file, postprocessing = folder / "model.nemo", folder / "postprocessing.yaml"
+    network.model.save_to(str(file))
     parameters = {name.removesuffix("_s"): value for name, value in hyperparameters.items()}
-    # Above the onset NeMo's offset would toggle speech frame by frame; ours then says what the onset does.
+    # With an offset above the onset, NeMo toggles speech frame by frame; diarbench uses the onset instead.
     parameters["offset"] = min(parameters["offset"], parameters["onset"])
-    write_atomic(folder / "postprocessing.yaml", yaml.safe_dump({"parameters": parameters}, sort_keys=False))
-    file = folder / "model.nemo"
-    diarize = f'model.diarize(audio=["audio.wav"], postprocessing_yaml="{folder / "postprocessing.yaml"}")'
+    write_atomic(postprocessing, yaml.safe_dump({"parameters": parameters}, sort_keys=False))
+    diarize = f'model.diarize(audio=["audio.wav"], postprocessing_yaml="{postprocessing}")'
     return f"{network.loading_code(file)}{diarize}\n"

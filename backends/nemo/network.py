@@ -144,13 +144,13 @@ class SortformerNetwork(torch.nn.Module):
             each.module.register_forward_hook(lambda module, _, output: outputs.update({module: output}))
             for each in auxiliary
         ]
-        found = self._losses(self.activity(waveforms), targets)
+        own = self._losses(self.activity(waveforms), targets)
         for hook in hooks:
             hook.remove()
-        total = found.total
+        total = own.total
         for each in auxiliary:
             total = total + each.weight * each.loss(outputs[each.module].to(targets.dtype), targets)
-        return found._replace(total=total)
+        return own._replace(total=total)
 
     def auxiliary_losses(self) -> list[AuxiliaryLoss]:
         """None in the streaming form, where a module runs several times over the frames of the cache."""
@@ -184,8 +184,8 @@ class SortformerNetwork(torch.nn.Module):
         Raises UserError where both are 0.
         """
         ats_weight, pil_weight = (
-            float(own if asked is None else asked)
-            for asked, own in (
+            float(own if recipe is None else recipe)
+            for recipe, own in (
                 (self.objective.ats_weight, self.model.ats_weight),
                 (self.objective.pil_weight, self.model.pil_weight),
             )

@@ -1,4 +1,4 @@
-"""Sortformer on whole recordings: frame probabilities are inferred, turns are decoded from them."""
+"""Diarization of complete recordings with Sortformer: infer frame probabilities, then decode them into turns."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ from diarbench.datasets.io.rttm import Turn
 
 
 class SortformerDiarizer:
-    """Sortformer with NeMo's post-processing, in the form that the network's configuration asks for.
+    """Sortformer with NeMo's post-processing, offline or streaming according to the network's configuration.
 
-    In the offline form each frame sees the whole recording, and memory grows with the square of its length; in the
-    streaming form memory does not grow. One is never taken in place of the other: their answers differ.
+    In the offline form each frame attends to the whole recording, and memory grows with the square of its length. In
+    the streaming form memory is constant. One form never replaces the other, since their output differs.
     """
 
     defaults: Mapping[str, Any] = {
@@ -43,7 +43,7 @@ class SortformerDiarizer:
         "min_duration_on_s": FloatDistribution(0.0, 0.8),
         "min_duration_off_s": FloatDistribution(0.0, 0.8),
     }
-    """Wide enough for what NVIDIA published with its own models; an offset above the onset is taken as the onset."""
+    """Includes the values that NVIDIA published for its models. An offset above the onset acts as the onset."""
     upstream: Diarizer | None = None
 
     def __init__(self, network: SortformerNetwork, device: str) -> None:
@@ -52,7 +52,7 @@ class SortformerDiarizer:
         self.notes: tuple[str, ...] = (latency(network.model).text,) if network.streaming else ()
 
     def with_frozen(self, hyperparameters: Mapping[str, Any]) -> SortformerDiarizer:
-        """See Diarizer: inference is free of all of them."""
+        """See Diarizer; inference depends on no hyper-parameter."""
         return self
 
     @torch.inference_mode()
@@ -64,19 +64,19 @@ class SortformerDiarizer:
         if self.network.streaming:
             activity = torch.from_numpy(stream(self.network.model, recording.audio))
         else:
-            activity = self._at_once(recording)
+            activity = self._offline_activity(recording)
         return Inference(activity=self.network.decoded_activity(activity).float().cpu().numpy())
 
-    def _at_once(self, recording: Recording) -> torch.Tensor:
+    def _offline_activity(self, recording: Recording) -> torch.Tensor:
         frames = recording.duration_s / self.network.frame_s
         heads = self.network.model._cfg.encoder.n_heads
-        # Attention scores, their relative-position part and the softmax, in float32, a layer at a time.
-        needed, free = 3 * 4 * heads * frames**2, psutil.virtual_memory().available
-        if self.device == "cpu" and needed > free:
+        # One layer at a time in float32: attention scores, their relative-position part, and the softmax.
+        required, free = 3 * 4 * heads * frames**2, psutil.virtual_memory().available
+        if self.device == "cpu" and required > free:
             raise UserError(
-                f"{recording.audio}: {recording.duration_s / 60:.0f} minutes want {needed / 1e9:.0f} GB in "
+                f"{recording.audio}: {recording.duration_s / 60:.0f} minutes need {required / 1e9:.0f} GB in "
                 f"Sortformer's offline form, {free / 1e9:.0f} GB are free; fine-tune a network in streaming form "
-                "(--init nemo=small-streaming, or a streaming .nemo), or cut the recording into shorter ones"
+                "(--init nemo=small-streaming, or a streaming .nemo), or split the recording"
             )
         audio, _ = soundfile.read(str(recording.audio), dtype="float32")
         return self.network.activity(torch.from_numpy(audio)[None].to(self.device))[0]
@@ -93,5 +93,5 @@ class SortformerDiarizer:
     def oracles(
         self, recording: Recording, inference: Inference, hyperparameters: Mapping[str, Any]
     ) -> Mapping[str, Annotation]:
-        """None: Sortformer is one network from end to end."""
+        """Empty: Sortformer is a single network without replaceable parts."""
         return {}

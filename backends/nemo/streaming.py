@@ -1,8 +1,8 @@
-"""Sortformer in its streaming form on a recording of any length: features in chunks, memory that does not grow.
+"""Sortformer's streaming form on a recording of any length, with constant memory.
 
 After Medennikov et al., "Streaming Sortformer: Speaker cache-based online speaker diarization with arrival-time
-ordering" (2025). NeMo's own ``forward`` makes the features of the whole recording first; here each step's are read
-from the file. The activity is the same.
+ordering" (2025). NeMo's own ``forward`` computes the features of the whole recording first; here, each step reads its
+chunk from the file. The activity is the same.
 """
 
 from __future__ import annotations
@@ -20,38 +20,39 @@ from diarbench.datasets.io.errors import UserError
 from nemo.collections.asr.models import SortformerEncLabelModel
 
 MARGIN = 2
-"""Feature frames read on either side of those that are wanted, so that a window of the FFT sees the same samples."""
+"""Extra feature frames read on either side of a chunk, so that its FFT windows cover the same samples."""
 
 STATISTICS_FRAMES = 6000
-"""Feature frames at a time while their mean and deviation are gathered: a minute."""
+"""Feature frames per block when computing the mean and standard deviation: one minute."""
 
-TINY = 1e-5
-"""What NeMo adds to a deviation."""
+EPSILON = 1e-5
+"""NeMo adds this to each standard deviation."""
 
 
 @dataclass(frozen=True)
 class Latency:
-    """How far the answer lags behind the audio, before any computing; seconds."""
+    """Algorithmic latency of the output, in seconds; computing time comes on top."""
 
     chunk_s: float
     right_context_s: float
 
     @property
     def total_s(self) -> float:
-        """Of a frame at a chunk's start: the worst."""
+        """The latency of the first frame of a chunk, which is the largest."""
         return self.chunk_s + self.right_context_s
 
     @property
     def text(self) -> str:
-        """For a report."""
+        """A sentence for the report."""
         return (
-            f"recordings were heard in the streaming form, {self.chunk_s:g} s at a time and {self.right_context_s:g} "
-            f"s ahead: live, an answer would come {self.right_context_s:g} to {self.total_s:g} s late, and computing"
+            f"streaming form: recordings were processed {self.chunk_s:g} s at a time with {self.right_context_s:g} s "
+            f"of right context; a live stream would have a latency of {self.right_context_s:g} to {self.total_s:g} s "
+            "plus computing time"
         )
 
 
 def latency(model: SortformerEncLabelModel) -> Latency:
-    """The latency that a network's streaming parameters come to."""
+    """The latency that follows from a network's streaming parameters."""
     modules, frame_s = model.sortformer_modules, _hop_s(model) * model.encoder.subsampling_factor
     return Latency(modules.chunk_len * frame_s, modules.chunk_right_context * frame_s)
 
@@ -60,12 +61,12 @@ def latency(model: SortformerEncLabelModel) -> Latency:
 def stream(model: SortformerEncLabelModel, audio: Path) -> np.ndarray:
     """Activity (frames, speakers), float32, of a 16 kHz mono file, as ``forward`` gives it in streaming mode.
 
-    Raises UserError where the network's features are normalised in a way that has no form in chunks.
+    Raises UserError where the network's feature normalisation cannot be computed in chunks.
     """
     modules, factor = model.sortformer_modules, int(model.encoder.subsampling_factor)
     state = modules.init_streaming_state(batch_size=1, async_streaming=model.async_streaming, device=model.device)
-    nothing = torch.zeros(1, 0, modules.n_spk, device=model.device)
-    found = []
+    no_activity = torch.zeros(1, 0, modules.n_spk, device=model.device)
+    chunks = []
     with soundfile.SoundFile(str(audio)) as file:
         features = _Features(model, file)
         for begin in range(0, features.frames, modules.chunk_len * factor):
@@ -77,16 +78,16 @@ def stream(model: SortformerEncLabelModel, audio: Path) -> np.ndarray:
                 processed_signal=chunk,
                 processed_signal_length=torch.tensor([chunk.shape[1]], device=model.device),
                 streaming_state=state,
-                total_preds=nothing,
+                total_preds=no_activity,
                 left_offset=left,
                 right_offset=right,
             )
-            found.append(activity[0].float().cpu().numpy())
-    return np.concatenate(found) if found else np.zeros((0, modules.n_spk), np.float32)
+            chunks.append(activity[0].float().cpu().numpy())
+    return np.concatenate(chunks) if chunks else np.zeros((0, modules.n_spk), np.float32)
 
 
 class _Features:
-    """Mel features of any stretch of a file, as the network's preprocessor makes them of the whole."""
+    """Mel features of any part of a file, equal to those that the preprocessor computes from the whole file."""
 
     def __init__(self, model: SortformerEncLabelModel, file: soundfile.SoundFile) -> None:
         settings: Any = model._cfg.preprocessor
@@ -98,21 +99,21 @@ class _Features:
         self.deviation: Any = 1.0
         normalisation = settings.get("normalize", "per_feature")
         if normalisation == "per_feature":
-            self._gather()
+            self._compute_statistics()
         elif normalisation not in ("NA", None, False):
             raise UserError(
-                f"this Sortformer normalises its features by {normalisation!r}, which cannot be had in chunks; "
-                "choose a network that normalises them per feature or not at all"
+                f"this Sortformer normalises its features by {normalisation!r}, which cannot be computed in "
+                "chunks; use a network that normalises them per feature or not at all"
             )
 
     def normalised(self, begin: int, end: int) -> torch.Tensor:
-        """Frames (1, mels, end - begin)."""
+        """Normalised features (1, mels, end - begin)."""
         return (self._raw(begin, end) - self.mean) / self.deviation
 
     def _raw(self, begin: int, end: int) -> torch.Tensor:
         first = max(0, begin - MARGIN)
         self.file.seek(first * self.hop)
-        # At the file's end there is no margin, and none is wanted.
+        # At the end of the file there is no margin, exactly as when the whole file is processed.
         samples = self.file.read((end + MARGIN - first) * self.hop, dtype="float32")
         waveform = torch.from_numpy(samples)[None].to(self.device)
         features, _ = self.preprocessor(
@@ -120,15 +121,15 @@ class _Features:
         )
         return features[:, :, begin - first : end - first]
 
-    def _gather(self) -> None:
-        """Mean and deviation of each mel over the whole file, in a first pass."""
-        total = squares = torch.zeros(())
+    def _compute_statistics(self) -> None:
+        """Mean and standard deviation of each mel over the whole file, in a first pass."""
+        sums = squares = torch.zeros(())
         for begin in range(0, self.frames, STATISTICS_FRAMES):
             block = self._raw(begin, min(begin + STATISTICS_FRAMES, self.frames)).double()
-            total, squares = total + block.sum(-1, keepdim=True), squares + block.square().sum(-1, keepdim=True)
-        mean = total / self.frames
+            sums, squares = sums + block.sum(-1, keepdim=True), squares + block.square().sum(-1, keepdim=True)
+        mean = sums / self.frames
         variance = (squares - self.frames * mean.square()) / (self.frames - 1)
-        self.mean, self.deviation = mean.float(), variance.clamp(min=0).sqrt().float() + TINY
+        self.mean, self.deviation = mean.float(), variance.clamp(min=0).sqrt().float() + EPSILON
 
 
 def _hop_s(model: SortformerEncLabelModel) -> float:

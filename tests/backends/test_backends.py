@@ -165,7 +165,7 @@ def test_a_checkpoint_of_another_backend_or_damaged_is_refused(backend: Any, net
 
 @pytest.mark.parametrize("init", ["absent.bin", "hub"])
 def test_an_init_that_is_nothing_is_refused(backend: Any, init: str) -> None:
-    with pytest.raises(UserError, match="no such file; or one of: auto, scratch, hub:ID"):
+    with pytest.raises(UserError, match="no such file; expected a path, auto, scratch, hub:ID or run:FOLDER"):
         backend.resolve_init(init)
 
 

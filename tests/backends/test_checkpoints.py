@@ -43,14 +43,16 @@ def hostile(tmp_path: Path) -> Any:
 def test_a_hostile_checkpoint_is_refused_and_not_run(hostile: Any, tmp_path: Path) -> None:
     path = tmp_path / "c.ckpt"
     torch.save({"format": 1, "backend": "pyannote", "weights": hostile}, path)
-    with pytest.raises(UserError, match=r"beside weights it holds \S+mkdir, which may run code; nothing of it was run"):
+    with pytest.raises(
+        UserError, match=r"besides weights it holds \S+mkdir, which could execute code; none was executed"
+    ):
         load_tensors(path)
     assert not hostile.path.exists()
 
 
 def test_a_checkpoint_of_a_newer_format_is_refused(tmp_path: Path) -> None:
     torch.save({"format": 2, "backend": "nemo"}, tmp_path / "c.ckpt")
-    with pytest.raises(UserError, match="checkpoint format 2, this diarbench reads 1"):
+    with pytest.raises(UserError, match="checkpoint format 2; this version of diarbench reads 1"):
         load_checkpoint(tmp_path / "c.ckpt", "nemo")
 
 
@@ -158,7 +160,7 @@ class TestPyannote:
         (tmp_path / "cut.safetensors").write_bytes(b"\x09\x00\x00\x00\x00\x00\x00\x00{")
         for name, told in (
             ("cut.bin", "not a readable checkpoint"),
-            ("hostile.bin", "nothing of it was run"),
+            ("hostile.bin", r"besides weights it holds \S+mkdir, which could execute code; none was executed"),
             ("other.bin", "not the tensors of a PyanNet"),
             ("cut.safetensors", "not a readable .safetensors file"),
         ):
@@ -227,13 +229,13 @@ class TestNemo:
         [
             ("modules.ConformerEncoder", "modules.Other", "would run nemo.collections.asr.modules.Other"),
             ("nemo.collections.asr.losses.bce_loss.BCELoss", "os.system", "would run os.system, which is no part"),
-            ("dropout_rate: 0.1", "dropout_rate: ${oc.env:HOME}", r"asks for \$\{oc.env:HOME\}"),
+            ("dropout_rate: 0.1", "dropout_rate: ${oc.env:HOME}", r"contains the resolver \$\{oc.env:HOME\}"),
             ("sortformer_modules:", "decoder:", "holds a SortformerEncLabelModel, not a Sortformer"),
-            ("n_layers: 4", "n_layers: 5", "not a Sortformer that NeMo .* can make"),
+            ("n_layers: 4", "n_layers: 5", "not a Sortformer that NeMo .* can build"),
             (
                 "dropout_rate: 0.1",
                 "dropout_rates: 0.1",
-                r"can make \(of NeMo 99.0, newer than \S+ here\): .*dropout_rates",
+                r"can build \(written by NeMo 99.0, newer than \S+ here\): .*dropout_rates",
             ),
         ],
     )
@@ -260,7 +262,7 @@ class TestNemo:
         write_members(tmp_path / "empty.nemo", {"model_config.yaml": b"target: nemo.X"})
         for name, told in (
             ("cut.nemo", "truncated|damaged"),
-            ("hostile.nemo", "nothing of it was run"),
+            ("hostile.nemo", r"besides weights it holds \S+mkdir, which could execute code; none was executed"),
             ("empty.nemo", "not a .nemo file, or a truncated one"),
         ):
             with pytest.raises(UserError, match=told):
@@ -279,7 +281,7 @@ class TestNemo:
         assert "CAM++" in backend.resolve_init(str(told)).weights.fixed_parts[0]
         write_members(tmp_path / "other.nemo", {"./model_config.yaml": b"sample_rate: 16000"})
         assert backend.resolve_init(str(tmp_path / "other.nemo")).weights.fixed_parts == ()
-        monkeypatch.setattr("diarbench.backends.weights.package_file", lambda *parts: None)
+        monkeypatch.setattr("diarbench.backends.camplusplus.files.package_file", lambda *parts: None)
         with pytest.raises(UserError, match=r"CAM\+\+ speaker embedding is not installed"):
             backend.resolve_init(str(told))
 

@@ -1,4 +1,4 @@
-"""NeMo configurations that a network can start from without a checkpoint."""
+"""NeMo configurations for training from scratch, as YAML files."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ import yaml
 SMALL, STREAMING = "small", "streaming"
 
 SPEAKER_EMBEDDING = "voices"
-"""The key of a configuration that names the speaker embedding which the small Sortformer receives."""
+"""The configuration key that names the small Sortformer's speaker embedding."""
 
 
 def presets() -> list[str]:
-    """The architectures that can start from scratch: each in its offline form and, ``-streaming``, in chunks."""
+    """The names of all presets: each size in its offline form and, with ``-streaming``, in its streaming form."""
     sizes = sorted(Path(entry.name).stem for entry in files(__package__).iterdir() if entry.name.endswith(".yaml"))
     return [f"{size}{form}" for size in sizes if size != STREAMING for form in ("", f"-{STREAMING}")]
 
 
 def preset(name: str) -> dict[str, Any]:
-    """A preset's NeMo configuration."""
+    """The NeMo configuration of a preset."""
     size, _, streaming = name.partition("-")
     settings = _settings(size)
     for key, value in _settings(STREAMING).items() if streaming else ():

