@@ -1,6 +1,6 @@
-"""Rooms and noise, from files or made up: what recordings are simulated and windows are augmented with.
+"""Reverberation, noise and filters for simulated recordings and for augmentation during training.
 
-Audio is float32 at 16 kHz, mono. Every draw is from the generator that is handed in.
+Audio is float32 mono at 16 kHz. All random draws come from the generator passed in.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ if TYPE_CHECKING:
 
 
 def simulate_rirs(sources: int, rng: np.random.Generator) -> list[np.ndarray]:
-    """Impulse responses from each source to one microphone amid them, by the image-source method (pyroomacoustics).
+    """One impulse response per source to a microphone near the room's centre (image-source method, pyroomacoustics).
 
-    The room is a shoebox of 3 to 8 m by 3 to 6 m by 2.5 to 3.5 m that reverberates for 0.2 to 0.6 s.
+    The room is a shoebox of 3 to 8 m by 3 to 6 m by 2.5 to 3.5 m with a reverberation time of 0.2 to 0.6 s.
     """
     import numpy as np
 
-    pra = require("pyroomacoustics", "making rooms up")
+    pra = require("pyroomacoustics", "simulating rooms")
     size = rng.uniform([3, 3, 2.5], [8, 6, 3.5])
     absorption, order = pra.inverse_sabine(rng.uniform(0.2, 0.6), size)
     room = pra.ShoeBox(size, fs=SAMPLE_RATE, materials=pra.Material(absorption), max_order=min(order, 12))
@@ -35,7 +35,7 @@ def simulate_rirs(sources: int, rng: np.random.Generator) -> list[np.ndarray]:
 
 
 def apply_rir(audio: np.ndarray, response: np.ndarray) -> np.ndarray:
-    """Audio with a room's impulse response, its direct sound where the audio was and as loud."""
+    """Convolve audio with a room impulse response; the direct sound keeps its position and level."""
     import numpy as np
     from scipy.signal import oaconvolve
 
@@ -45,24 +45,26 @@ def apply_rir(audio: np.ndarray, response: np.ndarray) -> np.ndarray:
 
 
 def synthetic_noise(samples: int, rng: np.random.Generator) -> np.ndarray:
-    """Steady Gaussian noise, from white to brown, and knocks, rustles and rumbles over it, from one in ten seconds to
-    four a second: 5 ms to 0.7 s long, up to 30 dB louder than the steady noise, from blue to darker than brown.
+    """Steady Gaussian noise, from white to brown, with knocks, rustles and rumbles over it.
+
+    These bursts occur between once in ten seconds and four times a second. Each lasts 5 ms to 0.7 s, is up to 30 dB
+    louder than the steady noise, and has a spectrum from blue to darker than brown.
     """
     import numpy as np
 
     steady = _gaussian(samples, rng.uniform(0, 2), rng)
     noise, power = steady.copy(), np.mean(steady**2)
-    often = np.exp(rng.uniform(*np.log([0.1, 4.0])))
-    for start in rng.integers(0, samples, rng.poisson(often * samples / SAMPLE_RATE)):
+    bursts_per_s = np.exp(rng.uniform(*np.log([0.1, 4.0])))
+    for start in rng.integers(0, samples, rng.poisson(bursts_per_s * samples / SAMPLE_RATE)):
         length = round(np.exp(rng.uniform(*np.log([0.005, 0.7]))) * SAMPLE_RATE)
         burst = _gaussian(length, rng.uniform(-1, 4), rng) * np.linspace(1, 0, length) ** rng.uniform(0.5, 4)
-        louder = 10 ** (rng.uniform(0, 30) / 20) * np.sqrt(power / np.mean(burst**2))
-        noise[start : start + length] += louder * burst[: samples - start]
+        gain = 10 ** (rng.uniform(0, 30) / 20) * np.sqrt(power / np.mean(burst**2))
+        noise[start : start + length] += gain * burst[: samples - start]
     return np.asarray(noise, dtype=np.float32)
 
 
 def _gaussian(samples: int, darkness: float, rng: np.random.Generator) -> np.ndarray:
-    """Gaussian noise whose power falls with frequency f as f**-darkness."""
+    """Gaussian noise whose power is proportional to f**-darkness at frequency f."""
     import numpy as np
     from scipy.fft import irfft, next_fast_len, rfft, rfftfreq
 
@@ -73,18 +75,18 @@ def _gaussian(samples: int, darkness: float, rng: np.random.Generator) -> np.nda
 
 
 def scale_to_snr(noise: np.ndarray, audio: np.ndarray, snr_db: float) -> np.ndarray:
-    """The noise as loud as the ratio wants it beside the audio, whose samples of nothing at all don't count."""
+    """Scale noise to this SNR; samples of the audio that are exactly 0 are ignored in its power."""
     import numpy as np
 
-    sounding = audio[audio != 0]
-    if not len(sounding) or not noise.any():
+    nonzero = audio[audio != 0]
+    if not len(nonzero) or not noise.any():
         return np.zeros_like(audio)
-    gain = np.sqrt(np.mean(sounding**2) / np.mean(noise**2)) * 10 ** (-snr_db / 20)
+    gain = np.sqrt(np.mean(nonzero**2) / np.mean(noise**2)) * 10 ** (-snr_db / 20)
     return np.asarray(gain * noise, dtype=np.float32)
 
 
 def bandpass(audio: np.ndarray, low_hz: float, high_hz: float) -> np.ndarray:
-    """Audio with nothing left outside the band."""
+    """Remove all frequencies outside the band."""
     import numpy as np
     from scipy.fft import irfft, rfft, rfftfreq
 
@@ -95,8 +97,10 @@ def bandpass(audio: np.ndarray, low_hz: float, high_hz: float) -> np.ndarray:
 
 
 def random_equalizer(audio: np.ndarray, most_db: float, rng: np.random.Generator) -> np.ndarray:
-    """Audio up to so much louder or quieter at each of seven frequencies, an octave apart up to 8 kHz, and between them
-    by a curve, as another microphone at another distance would have it.
+    """Apply random gains, as if recorded by another microphone at another distance.
+
+    Each of seven frequencies, an octave apart up to 8 kHz, changes by up to ``most_db`` up or down; the gains between
+    them are interpolated (PCHIP).
     """
     import numpy as np
     from scipy.fft import irfft, next_fast_len, rfft, rfftfreq
@@ -106,15 +110,15 @@ def random_equalizer(audio: np.ndarray, most_db: float, rng: np.random.Generator
     gain_db = PchipInterpolator(octaves, rng.uniform(-most_db, most_db, len(octaves)))
     length = next_fast_len(len(audio) + 512, real=True)
     frequency = np.maximum(rfftfreq(length, 1 / SAMPLE_RATE) / 8000, 2.0 ** octaves[0])
-    heard = irfft(rfft(audio, length) * 10 ** (gain_db(np.log2(frequency)) / 20), length)[: len(audio)]
-    return np.asarray(heard, dtype=np.float32)
+    filtered = irfft(rfft(audio, length) * 10 ** (gain_db(np.log2(frequency)) / 20), length)[: len(audio)]
+    return np.asarray(filtered, dtype=np.float32)
 
 
 def vocal_tract_length_perturbation(audio: np.ndarray, factor: float) -> np.ndarray:
-    """Speech of a vocal tract so much shorter (above 1: formants so much higher), pitch and timing as they were.
+    """Multiply the formants of speech by a factor (above 1: a shorter vocal tract); pitch and timing do not change.
 
-    Each spectrum's envelope, which is its cepstrum under 2 ms, is stretched along the frequency axis; what it ends
-    with goes on up to 8 kHz where it is shrunk.
+    The envelope of each spectrum, its cepstrum below 2 ms, is stretched along the frequency axis. If it shrinks, its
+    last value is repeated up to 8 kHz.
     """
     import numpy as np
     from scipy.fft import irfft, rfft
@@ -123,45 +127,45 @@ def vocal_tract_length_perturbation(audio: np.ndarray, factor: float) -> np.ndar
     frames = {"window": "hann", "nperseg": 512, "noverlap": 384}
     spectra = stft(np.pad(audio, (0, 512)), **frames)[2]
     cepstra = irfft(np.log(np.abs(spectra) + 1e-5), axis=0)
-    smooth = round(0.002 * SAMPLE_RATE)
-    cepstra[smooth : -smooth + 1] = 0
+    cutoff = round(0.002 * SAMPLE_RATE)
+    cepstra[cutoff : -cutoff + 1] = 0
     envelopes = rfft(cepstra, axis=0).real
     bins = np.minimum(np.arange(len(envelopes)) / factor, len(envelopes) - 1)
     below = bins.astype(int)
     above = np.minimum(below + 1, len(envelopes) - 1)
     share = (bins - below)[:, None]
     stretched = (1 - share) * envelopes[below] + share * envelopes[above]
-    heard = istft(spectra * np.exp(stretched - envelopes), **frames)[1]
-    return np.asarray(heard[: len(audio)], dtype=np.float32)
+    perturbed = istft(spectra * np.exp(stretched - envelopes), **frames)[1]
+    return np.asarray(perturbed[: len(audio)], dtype=np.float32)
 
 
 def read_noise(path: Path, samples: int, rng: np.random.Generator) -> np.ndarray:
-    """A stretch of a file, from anywhere in it, repeated where the file is shorter; channels are averaged."""
+    """A random stretch of a file as mono, ``samples`` long; a shorter file is repeated."""
     import numpy as np
 
     return np.resize(_read(path, samples, rng).mean(axis=1), samples)
 
 
 def read_rir(path: Path) -> np.ndarray:
-    """The impulse response in a file: its first channel."""
+    """The room impulse response in a file: its first channel."""
     return _read(path)[:, 0]
 
 
 def _read(path: Path, samples: int | None = None, rng: np.random.Generator | None = None) -> np.ndarray:
-    """(samples, channels) at 16 kHz, of the whole file or of so many samples from anywhere in it."""
+    """Audio of shape (samples, channels) at 16 kHz: the whole file, or about ``samples`` at a random position."""
     import soundfile
 
     try:
         with soundfile.SoundFile(str(path)) as file:
             rate = file.samplerate
-            wanted = math.ceil(samples * rate / SAMPLE_RATE) if samples else file.frames
+            frames = math.ceil(samples * rate / SAMPLE_RATE) if samples else file.frames
             if rng is not None:
-                file.seek(int(rng.integers(max(1, file.frames - wanted + 1))))
-            audio: np.ndarray = file.read(wanted, dtype="float32", always_2d=True)
+                file.seek(int(rng.integers(max(1, file.frames - frames + 1))))
+            audio: np.ndarray = file.read(frames, dtype="float32", always_2d=True)
     except (OSError, RuntimeError) as error:
         raise UserError(f"{path}: not readable audio ({error})") from error
     if not len(audio):
-        raise UserError(f"{path}: holds no sample; leave it out")
+        raise UserError(f"{path}: contains no samples; remove it")
     if rate != SAMPLE_RATE:
         audio = require("soxr", f"resampling from {rate} Hz").resample(audio, rate, SAMPLE_RATE)
     return audio

@@ -1,4 +1,4 @@
-"""The converted dataset: the only thing that backends and the runner are handed.
+"""The converted dataset, the only input of backends and the runner.
 
     DATASET/
       dataset.json                                    what it is: source, licence, split rule, fingerprint, hours
@@ -78,7 +78,7 @@ class Recording:
     rttm: Path
     uem: Path
     only: tuple[Region, ...] | None = None
-    """Regions to keep to, in place of all that the UEM has."""
+    """Regions that replace those of the UEM."""
 
     @cached_property
     def duration_s(self) -> float:

@@ -1,4 +1,4 @@
-"""What a reference holds: who speaks how long, and how many at once."""
+"""Statistics of references: speaker time, speech, overlap and turns."""
 
 from __future__ import annotations
 

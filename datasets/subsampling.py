@@ -1,4 +1,4 @@
-"""Part of a dataset's train subset, so that one sees what more of it brings."""
+"""Take part of a dataset's train subset, to measure the effect of more training data."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from diarbench.datasets.dataset import Dataset, Recording
 from diarbench.datasets.io.rttm import Region
 
 SHORTEST_S = 1e-3
-"""What rounding leaves over is no region."""
+"""Shorter regions are rounding residue and are dropped."""
 
 
 def with_train(dataset: Dataset, fraction: float, seed: int) -> Dataset:

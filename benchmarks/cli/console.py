@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Self
-
-if TYPE_CHECKING:
-    pass
+from typing import Self
 
 
-class _Progress:
-    """Counts recordings on the terminal as they are done."""
+class RecordingProgress:
+    """A context manager that shows how many recordings are done; call it with the count."""
 
-    def __init__(self, done: str) -> None:
+    def __init__(self, action: str) -> None:
         from rich.console import Console
         from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
-        text = TextColumn(f"{{task.completed}} recordings {done}")
+        text = TextColumn(f"{{task.completed}} recordings {action}")
         self.bar = Progress(SpinnerColumn(), text, TimeElapsedColumn(), console=Console(stderr=True))
-        self.task = self.bar.add_task(done, total=None)
+        self.task = self.bar.add_task(action, total=None)
 
     def __enter__(self) -> Self:
         self.bar.start()
@@ -26,12 +23,12 @@ class _Progress:
     def __exit__(self, *_: object) -> None:
         self.bar.stop()
 
-    def __call__(self, done: int) -> None:
-        self.bar.update(self.task, completed=done)
+    def __call__(self, completed: int) -> None:
+        self.bar.update(self.task, completed=completed)
 
 
-def _log_to_terminal() -> None:
-    """What is dropped or mended is logged as a warning: show it, a line each."""
+def log_to_terminal() -> None:
+    """Show logged warnings, such as what a conversion drops or fixes, on stderr."""
     import logging
 
     from rich.console import Console

@@ -1,29 +1,24 @@
-"""``bench data ...``: fetch, convert, look at and check datasets."""
+"""``bench data ...``: fetch, convert, inspect and check datasets."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Annotated, Literal
 
 import typer
 
-from diarbench.benchmarks.cli.console import _log_to_terminal, _Progress
-from diarbench.benchmarks.cli.dataset_tables import _print_findings, _summary
-from diarbench.benchmarks.cli.options import DatasetArgument, Workers, _key_values, _numbers
+from diarbench.benchmarks.cli.console import RecordingProgress, log_to_terminal
+from diarbench.benchmarks.cli.dataset_tables import print_findings, summary_table
+from diarbench.benchmarks.cli.options import DatasetArgument, Workers, parse_key_values, parse_numbers
+from diarbench.benchmarks.cli.simulate import perturb, simulate
 from diarbench.datasets.io.errors import UserError
 
-if TYPE_CHECKING:
-    pass
-
-
-from diarbench.benchmarks.cli.simulate import perturb, simulate
-
-app = typer.Typer(help="Fetch, convert, look at and check datasets.", no_args_is_help=True)
+app = typer.Typer(help="Fetch, convert, inspect and check datasets.", no_args_is_help=True)
 
 
 @app.command("list")
 def list_() -> None:
-    """The datasets that can be fetched by name."""
+    """List the datasets that can be fetched by name."""
     from rich.console import Console
     from rich.table import Table
 
@@ -38,8 +33,8 @@ def list_() -> None:
 
 
 @app.command()
-def fetch(name: Annotated[str, typer.Argument(help="A name of 'bench data list'.")]) -> None:
-    """Fetch a dataset by name, once; its licence and source are told."""
+def fetch(name: Annotated[str, typer.Argument(help="A name from 'bench data list'.")]) -> None:
+    """Fetch a dataset by name, unless it is there already, and print its source and licence."""
     from rich.console import Console
 
     from diarbench.datasets.corpora.catalog import fetch as fetch_
@@ -57,29 +52,30 @@ def convert(
     places: Annotated[
         list[str],
         typer.Argument(
-            metavar="SOURCE... DEST", help="A path, hf:NAME, or lhotse:CORPUS CORPUS_DIR; then the new folder."
+            metavar="SOURCE... DEST",
+            help="SOURCE is a path, hf:NAME, or lhotse:CORPUS CORPUS_DIR; DEST is the new folder.",
         ),
     ],
     format_name: Annotated[
-        str | None, typer.Option("--from", help="The source's format; sniffed where not given.")
+        str | None, typer.Option("--from", help="The format of the source; detected by default.")
     ] = None,
     split: Annotated[
         Literal["recording", "speaker"] | None,
-        typer.Option(help="Draw the subsets, whatever the source's own; by speaker, no speaker is in two."),
+        typer.Option(help="Draw new subsets instead of the source's own; by speaker, no two subsets share a speaker."),
     ] = None,
     shares: Annotated[
-        str, typer.Option(help="Of the hours, to train, dev and test, where they are drawn.")
+        str, typer.Option(help="Shares of the hours for train, dev and test, if subsets are drawn.")
     ] = "0.8,0.1,0.1",
-    seed: Annotated[int, typer.Option(help="Of the draw.")] = 0,
+    seed: Annotated[int, typer.Option(help="Random seed for drawing subsets.")] = 0,
     channel: Annotated[
-        int | None, typer.Option(min=0, help="Take this channel (from 0); else all are averaged.")
+        int | None, typer.Option(min=0, help="Use this channel, counted from 0; by default all are averaged.")
     ] = None,
     workers: Workers = None,
     options: Annotated[
-        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="What only this source knows, e.g. mic=sdm.")
+        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="An option of the source, e.g. mic=sdm.")
     ] = None,
 ) -> None:
-    """Convert a corpus into the layout that both toolkits train on; what is changed on the way is counted."""
+    """Convert a corpus into the layout that both toolkits train on, and count what is changed."""
     import os
 
     from rich.console import Console
@@ -90,21 +86,21 @@ def convert(
 
     *source, target = places
     if not 1 <= len(source) <= 2:
-        raise UserError("bench data convert takes SOURCE DEST, or lhotse:CORPUS CORPUS_DIR DEST")
-    _log_to_terminal()
-    corpus = find_corpus(":".join(source), format_name, **_key_values(options or []))
-    with _Progress("converted") as progress:
+        raise UserError("the arguments of bench data convert are SOURCE DEST, or lhotse:CORPUS CORPUS_DIR DEST")
+    log_to_terminal()
+    corpus = find_corpus(":".join(source), format_name, **parse_key_values(options or []))
+    with RecordingProgress("converted") as progress:
         converted = convert_(
             corpus,
             Path(target),
-            split=Split(split or "recording", _numbers("--shares", shares, 3, 0, float("inf")), seed),  # type: ignore[arg-type]
+            split=Split(split or "recording", parse_numbers("--shares", shares, 3, 0, float("inf")), seed),  # type: ignore[arg-type]
             redraw=split is not None,
             channel=channel,
             workers=workers or os.cpu_count() or 1,
             progress=progress,
         )
     console = Console()
-    console.print(_summary([converted]))
+    console.print(summary_table([converted]))
     for kind, count in converted.info.changes.items():
         console.print(f"{count:>8} {kind}", highlight=False)
 
@@ -112,10 +108,10 @@ def convert(
 @app.command()
 def check(
     dataset: DatasetArgument,
-    json: Annotated[bool, typer.Option("--json", help="Every finding as JSON on stdout.")] = False,
-    fix: Annotated[bool, typer.Option("--fix", help="Mend what needs no guess, and say what was done.")] = False,
+    json: Annotated[bool, typer.Option("--json", help="Print all findings as JSON on stdout.")] = False,
+    fix: Annotated[bool, typer.Option("--fix", help="Fix what needs no guess, and list the changes.")] = False,
 ) -> None:
-    """What is wrong with a dataset, by file and line; exit status 1 where there are errors."""
+    """Report problems in a dataset by file and line; the exit status is 1 if there are errors."""
     import json as json_
     import os
 
@@ -128,25 +124,25 @@ def check(
     root = Path(dataset) if Path(dataset).is_dir() else fetch_(dataset).root
     workers = os.cpu_count() or 1
     checked = checks.check(root, workers)
-    done = fix_(checked) if fix else []
-    if done:
+    changes = fix_(checked) if fix else []
+    if changes:
         checked = checks.check(root, workers)
     warnings = len(checked.findings) - checked.errors
     if json:
         findings = [finding.model_dump() for finding in checked.findings]
-        told = {
+        report = {
             "dataset": str(root),
             "errors": checked.errors,
             "warnings": warnings,
-            "fixed": done,
+            "fixed": changes,
             "findings": findings,
         }
-        typer.echo(json_.dumps(told, ensure_ascii=False, indent=1))
+        typer.echo(json_.dumps(report, ensure_ascii=False, indent=1))
     else:
         console = Console(soft_wrap=True, highlight=False)
-        for line in done:
-            console.print(f"mended: {line}", markup=False)
-        _print_findings(console, checked.findings)
+        for line in changes:
+            console.print(f"fixed: {line}", markup=False)
+        print_findings(console, checked.findings)
         console.print(f"{root}: {checked.errors} errors, {warnings} warnings")
     if checked.errors:
         raise typer.Exit(1)
@@ -155,11 +151,13 @@ def check(
 @app.command()
 def export(
     dataset: DatasetArgument,
-    target: Annotated[Path, typer.Argument(help="A YAML file for pyannote, a folder for NeMo.")],
-    to: Annotated[Literal["pyannote", "nemo"], typer.Option(help="The toolkit.")],
-    window_s: Annotated[float | None, typer.Option(help="Cut NeMo's rows to windows of so many seconds.")] = None,
+    target: Annotated[Path, typer.Argument(help="A YAML file for pyannote, or a folder for NeMo.")],
+    to: Annotated[Literal["pyannote", "nemo"], typer.Option(help="The toolkit to export for.")],
+    window_s: Annotated[
+        float | None, typer.Option(help="Cut the rows of NeMo manifests to windows of this length.")
+    ] = None,
 ) -> None:
-    """Write a dataset as pyannote.database YAML or as NeMo manifests, derived and by absolute paths."""
+    """Write a dataset as pyannote.database YAML or as NeMo manifests, with absolute paths."""
     from diarbench.datasets.corpora.catalog import open_dataset
     from diarbench.datasets.exports import write_database_yml, write_nemo_manifests
 
@@ -167,31 +165,34 @@ def export(
     if to == "nemo":
         write_nemo_manifests(opened, target, window_s)
     elif window_s is not None:
-        raise UserError("--window-s is for --to nemo: a pyannote protocol names whole recordings")
+        raise UserError("--window-s is only for --to nemo: a pyannote protocol lists whole recordings")
     else:
         write_database_yml(opened, target)
 
 
 @app.command()
 def show(
-    datasets: Annotated[list[str], typer.Argument(help="Converted datasets' folders, or names of 'bench data list'.")],
+    datasets: Annotated[
+        list[str], typer.Argument(help="Folders of converted datasets, or names from 'bench data list'.")
+    ],
     plot: Annotated[
-        Path | None, typer.Option(help="Draw the same, and the turns' lengths, into this PNG, SVG or PDF.")
+        Path | None,
+        typer.Option(help="Also plot these statistics and the turn lengths into this PNG, SVG or PDF file."),
     ] = None,
 ) -> None:
-    """Hours, speakers, turns and overlap by subset; of several datasets side by side."""
+    """Show hours, speakers, turns and overlap per subset of one or more datasets."""
     from rich.console import Console
 
     from diarbench.datasets.corpora.catalog import open_dataset
 
     opened = [open_dataset(dataset) for dataset in datasets]
     console = Console()
-    console.print(_summary(opened))
+    console.print(summary_table(opened))
     if plot:
         from diarbench.datasets.plots import draw
 
         draw(opened, plot)
-        console.print(f"{plot}: drawn", highlight=False)
+        console.print(f"plot written to {plot}", highlight=False)
 
 
 app.command()(simulate)

@@ -1,4 +1,4 @@
-"""The tables of ``bench data``: datasets and findings."""
+"""Tables of ``bench data``: dataset statistics and findings."""
 
 from __future__ import annotations
 
@@ -12,55 +12,58 @@ if TYPE_CHECKING:
     from diarbench.datasets.dataset import Dataset
 
 
-def _summary(opened: list[Dataset]) -> Table:
-    """A row for each dataset's subset (``each``: speakers of a recording; ``turn s``: the median), and what each is."""
+def summary_table(datasets: list[Dataset]) -> Table:
+    """One row per subset of each dataset, with sources and licences as the caption.
+
+    The column ``each`` is the mean number of speakers per recording, ``turn s`` the median turn length in seconds.
+    """
     from rich import box
     from rich.markup import escape
     from rich.table import Table
 
     from diarbench.datasets.statistics import describe
 
-    told = (f"{d.info.name}: {d.info.source}; {d.info.licence}; split: {d.info.split_rule}" for d in opened)
+    descriptions = (f"{d.info.name}: {d.info.source}; {d.info.licence}; split: {d.info.split_rule}" for d in datasets)
     table = Table(
         box=box.SIMPLE_HEAD,
         pad_edge=False,
         padding=(0, 0, 0, 1),
-        caption=escape("\n".join(told)),
+        caption=escape("\n".join(descriptions)),
         caption_justify="left",
     )
     table.add_column("", no_wrap=True)
     for heading in ("recs", "hours", "silence", "overlap", "speakers", "each", "turns", "turn s"):
         table.add_column(heading, justify="right", no_wrap=True)
-    for dataset in opened:
+    for dataset in datasets:
         for subset, recordings in dataset.recordings.items():
             if not recordings:
                 continue
-            held, numbers = dataset.info.subsets[subset], describe(recordings)
+            sums, averages = dataset.info.subsets[subset], describe(recordings)
             table.add_row(
                 escape(f"{dataset.info.name} {subset}"),
-                str(held.recordings),
-                f"{held.audio_s / 3600:.3f}",
-                f"{1 - held.speech_s / (held.scored_s or 1):.1%}",
-                f"{held.overlap_s / (held.speech_s or 1):.1%}",
-                str(held.speakers),
-                f"{numbers.speakers_per_recording:.1f}",
-                str(held.turns),
-                f"{numbers.median_turn_s:.2f}",
+                str(sums.recordings),
+                f"{sums.audio_s / 3600:.3f}",
+                f"{1 - sums.speech_s / (sums.scored_s or 1):.1%}",
+                f"{sums.overlap_s / (sums.speech_s or 1):.1%}",
+                str(sums.speakers),
+                f"{averages.speakers_per_recording:.1f}",
+                str(sums.turns),
+                f"{averages.median_turn_s:.2f}",
             )
         table.add_section()
     return table
 
 
-def _print_findings(console: Console, findings: list[Finding]) -> None:
-    """Kinds by number, errors first, each with its first few places."""
+def print_findings(console: Console, findings: list[Finding]) -> None:
+    """Print findings grouped by kind, errors first, with the first few places of each kind."""
     shown = 5
     by_kind: dict[tuple[str, str], list[Finding]] = {}
     for finding in findings:
         by_kind.setdefault((finding.level, finding.kind), []).append(finding)
-    for (level, kind), alike in sorted(by_kind.items()):
-        mendable = ", --fix mends it" if alike[0].fixable else ""
-        console.print(f"[{'red' if level == 'error' else 'yellow'}]{level}[/] {kind}: {len(alike)}{mendable}")
-        for finding in alike[:shown]:
+    for (level, kind), group in sorted(by_kind.items()):
+        fixable = ", fixed by --fix" if group[0].fixable else ""
+        console.print(f"[{'red' if level == 'error' else 'yellow'}]{level}[/] {kind}: {len(group)}{fixable}")
+        for finding in group[:shown]:
             console.print(f"  {finding.where}: {finding.text}", markup=False)
-        if len(alike) > shown:
-            console.print(f"  and {len(alike) - shown} more; --json lists them all")
+        if len(group) > shown:
+            console.print(f"  and {len(group) - shown} more; --json lists them all")

@@ -1,4 +1,4 @@
-"""Arguments and options that several commands share, and their parsing."""
+"""Arguments and options shared by several commands, and their parsing."""
 
 from __future__ import annotations
 
@@ -9,41 +9,57 @@ import typer
 
 from diarbench.datasets.io.errors import UserError
 
-DatasetArgument = Annotated[str, typer.Argument(help="A converted dataset's folder, or a name of 'bench data list'.")]
+DatasetArgument = Annotated[
+    str, typer.Argument(help="The folder of a converted dataset, or a name from 'bench data list'.")
+]
 
 Formants = Annotated[
-    str | None, typer.Option(metavar="LOW,HIGH", help="... and with formants so much higher again, at the same pitch.")
+    str | None,
+    typer.Option(
+        metavar="LOW,HIGH",
+        help="Also scale formants by a random factor in this range, without changing the pitch "
+        "(vocal tract length perturbation).",
+    ),
 ]
 
 MakeNoise = Annotated[
-    bool, typer.Option("--make-noise", help="Make noise up, steady and with knocks; with --noise in half of them.")
+    bool,
+    typer.Option(
+        "--make-noise", help="Generate steady noise with knocks; together with --noise, for half of the recordings."
+    ),
 ]
 
-Workers = Annotated[int | None, typer.Option(min=1, help="Processes; as many as there are cores where not given.")]
+Workers = Annotated[int | None, typer.Option(min=1, help="Number of processes; by default one per core.")]
 
 
-def _is_dataset(given: str) -> bool:
+def is_dataset(name: str) -> bool:
+    """Whether this is a dataset known by name or the folder of a converted one."""
     from diarbench.datasets.corpora.catalog import KNOWN
 
-    return given in KNOWN or (Path(given) / "dataset.json").is_file()
+    return name in KNOWN or (Path(name) / "dataset.json").is_file()
 
 
-def _numbers(option: str, given: str, count: int | None, low: float, high: float) -> tuple[float, ...]:
-    """Numbers from low to high, separated by commas; their sum must not be 0."""
+def parse_numbers(option: str, value: str, count: int | None, low: float, high: float) -> tuple[float, ...]:
+    """Parse comma-separated numbers from ``low`` to ``high``, of which at least one is not 0.
+
+    Raises UserError for anything else, or if there are not ``count`` numbers.
+    """
     try:
-        numbers = tuple(float(number) for number in given.split(","))
+        numbers = tuple(float(number) for number in value.split(","))
     except ValueError:
         numbers = ()
     if not numbers or len(numbers) != (count or len(numbers)) or not all(low <= n <= high for n in numbers):
-        raise UserError(f"{option} {given}: {count or 'some'} numbers, {low:g} to {high:g}, separated by commas")
+        expected = f"{count} numbers" if count else "one or more numbers"
+        raise UserError(f"{option} {value}: expected {expected} from {low:g} to {high:g}, separated by commas")
     if not 0 < sum(map(abs, numbers)) < float("inf"):
-        raise UserError(f"{option} {given}: not all of them may be 0, nor any infinite")
+        raise UserError(f"{option} {value}: the numbers must be finite and not all 0")
     return numbers
 
 
-def _key_values(options: list[str]) -> dict[str, str]:
+def parse_key_values(options: list[str]) -> dict[str, str]:
+    """Parse ``--set KEY=VALUE`` options. Raises UserError if one has no key or no equals sign."""
     pairs = [option.partition("=") for option in options]
     for key, equals, _ in pairs:
         if not key or not equals:
-            raise UserError(f"--set {key}: write it as KEY=VALUE")
+            raise UserError(f"--set {key}: expected KEY=VALUE")
     return {key: value for key, _, value in pairs}

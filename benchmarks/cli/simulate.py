@@ -7,69 +7,90 @@ from typing import Annotated, Literal
 
 import typer
 
-from diarbench.benchmarks.cli.console import _log_to_terminal, _Progress
-from diarbench.benchmarks.cli.dataset_tables import _summary
-from diarbench.benchmarks.cli.options import Formants, MakeNoise, Workers, _is_dataset, _numbers
+from diarbench.benchmarks.cli.console import RecordingProgress, log_to_terminal
+from diarbench.benchmarks.cli.dataset_tables import summary_table
+from diarbench.benchmarks.cli.options import Formants, MakeNoise, Workers, is_dataset, parse_numbers
 from diarbench.datasets.dataset import SUBSETS
 from diarbench.datasets.io.errors import UserError
 
 
 def simulate(
-    source: Annotated[str, typer.Argument(help="A dataset, or a folder with a folder of utterances for each speaker.")],
+    source: Annotated[str, typer.Argument(help="A dataset, or a folder with one folder of utterances per speaker.")],
     target: Annotated[Path, typer.Argument(metavar="DEST", help="The new dataset.")],
-    recordings: Annotated[int, typer.Option(min=1, help="How many conversations, over all subsets.")] = 100,
-    duration_s: Annotated[float, typer.Option(min=1.0, help="How long each, about.")] = 60.0,
-    like: Annotated[str | None, typer.Option(help="A dataset to take turns like; SOURCE where it is one.")] = None,
+    recordings: Annotated[int, typer.Option(min=1, help="Number of conversations in all subsets together.")] = 100,
+    duration_s: Annotated[float, typer.Option(min=1.0, help="Approximate length of each conversation.")] = 60.0,
+    like: Annotated[
+        str | None, typer.Option(help="A dataset to fit turn-taking to; by default SOURCE, if it is a dataset.")
+    ] = None,
     like_subset: Annotated[
-        Literal["train", "dev", "test"] | None, typer.Option(help="... and only like this subset of it.")
+        Literal["train", "dev", "test"] | None, typer.Option(help="Fit turn-taking to this subset only.")
     ] = None,
     overlapped: Annotated[
-        float | None, typer.Option(min=0.0, max=1.0, help="Instead: this share of turns overlaps.")
+        float | None,
+        typer.Option(min=0.0, max=1.0, help="Set turn-taking by options instead: the share of turns that overlap."),
     ] = None,
-    overlap_share: Annotated[str, typer.Option(help="... by so much of its own length.")] = "0.3,0.4",
-    pause_s: Annotated[float, typer.Option(min=0.0, help="... others come after a pause of this mean.")] = 0.5,
+    overlap_share: Annotated[
+        str, typer.Option(help="With --overlapped: range of the overlap, as a share of the turn's length.")
+    ] = "0.3,0.4",
+    pause_s: Annotated[
+        float, typer.Option(min=0.0, help="With --overlapped: mean pause before the other turns.")
+    ] = 0.5,
     turn_s: Annotated[
         str | None,
-        typer.Option(metavar="LOW,HIGH", help="... turns are between the two long, not as long as the material's."),
+        typer.Option(
+            metavar="LOW,HIGH", help="With --overlapped: range of the turn length; by default as in the material."
+        ),
     ] = None,
-    speakers: Annotated[str, typer.Option(help="... and this many speak, drawn from a list.")] = "2,3,4",
-    shares: Annotated[str, typer.Option(help="Of the conversations, to train, dev and test.")] = "0.8,0.1,0.1",
+    speakers: Annotated[str, typer.Option(help="With --overlapped: numbers of speakers to draw from.")] = "2,3,4",
+    shares: Annotated[str, typer.Option(help="Shares of the conversations for train, dev and test.")] = "0.8,0.1,0.1",
     measure_on: Annotated[
-        str | None, typer.Option(help="Instead: simulate train alone; dev and test are those of this dataset.")
+        str | None, typer.Option(help="Simulate train only, and take dev and test from this dataset.")
     ] = None,
-    add_to: Annotated[str | None, typer.Option(help="... and train on what it has for that, too.")] = None,
+    add_to: Annotated[
+        str | None, typer.Option(help="Like --measure-on, but keep the dataset's train recordings as well.")
+    ] = None,
     perturb: Annotated[
         str | None,
         typer.Option(
             metavar="LOW,HIGH",
-            help="Make other speakers of them: each so much faster and higher, drawn anew a conversation.",
+            help="Make new speakers by speed perturbation: a random factor per speaker and conversation.",
         ),
     ] = None,
     formants: Formants = None,
     same_speaker_share: Annotated[
-        float, typer.Option(min=0.0, max=1.0, help="... all of one voice in this share of the conversations.")
+        float,
+        typer.Option(min=0.0, max=1.0, help="Share of the conversations whose speakers are all made from one voice."),
     ] = 0.0,
     level_db: Annotated[
-        float, typer.Option(min=0.0, max=40.0, help="Make each speaker up to so much louder or quieter.")
+        float, typer.Option(min=0.0, max=40.0, help="Change each speaker's level by up to this much, up or down.")
     ] = 0.0,
     turn_db: Annotated[
-        float, typer.Option(min=0.0, max=40.0, help="... each turn once more, and as another microphone would have it.")
+        float,
+        typer.Option(
+            min=0.0,
+            max=40.0,
+            help="Change each turn's level by up to this much, and each frequency by up to half of it.",
+        ),
     ] = 0.0,
     gain_db: Annotated[
-        str | None, typer.Option(metavar="LOW,HIGH", help="Make each conversation louder by a draw between the two.")
+        str | None, typer.Option(metavar="LOW,HIGH", help="Range of the gain of each conversation.")
     ] = None,
-    rooms: Annotated[Path | None, typer.Option(help="Room impulse responses to draw from.", exists=True)] = None,
-    make_rooms: Annotated[bool, typer.Option("--make-rooms", help="Make rooms up instead.")] = False,
+    rooms: Annotated[
+        Path | None, typer.Option(help="A folder of room impulse responses to draw from.", exists=True)
+    ] = None,
+    make_rooms: Annotated[
+        bool, typer.Option("--make-rooms", help="Simulate rooms instead (image-source method).")
+    ] = False,
     noise: Annotated[
         str | None,
-        typer.Option(help="Noises to draw from: a folder, or a dataset, of whose train the silences are cut."),
+        typer.Option(help="A folder of noise recordings, or a dataset whose silences in train are used as noise."),
     ] = None,
     make_noise: MakeNoise = False,
-    snr_db: Annotated[str, typer.Option(help="Speech over noise, drawn between the two.")] = "5,20",
-    seed: Annotated[int, typer.Option(help="The same seed makes the same conversations.", min=0)] = 0,
+    snr_db: Annotated[str, typer.Option(help="Range of the SNR of each conversation.")] = "5,20",
+    seed: Annotated[int, typer.Option(help="Random seed; the same seed gives the same conversations.", min=0)] = 0,
     workers: Workers = None,
 ) -> None:
-    """Build conversations from speech of single speakers; no speaker is in two subsets."""
+    """Simulate conversations from speech of single speakers; no two subsets share a speaker."""
     import os
 
     from rich.console import Console
@@ -85,48 +106,50 @@ def simulate(
     from diarbench.datasets.simulation.segments import speech_segments, split_speakers
     from diarbench.datasets.simulation.turn_taking import fit_turn_taking, turn_taking_from_options
 
-    _log_to_terminal()
-    is_dataset = _is_dataset(source)
-    origin = open_dataset(source) if is_dataset else Path(source)
-    by_subset = speech_segments(origin)
+    log_to_terminal()
+    source_is_dataset = is_dataset(source)
+    origin = open_dataset(source) if source_is_dataset else Path(source)
+    segments = speech_segments(origin)
     if measure_on and add_to:
-        raise UserError("--measure-on and --add-to: give one, as --add-to measures on its dataset, too")
-    beside = add_to or measure_on
-    real = open_dataset(beside) if beside else None
-    wanted = (1.0, 0.0, 0.0) if real else _numbers("--shares", shares, 3, 0, float("inf"))
-    pool = {k: v for k, v in by_subset.items() if k} or split_speakers(by_subset[None], wanted, seed)
-    if like or (is_dataset and overlapped is None):
+        raise UserError("use either --measure-on or --add-to: --add-to also takes dev and test from its dataset")
+    base = add_to or measure_on
+    real = open_dataset(base) if base else None
+    subset_shares = (1.0, 0.0, 0.0) if real else parse_numbers("--shares", shares, 3, 0, float("inf"))
+    pool = {k: v for k, v in segments.items() if k} or split_speakers(segments[None], subset_shares, seed)
+    if like or (source_is_dataset and overlapped is None):
         style = fit_turn_taking(open_dataset(like or source), (like_subset,) if like_subset else SUBSETS)
     else:
         style = turn_taking_from_options(
-            [piece for speaker in pool.values() for pieces in speaker.values() for piece in pieces],
+            [segment for voices in pool.values() for voice in voices.values() for segment in voice],
             overlapped=0.3 if overlapped is None else overlapped,
-            overlap_share=_numbers("--overlap-share", overlap_share, 2, 0, 1),  # type: ignore[arg-type]
+            overlap_share=parse_numbers("--overlap-share", overlap_share, 2, 0, 1),  # type: ignore[arg-type]
             pause_s=pause_s,
-            speakers=tuple(round(count) for count in _numbers("--speakers", speakers, None, 2, 99)),
+            speakers=tuple(round(count) for count in parse_numbers("--speakers", speakers, None, 2, 99)),
             seed=seed,
-            turn_s=_numbers("--turn-s", turn_s, 2, 0.1, 600) if turn_s else None,  # type: ignore[arg-type]
+            turn_s=parse_numbers("--turn-s", turn_s, 2, 0.1, 600) if turn_s else None,  # type: ignore[arg-type]
         )
     counts = {
-        s: max(1, round(recordings * share / sum(wanted))) for s, share in zip(SUBSETS, wanted, strict=True) if share
+        s: max(1, round(recordings * share / sum(subset_shares)))
+        for s, share in zip(SUBSETS, subset_shares, strict=True)
+        if share
     }
     work = target.with_name(f".{target.name}.simulating")
     processes = workers or os.cpu_count() or 1
     licence = origin.info.licence if isinstance(origin, Dataset) else f"that of {source}"
     try:
-        noises, heard_in = _noises(noise, work)
+        noises, noise_licence = _noise_files(noise, work)
         effects = Effects(
             tuple(files(rooms, AUDIO_SUFFIXES)) if rooms else (),
             make_rooms,
             noises,
             make_noise,
-            _numbers("--snr-db", snr_db, 2, -50, 100),  # type: ignore[arg-type]
+            parse_numbers("--snr-db", snr_db, 2, -50, 100),  # type: ignore[arg-type]
             level_db,
             turn_db,
-            _numbers("--gain-db", gain_db, 2, -60, 20) if gain_db else (0.0, 0.0),  # type: ignore[arg-type]
+            parse_numbers("--gain-db", gain_db, 2, -60, 20) if gain_db else (0.0, 0.0),  # type: ignore[arg-type]
         )
         if rooms and not effects.rooms:
-            raise UserError(f"--rooms {rooms}: no audio files here")
+            raise UserError(f"--rooms {rooms}: contains no audio files")
         corpus = simulations.simulate(
             pool,
             style,
@@ -135,46 +158,46 @@ def simulate(
             duration_s=duration_s,
             effects=effects,
             perturbation=Perturbation(
-                _numbers("--perturb", perturb, 2, 0.5, 2) if perturb else None,  # type: ignore[arg-type]
-                _numbers("--formants", formants, 2, 0.5, 2) if formants else None,  # type: ignore[arg-type]
+                parse_numbers("--perturb", perturb, 2, 0.5, 2) if perturb else None,  # type: ignore[arg-type]
+                parse_numbers("--formants", formants, 2, 0.5, 2) if formants else None,  # type: ignore[arg-type]
                 same_speaker_share,
             ),
             seed=seed,
             workers=processes,
             corpus=origin.info.corpus if isinstance(origin, Dataset) else "",
             source=source,
-            licence=licence + heard_in,
+            licence=licence + noise_licence,
         )
         if real:
             corpus = simulations.add_to_dataset(real, corpus, train=bool(add_to))
-        with _Progress("simulated") as progress:
-            made = convert_(corpus, target, progress=progress)
+        with RecordingProgress("simulated") as progress:
+            simulated = convert_(corpus, target, progress=progress)
     finally:
         simulations.clear(work)
-    Console().print(_summary([made] if not like else [open_dataset(like), made]))
+    Console().print(summary_table([simulated] if not like else [open_dataset(like), simulated]))
 
 
 def perturb(
     source: Annotated[str, typer.Argument(help="A dataset.")],
-    target: Annotated[Path, typer.Argument(metavar="DEST", help="The new dataset: the old one, and copies in train.")],
-    copies: Annotated[int, typer.Option(min=1, help="Of each train recording.")] = 3,
-    speed: Annotated[
-        str, typer.Option(metavar="LOW,HIGH", help="Each so much faster and higher, drawn between the two.")
-    ] = "0.9,1.1",
+    target: Annotated[
+        Path, typer.Argument(metavar="DEST", help="The new dataset: SOURCE with perturbed copies added to train.")
+    ],
+    copies: Annotated[int, typer.Option(min=1, help="Number of copies of each train recording.")] = 3,
+    speed: Annotated[str, typer.Option(metavar="LOW,HIGH", help="Range of the speed factor of each copy.")] = "0.9,1.1",
     formants: Formants = None,
-    noise: Annotated[str | None, typer.Option(help="Noises to draw from, as of 'bench data simulate'.")] = None,
+    noise: Annotated[
+        str | None, typer.Option(help="A folder of noise recordings or a dataset, as in 'bench data simulate'.")
+    ] = None,
     make_noise: MakeNoise = False,
-    snr_db: Annotated[str, typer.Option(help="Recording over noise, drawn between the two.")] = "5,20",
-    gain_db: Annotated[
-        str | None, typer.Option(metavar="LOW,HIGH", help="Make each copy louder by a draw between the two.")
-    ] = None,
+    snr_db: Annotated[str, typer.Option(help="Range of the SNR of each copy.")] = "5,20",
+    gain_db: Annotated[str | None, typer.Option(metavar="LOW,HIGH", help="Range of the gain of each copy.")] = None,
     add_to: Annotated[
-        str | None, typer.Option(help="Instead: DEST is this dataset, and the copies in its train.")
+        str | None, typer.Option(help="Add the copies to the train subset of this dataset instead.")
     ] = None,
-    seed: Annotated[int, typer.Option(help="The same seed makes the same copies.", min=0)] = 0,
+    seed: Annotated[int, typer.Option(help="Random seed; the same seed gives the same copies.", min=0)] = 0,
     workers: Workers = None,
 ) -> None:
-    """Train on a dataset's recordings at other speeds as well; dev and test stay as they are."""
+    """Add copies of the train recordings at other speeds; dev and test do not change."""
     import os
 
     from rich.console import Console
@@ -186,12 +209,12 @@ def perturb(
     from diarbench.datasets.simulation.effects import Effects
     from diarbench.datasets.simulation.perturbation import Perturbation
 
-    _log_to_terminal()
+    log_to_terminal()
     dataset = open_dataset(source)
-    beside = open_dataset(add_to) if add_to else dataset
+    base = open_dataset(add_to) if add_to else dataset
     work = target.with_name(f".{target.name}.perturbing")
     try:
-        noises, heard_in = _noises(noise, work)
+        noises, noise_licence = _noise_files(noise, work)
         corpus = perturbing.perturb(
             dataset,
             work,
@@ -199,36 +222,37 @@ def perturb(
             effects=Effects(
                 noises=noises,
                 synthetic_noise=make_noise,
-                snr_db=_numbers("--snr-db", snr_db, 2, -50, 100),  # type: ignore[arg-type]
-                gain_db=_numbers("--gain-db", gain_db, 2, -60, 20) if gain_db else (0.0, 0.0),  # type: ignore[arg-type]
+                snr_db=parse_numbers("--snr-db", snr_db, 2, -50, 100),  # type: ignore[arg-type]
+                gain_db=parse_numbers("--gain-db", gain_db, 2, -60, 20) if gain_db else (0.0, 0.0),  # type: ignore[arg-type]
             ),
             perturbation=Perturbation(
-                _numbers("--speed", speed, 2, 0.5, 2),  # type: ignore[arg-type]
-                _numbers("--formants", formants, 2, 0.5, 2) if formants else None,  # type: ignore[arg-type]
+                parse_numbers("--speed", speed, 2, 0.5, 2),  # type: ignore[arg-type]
+                parse_numbers("--formants", formants, 2, 0.5, 2) if formants else None,  # type: ignore[arg-type]
             ),
             seed=seed,
             workers=workers or os.cpu_count() or 1,
         )
-        corpus.licence += heard_in
-        with _Progress("perturbed") as progress:
-            made = convert_(simulations.add_to_dataset(beside, corpus, train=True), target, progress=progress)
+        corpus.licence += noise_licence
+        with RecordingProgress("perturbed") as progress:
+            perturbed = convert_(simulations.add_to_dataset(base, corpus, train=True), target, progress=progress)
     finally:
         simulations.clear(work)
-    Console().print(_summary([dataset, made]))
+    Console().print(summary_table([dataset, perturbed]))
 
 
-def _noises(given: str | None, work: Path) -> tuple[tuple[Path, ...], str]:
-    """The files that ``--noise`` comes to, and what it adds to a licence."""
+def _noise_files(source: str | None, work: Path) -> tuple[tuple[Path, ...], str]:
+    """The files that ``--noise`` refers to, and the note to add to the licence."""
     from diarbench.datasets.corpora.catalog import open_dataset
     from diarbench.datasets.io.audio import AUDIO_SUFFIXES
     from diarbench.datasets.io.files import files
     from diarbench.datasets.simulation.segments import noise_from_pauses
 
-    if given is None:
+    if source is None:
         return (), ""
-    if _is_dataset(given):
-        dataset = open_dataset(given)
+    if is_dataset(source):
+        dataset = open_dataset(source)
         return noise_from_pauses(dataset, work), f"; noise: {dataset.info.licence}"
-    if not (found := tuple(files(Path(given), AUDIO_SUFFIXES))):
-        raise UserError(f"--noise {given}: no audio files here")
-    return found, ""
+    paths = tuple(files(Path(source), AUDIO_SUFFIXES))
+    if not paths:
+        raise UserError(f"--noise {source}: contains no audio files")
+    return paths, ""

@@ -1,1 +1,1 @@
-"""`bench data check`: what is wrong with a dataset, and the repairs that need no guess."""
+"""`bench data check`: errors and warnings about a dataset, and automatic fixes for the unambiguous ones."""

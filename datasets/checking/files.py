@@ -1,11 +1,11 @@
-"""The recordings that a dataset lists, and whether their files are there."""
+"""The recordings listed in a dataset, and the fingerprint of their files."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
 
-from diarbench.datasets.checking.findings import CheckResult, _Audio
+from diarbench.datasets.checking.findings import AudioReport, CheckResult
 from diarbench.datasets.conversion.converted import fingerprint
 from diarbench.datasets.conversion.normalize import normalize_name
 from diarbench.datasets.dataset import SUBSETS, Recording, Subset, recording_in
@@ -13,51 +13,56 @@ from diarbench.datasets.io.files import nfc, sha256_of
 from diarbench.datasets.io.rttm import read_lines
 
 
-def _listed(found: CheckResult, lists: list[Subset]) -> Iterator[Recording]:
-    """The recordings in the lists, each name once."""
+def listed_recordings(result: CheckResult, lists: list[Subset]) -> Iterator[Recording]:
+    """Yield the recordings in the lists, each name once; problems of the lists are added to the result."""
     for subset in SUBSETS:
         if subset not in lists:
-            found.warn("no list", found.root / f"{subset}.txt", f"no {subset} set; a run needs train, dev and test")
+            result.warn(
+                "no list", result.root / f"{subset}.txt", f"no {subset} subset; a run needs train, dev and test"
+            )
     seen: dict[str, tuple[str, str]] = {}
     for subset in lists:
-        path = found.root / f"{subset}.txt"
+        path = result.root / f"{subset}.txt"
         lines = [(where, line) for where, line in read_lines(path)]
         if not lines[-1][1]:
-            lines.pop()  # what follows the last line's end
+            lines.pop()  # the empty string after the last line break
         if not lines:
-            found.warn("empty list", path, f"no recordings; a run needs some in {subset}")
+            result.warn("empty list", path, f"no recordings; a run needs at least one in {subset}")
         for where, line in lines:
             name = line.strip()
             if not name:
-                found.warn("blank line", where, "some readers take it for a recording named ''")
+                result.warn("blank line", where, "some readers interpret it as a recording named ''")
                 continue
             if name != normalize_name(name):
-                _name(found, where, name)
+                _check_name(result, where, name)
             earlier, earlier_where = seen.setdefault(nfc(name).casefold(), (name, where))
             if earlier_where == where:
-                yield recording_in(found.root, subset, name)
+                yield recording_in(result.root, subset, name)
             elif Path(earlier_where.rpartition(":")[0]) != path:
-                found.error("leakage", where, f"{name} is in {earlier_where} too; keep it in one subset")
+                result.error("leakage", where, f"{name} is also in {earlier_where}; keep it in one subset")
+            elif earlier == name:
+                result.error("duplicate uri", where, f"{name} is already listed in {earlier_where}")
             else:
-                kind = "duplicate uri" if earlier == name else "equal stems"
-                found.error(kind, where, f"{name} is {earlier} of {earlier_where} to some file systems and toolkits")
+                text = f"some file systems and toolkits cannot distinguish {name} from {earlier} in {earlier_where}"
+                result.error("equal stems", where, text)
 
 
-def _name(found: CheckResult, where: object, name: str) -> None:
+def _check_name(result: CheckResult, where: object, name: str) -> None:
     if nfc(name) != name:
-        text = f"{name!r} is not in Unicode's composed form (NFC); rename it, and its files"
-        found.warn("decomposed name", where, text)
+        text = f"{name!r} is not in Unicode's composed form (NFC); rename it and its files"
+        result.warn("decomposed name", where, text)
     if any(character.isspace() or character in "/\\" for character in name):
-        found.error("space in a name", where, f"{name!r}: RTTM cannot carry it; rename it, and its files")
+        result.error("space in a name", where, f"{name!r} cannot contain spaces or slashes; rename it and its files")
 
 
-def _complete(recordings: list[Recording]) -> bool:
+def all_files_exist(recordings: list[Recording]) -> bool:
     return all(path.is_file() for r in recordings for path in (r.audio, r.rttm, r.uem))
 
 
-def _fingerprint(audio: dict[str, _Audio], recordings: list[Recording]) -> str:
-    files = {
+def current_fingerprint(audio: dict[str, AudioReport], recordings: list[Recording]) -> str:
+    """The dataset fingerprint of the files as they are now."""
+    hashes = {
         r.uri: (r.subset, {"wav": audio[r.uri].sha256, "rttm": sha256_of(r.rttm), "uem": sha256_of(r.uem)})
         for r in recordings
     }
-    return fingerprint(files)
+    return fingerprint(hashes)

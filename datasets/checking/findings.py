@@ -1,4 +1,4 @@
-"""What a check found: findings by level and kind, and which kinds `fix` can repair."""
+"""The findings of a dataset check, and the kinds of findings that `fix` can repair."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ FIXABLE = frozenset(
 
 
 class Finding(Record):
-    """Something wrong: how bad, what kind, where (``file`` or ``file:line``), what it means and what to do."""
+    """A problem in a dataset: level, kind, place (``file`` or ``file:line``), and a text that says what to do."""
 
     level: Literal["error", "warning"]
     kind: str
@@ -34,35 +34,35 @@ class Finding(Record):
 
 
 @dataclass
-class _Audio:
-    """What a pass over a recording's samples found."""
+class AudioReport:
+    """The duration, hash and findings of a recording's audio."""
 
     uri: str
     sha256: str = ""
-    """Empty where it could not be read."""
+    """Empty if the file could not be read."""
     duration_s: float = 0.0
     findings: list[Finding] = field(default_factory=list)
 
 
 @dataclass
 class CheckResult:
-    """The findings on a dataset, and what `fix` needs to know of it."""
+    """The findings of a check, and the audio reports that `fix` needs."""
 
     root: Path
     findings: list[Finding] = field(default_factory=list)
-    audio: dict[str, _Audio] = field(default_factory=dict)
-    """By uri."""
+    audio: dict[str, AudioReport] = field(default_factory=dict)
+    """Reports by uri."""
 
     @property
     def errors(self) -> int:
         return sum(finding.level == "error" for finding in self.findings)
 
     def error(self, kind: str, where: object, text: str) -> None:
-        self.findings.append(_finding("error", kind, where, text))
+        self.findings.append(make_finding("error", kind, where, text))
 
     def warn(self, kind: str, where: object, text: str) -> None:
-        self.findings.append(_finding("warning", kind, where, text))
+        self.findings.append(make_finding("warning", kind, where, text))
 
 
-def _finding(level: Literal["error", "warning"], kind: str, where: object, text: str) -> Finding:
+def make_finding(level: Literal["error", "warning"], kind: str, where: object, text: str) -> Finding:
     return Finding(level=level, kind=kind, where=str(where), text=text, fixable=kind in FIXABLE)

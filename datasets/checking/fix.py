@@ -1,11 +1,11 @@
-"""Repair what can be repaired without guessing."""
+"""Fix the problems of a dataset that have only one sensible repair."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
 
-from diarbench.datasets.checking.files import _complete, _fingerprint, _listed
+from diarbench.datasets.checking.files import all_files_exist, current_fingerprint, listed_recordings
 from diarbench.datasets.checking.findings import FIXABLE, CheckResult
 from diarbench.datasets.conversion.normalize import normalize_regions, normalize_turns
 from diarbench.datasets.dataset import SUBSETS, DatasetInfo, Recording, Subset
@@ -17,55 +17,56 @@ from diarbench.datasets.statistics import SpeechStatistics, measure, summarise
 
 
 def fix(checked: CheckResult) -> list[str]:
-    """Mend what needs no guess, and tell dataset.json; returns what was done, a line each.
+    """Fix what needs no guess, update dataset.json, and return one line per change.
 
-    RTTM and UEM are written anew, without comments and turns of no length, a speaker's overlapping turns merged, cut to
-    the audio, names in Unicode's composed form. A file with a line that cannot be read is left as it is.
+    RTTM and UEM files are rewritten without comments and zero-length turns; a speaker's overlapping turns are merged,
+    turns and regions are cut to the audio, and names are put into Unicode's composed form (NFC). A file with an
+    unreadable line is not changed.
     """
     root = checked.root
-    done: list[str] = []
+    changes: list[str] = []
     fixable = {finding.where.rpartition(":")[0] or finding.where for finding in checked.findings if finding.fixable}
     fixable |= {finding.where for finding in checked.findings if finding.fixable}
     lists = [subset for subset in SUBSETS if (root / f"{subset}.txt").is_file()]
-    recordings = list(_listed(CheckResult(root), lists))
+    recordings = list(listed_recordings(CheckResult(root), lists))
     for subset in lists:
         path = root / f"{subset}.txt"
         if str(path) in fixable:
             write_atomic(path, "".join(f"{uri}\n" for uri in read_uris(path)))
-            done.append(f"{path}: blank lines removed")
+            changes.append(f"{path}: blank lines removed")
     for recording in recordings:
         audio = checked.audio.get(recording.uri)
         if audio and audio.duration_s:
-            done += _mend(recording, audio.duration_s, fixable)
-    if not (root / "dataset.json").is_file() or not _complete(recordings):
-        return done
+            changes += _rewrite(recording, audio.duration_s, fixable)
+    if not (root / "dataset.json").is_file() or not all_files_exist(recordings):
+        return changes
     info = read_record(root / "dataset.json", DatasetInfo)
-    now = _fingerprint(checked.audio, recordings)
-    if now != info.fingerprint:
-        held: dict[Subset, list[SpeechStatistics]] = {subset: [] for subset in SUBSETS}
+    current = current_fingerprint(checked.audio, recordings)
+    if current != info.fingerprint:
+        statistics: dict[Subset, list[SpeechStatistics]] = {subset: [] for subset in SUBSETS}
         try:
             for r in recordings:
-                held[r.subset].append(measure(r.turns, r.regions, checked.audio[r.uri].duration_s))
+                statistics[r.subset].append(measure(r.turns, r.regions, checked.audio[r.uri].duration_s))
         except UserError:
-            return done  # a file that cannot be read stays an error, and so does the fingerprint
-        subsets = {subset: summarise(listed) for subset, listed in held.items()}
-        write_record(root / "dataset.json", info.model_copy(update={"fingerprint": now, "subsets": subsets}))
-        done.append(f"{root / 'dataset.json'}: fingerprint and sums taken from the files as they are now")
-    return done
+            return changes  # an unreadable file stays an error, and so does the fingerprint
+        subsets = {subset: summarise(listed) for subset, listed in statistics.items()}
+        write_record(root / "dataset.json", info.model_copy(update={"fingerprint": current, "subsets": subsets}))
+        changes.append(f"{root / 'dataset.json'}: fingerprint and statistics recomputed from the files")
+    return changes
 
 
-def _mend(recording: Recording, duration_s: float, fixable: set[str]) -> Iterator[str]:
-    """Write a recording's RTTM and UEM anew where something in them can be mended and all of them can be read."""
+def _rewrite(recording: Recording, duration_s: float, fixable: set[str]) -> Iterator[str]:
+    """Rewrite a recording's RTTM and UEM if they have fixable problems and every line is readable."""
     if str(recording.rttm) in fixable:
         problems: list[Problem] = []
         lines = list(scan_rttm(recording.rttm, problems))
         if all(nfc(uri) == nfc(recording.uri) for _, uri, _ in lines) and all(p.kind in FIXABLE for p in problems):
-            changes = Counter({"turns dropped: no length": len(problems)})
-            turns = normalize_turns([turn for _, _, turn in lines], duration_s, changes)
+            counts = Counter({"turns dropped: no length": len(problems)})
+            turns = normalize_turns([turn for _, _, turn in lines], duration_s, counts)
             write_atomic(recording.rttm, rttm_text(recording.uri, turns))
-            yield f"{recording.rttm}: written anew{_counted(changes)}"
+            yield f"{recording.rttm}: rewritten{_in_brackets(counts)}"
     if str(recording.uem) in fixable:
-        changes = Counter()
+        counts = Counter()
         regions = None
         if recording.uem.is_file():
             problems = []
@@ -73,13 +74,13 @@ def _mend(recording: Recording, duration_s: float, fixable: set[str]) -> Iterato
             if any(nfc(uri) != nfc(recording.uri) for uri in by_uri) or any(p.kind not in FIXABLE for p in problems):
                 return
             regions = [region for listed in by_uri.values() for region in listed]
-        tidy = normalize_regions(regions, duration_s, changes)
+        tidy = normalize_regions(regions, duration_s, counts)
         if tidy:
             write_atomic(recording.uem, uem_text({recording.uri: tidy}))
-            how = _counted(changes) if regions is not None else " for the whole recording"
-            yield f"{recording.uem}: written anew{how}"
+            note = _in_brackets(counts) if regions is not None else " for the whole recording"
+            yield f"{recording.uem}: rewritten{note}"
 
 
-def _counted(changes: Counter[str]) -> str:
-    told = ", ".join(f"{count} {kind}" for kind, count in changes.items() if count)
-    return f" ({told})" if told else ""
+def _in_brackets(counts: Counter[str]) -> str:
+    text = ", ".join(f"{count} {kind}" for kind, count in counts.items() if count)
+    return f" ({text})" if text else ""

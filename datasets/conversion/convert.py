@@ -136,7 +136,7 @@ def _distinct(corpus: Corpus) -> Iterator[SourceRecording]:
 
 @dataclass(frozen=True)
 class _Convert:
-    """Convert one recording into a work folder, or take what an earlier conversion made of the very same."""
+    """Convert one recording into a work folder, or reuse an earlier conversion of the same input."""
 
     work: Path
     channel: int | None

@@ -26,7 +26,7 @@ class SourceRecording:
 
 @dataclass
 class Corpus:
-    """What a source makes of a path: which corpus it is, and its recordings, found one by one."""
+    """A corpus read from a source: its name and its recordings, read one by one."""
 
     name: str
     """What the recordings are from, as `DatasetInfo.corpus`."""
@@ -35,4 +35,4 @@ class Corpus:
     licence: str = "unknown: ask whoever gave you the corpus"
     split_rule: str = "the corpus's own"
     changes: Counter[str] = field(default_factory=Counter)
-    """What the source itself dropped or mended, by kind; complete once ``recordings`` is exhausted."""
+    """What the source itself dropped or fixed, by kind; complete once ``recordings`` is exhausted."""

@@ -54,7 +54,7 @@ def _outcome(future: Future[R]) -> R | UserError:
 
 @contextlib.contextmanager
 def _interrupts_held() -> Iterator[None]:
-    """Ctrl-C waits until after this; the processes that start in it never hear of it, and this one ends them."""
+    """Block SIGINT while workers start: they inherit the mask and ignore Ctrl-C; this process stops them."""
     resource_tracker.ensure_running()  # where it is not yet, starting it lets Ctrl-C through
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:

@@ -65,7 +65,7 @@ def _turns(path: Path, changes: Counter[str]) -> list[Turn]:
 
 
 def _without_thousands(time: Any) -> Any:
-    """``1,000.73`` as ``1000.73``; any other comma is left to be told."""
+    """``1,000.73`` as ``1000.73``; any other comma is left for `turn` to reject."""
     if isinstance(time, str) and re.fullmatch(r"\d{1,3}(,\d{3})+\.\d+", time.strip()):
         return time.replace(",", "")
     return time

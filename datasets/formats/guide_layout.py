@@ -1,4 +1,4 @@
-"""The layout that datasets are converted into, and that pyannote fine-tuning guides ask for.
+"""The layout of converted datasets, which is also that of pyannote's fine-tuning guides.
 
 Format: ``{train,dev,test}.txt`` with a uri a line; ``{train,dev,test}/{wav,rttm,uem}/{uri}.*``, the audio folder under
 any name and in any format, the UEM optional.

@@ -7,7 +7,7 @@ Splits: its own; ``development`` is dev.
 Licence: the corpus's own.
 
 Read here and not through pyannote.database, which drops turns of no length without a word and makes nan of a speaker
-named NA. Meta-protocols (database X) are told to be beyond this reader.
+named NA. Meta-protocols (database X) are rejected.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Audio in: whatever soundfile reads becomes 16 kHz mono 16-bit WAV, in blocks, its length counted and not believed."""
+"""Convert any audio to 16 kHz mono 16-bit WAV in blocks; lengths are counted, not taken from headers."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Clip:
     duration_s: float | None = None
     """None: to the end of the file."""
     name: str = ""
-    """What to call bytes in a message."""
+    """Name of the bytes in messages."""
 
     def __str__(self) -> str:
         return str(self.audio) if isinstance(self.audio, Path) else self.name

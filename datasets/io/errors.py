@@ -16,20 +16,20 @@ def require(module: str, purpose: str):  # type: ignore[no-untyped-def]  # any m
 
 
 class UserError(Exception):
-    """Something the user can mend, told in one line: what is wrong, where (``file:line``), what to do."""
+    """An error that the user can fix; one line says what is wrong, where (``file:line``) and what to do."""
 
 
 def did_you_mean(word: str, words: Iterable[str]) -> str:
     """``' (did you mean X?)'`` for the nearest of some words, or nothing."""
     import difflib
 
-    folded = {each.casefold(): each for each in words}
+    folded = {known.casefold(): known for known in words}
     near = difflib.get_close_matches(word.casefold(), folded, n=1)
     return f" (did you mean {folded[near[0]]}?)" if near else ""
 
 
 def check_choice(option: str, value: str, known: Collection[str], kind: str | None = None) -> None:
-    """Raises UserError where an option's value is none of those there are; ``kind`` is what they are called."""
+    """Raises UserError if an option's value is unknown; ``kind`` names the values in the message."""
     if value not in known:
-        told = f"no such {kind or option}{did_you_mean(value, known)}; one of {', '.join(known)}"
-        raise UserError(f"--{option} {value}: {told}")
+        message = f"no such {kind or option}{did_you_mean(value, known)}; one of {', '.join(known)}"
+        raise UserError(f"--{option} {value}: {message}")

@@ -1,14 +1,13 @@
-"""Conversations made of single-speaker speech, taking turns as a real dataset does, or as asked.
+"""Conversations built from single-speaker speech, with turn-taking fitted to a real dataset or set by options.
 
 Landini et al., "From simulated mixtures to simulated conversations as training data for end-to-end neural diarization"
-(Interspeech 2022) draw pauses and overlaps between turns one by one from those of real conversations. Here they are
-drawn an island at a time, a silence and the unbroken speech after it, so that an interjection stays in the long turn
-that it came in, and speech, silence and overlap come out as they were fitted.
+(Interspeech 2022) sample pauses and overlaps between turns one by one from those of real conversations. Here the unit
+of sampling is an island, a silence and the unbroken speech after it: an interjection stays inside the long turn that it
+interrupted, and the shares of speech, silence and overlap match the fitted data.
 """
 
 from __future__ import annotations
 
-import logging
 import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -23,30 +22,13 @@ from diarbench.datasets.dataset import SUBSETS, Dataset, Subset
 from diarbench.datasets.io.audio import SAMPLE_RATE, Clip
 from diarbench.datasets.io.errors import UserError
 from diarbench.datasets.io.rttm import Turn
-from diarbench.datasets.simulation.effects import Effects, _rooms, write_recorded
+from diarbench.datasets.simulation.effects import Effects, room_responses, write_recorded
 from diarbench.datasets.simulation.perturbation import Perturbation
-from diarbench.datasets.simulation.segments import SpeechSegment, _faded, read_piece
+from diarbench.datasets.simulation.segments import SpeechSegment, fade_ends, read_segment
 from diarbench.datasets.simulation.turn_taking import IslandSampler, TurnTaking, sample_conversation
 
 if TYPE_CHECKING:
     import numpy as np
-
-
-log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class _Job:
-    """One conversation to be made."""
-
-    uri: str
-    subset: Subset
-    speakers: dict[str, list[SpeechSegment]]
-    """Those that take part."""
-    turns: list[Turn]
-    effects: Effects
-    seed: tuple[int, ...]
-    target: Path
 
 
 def simulate(
@@ -64,58 +46,54 @@ def simulate(
     source: str = "",
     licence: str = "that of the speech",
 ) -> Corpus:
-    """Conversations of about ``duration_s`` seconds as a corpus to convert; their audio is written below ``work``.
+    """Conversations of about ``duration_s`` seconds, as a corpus to convert; their audio is written below ``work``.
 
-    Perturbed speakers are named ``NAME@SPEED``, or ``NAME@SPEED,FORMANTS``, by factors of two decimals.
-    The same seed gives the same recordings, whatever the workers. Raises UserError where a subset has fewer than two
-    speakers, or for conversations of one voice that is not perturbed.
+    ``recordings`` gives the number of conversations per subset. Perturbed speakers are named ``NAME@SPEED``, or
+    ``NAME@SPEED,FORMANTS``, with factors of two decimals. The same seed gives the same recordings, whatever the number
+    of workers. Raises UserError if a subset has fewer than two speakers, or if conversations of one voice are requested
+    without a perturbation.
     """
-    made_by = perturbation or Perturbation()
-    if made_by.same_speaker_share and not (made_by.speed or made_by.formants):
-        raise UserError("conversations of one voice need that it be made into several; perturb it, or its formants")
+    perturbation = perturbation or Perturbation()
+    if perturbation.same_speaker_share and not (perturbation.speed or perturbation.formants):
+        raise UserError("conversations of one voice need a perturbation: give a range for speed or formants")
     for subset, count in recordings.items():
-        there = len(speakers.get(subset, {}))
-        if count and there < 2:
-            raise UserError(f"{source}: conversations in {subset} need two speakers at least, and it has {there}")
+        available = len(speakers.get(subset, {}))
+        if count and available < 2:
+            raise UserError(f"{source}: conversations in {subset} need at least two speakers, but it has {available}")
     work.mkdir(parents=True, exist_ok=True)
+    effects = effects or Effects()
     jobs = (
         job
         for subset, count in recordings.items()
         if count
-        for job in _jobs(subset, count, speakers[subset], style, work, duration_s, effects or Effects(), made_by, seed)
+        for job in _jobs(subset, count, speakers[subset], style, work, duration_s, effects, perturbation, seed)
     )
-    voices = sum(len(speakers[subset]) for subset, count in recordings.items() if count)
-    made_of = source
-    if made_by != Perturbation():
-        made_of += f", its {voices} speakers{made_by.words}"
-    if made_by.same_speaker_share:
-        made_of += f", {made_by.same_speaker_share:.0%} of the conversations of one voice"
+    if perturbation != Perturbation():
+        voices = sum(len(speakers[subset]) for subset, count in recordings.items() if count)
+        source += f", its {voices} speakers{perturbation.description}"
+    if perturbation.same_speaker_share:
+        source += f", {perturbation.same_speaker_share:.0%} of the conversations from one voice"
     return Corpus(
-        corpus, results_of(_make, jobs, workers), f"simulated from {made_of}, seed {seed}", licence, "as simulated"
+        corpus,
+        results_of(_write_conversation, jobs, workers),
+        f"simulated from {source}, seed {seed}",
+        licence,
+        "as simulated",
     )
 
 
-def add_to_dataset(real: Dataset, simulated: Corpus, *, train: bool) -> Corpus:
-    """Simulated conversations to train on, with a dataset's dev and test, and with ``train`` beside its own."""
-    subsets: tuple[Subset, ...] = SUBSETS if train else ("dev", "test")
-    theirs = [recording for subset in subsets for recording in real.subset(subset)]
-    taken = {recording.uri for recording in theirs}
-    found = (SourceRecording(each.uri, (Clip(each.audio),), each.turns, each.regions, each.subset) for each in theirs)
-    made = (replace(each, uri=_not_in(taken, each.uri)) for each in simulated.recordings)
-    kept, as_simulated = ("all", "more to train on") if train else ("dev and test", "train")
-    return Corpus(
-        real.info.corpus,
-        chain(made, found),
-        f"{simulated.source}; {kept} of {real.info.name}",
-        f"{simulated.licence}; {kept}: {real.info.licence}",
-        f"{as_simulated} as simulated, {kept} as they were",
-    )
+@dataclass(frozen=True)
+class _Job:
+    """One conversation to write."""
 
-
-def _not_in(taken: set[str], uri: str) -> str:
-    while uri in taken:
-        uri = f"more_{uri}"
-    return uri
+    uri: str
+    subset: Subset
+    speakers: dict[str, list[SpeechSegment]]
+    """The speakers who take part."""
+    turns: list[Turn]
+    effects: Effects
+    seed: tuple[int, ...]
+    target: Path
 
 
 def _jobs(
@@ -129,88 +107,123 @@ def _jobs(
     perturbation: Perturbation,
     seed: int,
 ) -> Iterator[_Job]:
-    """A subset's conversations, laid out one after another, as they share the deck."""
+    """A subset's conversations, sampled in order because they share one island sampler."""
     import numpy as np
 
-    most = min(len(speakers), max(2, *style.speakers))
-    sampler = IslandSampler(style, most, np.random.default_rng([seed, SUBSETS.index(subset)]))
+    max_speakers = min(len(speakers), max(2, *style.speakers))
+    sampler = IslandSampler(style, max_speakers, np.random.default_rng([seed, SUBSETS.index(subset)]))
     for number in range(count):
         key = (seed, SUBSETS.index(subset), number)
         rng = np.random.default_rng(key)
-        size = max(2, sampler.fewest, min(int(rng.choice(style.speakers)), most))
+        size = max(2, sampler.fewest_speakers, min(int(rng.choice(style.speakers)), max_speakers))
         names = [str(name) for name in rng.choice(sorted(speakers), size=size, replace=False)]
-        taking_part = _perturbed(names, speakers, perturbation, np.random.default_rng((*key, 4)))
-        turns = sample_conversation(sampler, list(taking_part), duration_s, rng)
+        participants = _perturb_speakers(names, speakers, perturbation, np.random.default_rng((*key, 4)))
+        turns = sample_conversation(sampler, list(participants), duration_s, rng)
         uri = f"{subset}_{number:05d}"
-        yield _Job(uri, subset, taking_part, turns, effects, key, work / f"{uri}.wav")
+        yield _Job(uri, subset, participants, turns, effects, key, work / f"{uri}.wav")
 
 
-def _perturbed(
-    names: Sequence[str], speakers: dict[str, list[SpeechSegment]], by: Perturbation, rng: np.random.Generator
+def _perturb_speakers(
+    names: Sequence[str],
+    speakers: dict[str, list[SpeechSegment]],
+    perturbation: Perturbation,
+    rng: np.random.Generator,
 ) -> dict[str, list[SpeechSegment]]:
-    """The speakers that take part, or others made of them, or of the first alone."""
+    """The named speakers, perturbed and renamed; in a conversation of one voice all are made from the first."""
     import numpy as np
 
-    if by == Perturbation():
+    if perturbation == Perturbation():
         return {name: speakers[name] for name in names}
     count = len(names)
-    of_one = by.same_speaker_share > 0 and rng.random() < by.same_speaker_share
-    if of_one:  # each factor from a stretch of its range that no other speaker's is from
-        places = np.column_stack([(rng.permutation(count) + rng.uniform(0.25, 0.75, count)) / count for _ in range(2)])
+    one_voice = perturbation.same_speaker_share > 0 and rng.random() < perturbation.same_speaker_share
+    if one_voice:  # each speaker's factors are drawn from their own part of the range
+        positions = np.column_stack(
+            [(rng.permutation(count) + rng.uniform(0.25, 0.75, count)) / count for _ in range(2)]
+        )
+        names = [names[0]] * count
     else:
-        places = rng.random((count, 2))
-    made = {}
-    for name, (speed, formants) in zip([names[0]] * count if of_one else names, by.factors(places), strict=True):
-        perturbed = [piece._replace(factor=speed, formants=formants) for piece in speakers[name]]
-        made[name + by.suffix(speed, formants)] = perturbed
-    if len(made) < count:
-        raise UserError(f"{count} speakers of one voice come out alike: widen what it is perturbed by")
-    return made
+        positions = rng.random((count, 2))
+    perturbed = {}
+    for name, (speed, formants) in zip(names, perturbation.factors(positions), strict=True):
+        segments = [segment._replace(factor=speed, formants=formants) for segment in speakers[name]]
+        perturbed[name + perturbation.suffix(speed, formants)] = segments
+    if len(perturbed) < count:
+        raise UserError(f"{count} speakers of one voice have equal factors: widen the ranges of the perturbation")
+    return perturbed
 
 
-def _make(job: _Job) -> SourceRecording:
-    """Lay one conversation's speech out into a file; the same speech whatever the rooms and the noise."""
+def _write_conversation(job: _Job) -> SourceRecording:
+    """Mix one conversation into a file; its speech does not depend on the rooms and the noise."""
     import numpy as np
 
-    room_rng, speech_rng, noise_rng, level_rng = (np.random.default_rng((*job.seed, use)) for use in range(4))
-    turn_rng = np.random.default_rng((*job.seed, 5))  # 4 is for the perturbation
+    room_rng, speech_rng, noise_rng, level_rng = (np.random.default_rng((*job.seed, stream)) for stream in range(4))
+    turn_rng = np.random.default_rng((*job.seed, 5))  # 4 is used for the perturbation
     mixture = np.zeros(round(max(turn.end_s for turn in job.turns) * SAMPLE_RATE) + 1, dtype=np.float32)
-    rooms = _rooms(job.effects, len(job.speakers), room_rng)
-    for (name, pieces), room in zip(job.speakers.items(), rooms, strict=True):
+    responses = room_responses(job.effects, len(job.speakers), room_rng)
+    for (name, segments), response in zip(job.speakers.items(), responses, strict=True):
         track = np.zeros_like(mixture)
         for turn in job.turns:
             if turn.speaker == name:
-                at = round(turn.start_s * SAMPLE_RATE)
-                speech = _speech(pieces, round((turn.end_s - turn.start_s) * SAMPLE_RATE), speech_rng, job.target)
+                start = round(turn.start_s * SAMPLE_RATE)
+                samples = round((turn.end_s - turn.start_s) * SAMPLE_RATE)
+                speech = _speech_of_length(segments, samples, speech_rng, job.target)
                 if job.effects.turn_db:
-                    louder = np.float32(10 ** (turn_rng.uniform(-job.effects.turn_db, job.effects.turn_db) / 20))
-                    speech = louder * random_equalizer(speech, job.effects.turn_db / 2, turn_rng)
-                track[at : at + len(speech)] += speech[: len(track) - at]
+                    gain = np.float32(10 ** (turn_rng.uniform(-job.effects.turn_db, job.effects.turn_db) / 20))
+                    speech = gain * random_equalizer(speech, job.effects.turn_db / 2, turn_rng)
+                track[start : start + len(speech)] += speech[: len(track) - start]
         level = np.float32(10 ** (level_rng.uniform(-job.effects.level_db, job.effects.level_db) / 20))
-        mixture += level * (track if room is None else apply_rir(track, room))
+        mixture += level * (track if response is None else apply_rir(track, response))
     write_recorded(mixture, job.effects, job.target, noise_rng, level_rng)
     return SourceRecording(job.uri, (Clip(job.target),), job.turns, None, job.subset)
 
 
-def _speech(pieces: list[SpeechSegment], frames: int, rng: np.random.Generator, scratch: Path) -> np.ndarray:
-    """So many samples of a speaker: pieces one after another until they suffice, the last one cut; ends faded."""
+def _speech_of_length(
+    segments: list[SpeechSegment], samples: int, rng: np.random.Generator, scratch: Path
+) -> np.ndarray:
+    """Random segments of a speaker, joined to ``samples`` samples; the last is cut to fit, and the ends are faded."""
     import numpy as np
 
     parts: list[np.ndarray] = []
-    wanted = frames
-    while wanted > 0:
-        piece = pieces[rng.integers(len(pieces))]
-        wanted_s = wanted / SAMPLE_RATE * piece.factor
-        spare_s = max(0.0, piece.length_s - wanted_s)
-        start_s = piece.start_s + rng.uniform(0, spare_s)
-        part = read_piece(piece._replace(start_s=start_s, length_s=min(piece.length_s, wanted_s)), scratch)[:wanted]
-        if not len(part):
-            raise UserError(f"{piece.path}: ends before the speech that its reference tells of at {start_s:.3f} s")
-        parts.append(_faded(part))
-        wanted -= len(part)
+    missing = samples
+    while missing > 0:
+        segment = segments[rng.integers(len(segments))]
+        missing_s = missing / SAMPLE_RATE * segment.factor
+        spare_s = max(0.0, segment.length_s - missing_s)
+        start_s = segment.start_s + rng.uniform(0, spare_s)
+        part = segment._replace(start_s=start_s, length_s=min(segment.length_s, missing_s))
+        speech = read_segment(part, scratch)[:missing]
+        if not len(speech):
+            raise UserError(
+                f"{segment.path}: the audio ends before the speech that the reference has at {start_s:.3f} s"
+            )
+        parts.append(fade_ends(speech))
+        missing -= len(speech)
     return np.concatenate(parts)
 
 
+def add_to_dataset(real: Dataset, simulated: Corpus, *, train: bool) -> Corpus:
+    """A corpus with simulated train recordings and a dataset's dev and test, and its train too if ``train`` is set."""
+    subsets: tuple[Subset, ...] = SUBSETS if train else ("dev", "test")
+    recordings = [recording for subset in subsets for recording in real.subset(subset)]
+    taken = {recording.uri for recording in recordings}
+    existing = (SourceRecording(r.uri, (Clip(r.audio),), r.turns, r.regions, r.subset) for r in recordings)
+    added = (replace(r, uri=_unused_uri(r.uri, taken)) for r in simulated.recordings)
+    unchanged, simulated_part = ("all", "additional train recordings") if train else ("dev and test", "train")
+    return Corpus(
+        real.info.corpus,
+        chain(added, existing),
+        f"{simulated.source}; {unchanged} of {real.info.name}",
+        f"{simulated.licence}; {unchanged}: {real.info.licence}",
+        f"{simulated_part} as simulated, {unchanged} unchanged",
+    )
+
+
+def _unused_uri(uri: str, taken: set[str]) -> str:
+    while uri in taken:
+        uri = f"more_{uri}"
+    return uri
+
+
 def clear(work: Path) -> None:
-    """Remove what `simulate` wrote; converted recordings are links to it, or copies."""
+    """Remove the audio that `simulate` wrote; a converted dataset has hard links to it or copies of it."""
     shutil.rmtree(work, ignore_errors=True)

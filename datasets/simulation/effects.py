@@ -15,27 +15,30 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Effects:
-    """What rooms and noise do to the speech: files to draw from, or made up, and the ratio to the noise."""
+    """The rooms, noise and level changes applied to speech; the default changes nothing."""
 
     rooms: tuple[Path, ...] = ()
-    """Room impulse responses."""
+    """Files of room impulse responses; each speaker gets one at random."""
     synthetic_rooms: bool = False
-    """Rooms made up by the image-source method (pyroomacoustics)."""
+    """Simulate rooms by the image-source method (pyroomacoustics) instead."""
     noises: tuple[Path, ...] = ()
+    """Noise files; each conversation gets one at random."""
     synthetic_noise: bool = False
-    """Noise made up: steady, from white to brown, with knocks over it; in half of the conversations where there are
-    files as well."""
+    """Add generated noise: steady, from white to brown, with knocks over it. If ``noises`` has files too, half of the
+    conversations get generated noise and half get a file."""
     snr_db: tuple[float, float] = (5.0, 20.0)
+    """Range of the signal-to-noise ratio, drawn for each conversation."""
     level_db: float = 0.0
-    """Each speaker is up to so much louder or quieter than the speech was."""
+    """Each speaker's level changes by up to this much, up or down."""
     turn_db: float = 0.0
-    """Each turn is, once more, and up to half of it at each frequency: no level and no microphone tells who speaks."""
+    """Each turn's level changes by up to this much in addition, and each frequency by up to half of it, so that neither
+    level nor microphone identifies a speaker."""
     gain_db: tuple[float, float] = (0.0, 0.0)
-    """Of a whole conversation, with its noise."""
+    """Range of the gain of a whole conversation, noise included."""
 
 
-def _rooms(effects: Effects, count: int, rng: np.random.Generator) -> list[np.ndarray | None]:
-    """An impulse response a speaker, of one room where rooms are made up; None: as it is."""
+def room_responses(effects: Effects, count: int, rng: np.random.Generator) -> list[np.ndarray | None]:
+    """One impulse response per speaker, all of one room if rooms are simulated; None for no reverberation."""
     if effects.synthetic_rooms:
         return [*simulate_rirs(count, rng)]
     if effects.rooms:
@@ -46,19 +49,19 @@ def _rooms(effects: Effects, count: int, rng: np.random.Generator) -> list[np.nd
 def write_recorded(
     mixture: np.ndarray, effects: Effects, target: Path, noise_rng: np.random.Generator, gain_rng: np.random.Generator
 ) -> None:
-    """Write a mixture with its noise, as loud as is drawn, or as a file can hold."""
+    """Add noise and gain to a mixture and write it as 16-bit audio, scaled down where it would clip."""
     import numpy as np
     import soundfile
 
     if effects.noises or effects.synthetic_noise:
-        mixture = mixture + _noise(effects, mixture, noise_rng)
+        mixture = mixture + _draw_noise(effects, mixture, noise_rng)
     mixture = mixture * np.float32(10 ** (gain_rng.uniform(*effects.gain_db) / 20))
     peak = float(np.abs(mixture).max())
     soundfile.write(str(target), mixture * min(1.0, 0.99 / (peak or 1.0)), SAMPLE_RATE, subtype="PCM_16")
 
 
-def _noise(effects: Effects, mixture: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Noise as long as the mixture, at a signal-to-noise ratio drawn from the range."""
+def _draw_noise(effects: Effects, mixture: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Noise as long as the mixture, at an SNR drawn from the range."""
     if effects.synthetic_noise and not (effects.noises and rng.random() < 0.5):
         noise = synthetic_noise(len(mixture), rng)
     else:

@@ -1,4 +1,4 @@
-"""Speech segments of single speakers, and noise from pauses: the material for simulation."""
+"""The material for simulation: speech segments of single speakers, and noise from pauses."""
 
 from __future__ import annotations
 
@@ -20,39 +20,41 @@ if TYPE_CHECKING:
 
 
 SHORTEST_S = 0.3
-"""Speech shorter than this is not used as material."""
+"""Shorter stretches of speech or silence are not used."""
 
 FADE_S = 0.005
+"""Length of the fade at each end of a segment."""
 
 LOCAL_NAME = re.compile(r"(spk|speaker|s)?[_-]?\d{1,3}", re.IGNORECASE)
-"""Names that mean another person in every recording."""
+"""Speaker names that denote a different person in each recording."""
 
 
 class SpeechSegment(NamedTuple):
-    """A stretch of one speaker's speech in a file; in the file's seconds."""
+    """A stretch of one speaker's speech in an audio file; times are positions in the file."""
 
     path: Path
     start_s: float
     length_s: float
     factor: float = 1.0
-    """How much faster it is played, by resampling: pitch and formants go up with the speed."""
+    """Speed factor, applied by resampling; pitch and formants rise with the speed."""
     formants: float = 1.0
-    """How much higher its formants are than that."""
+    """Formant factor, applied after the speed."""
 
 
 def speech_segments(source: Path | Dataset) -> dict[Subset | None, dict[str, list[SpeechSegment]]]:
-    """Pieces of speech by subset and speaker: a dataset's stretches where one speaks alone, or a folder a speaker.
+    """Speech segments by subset and speaker; the subset of a folder's segments is None.
 
-    Raises UserError where there is none.
+    The source is a dataset, of which the stretches with one active speaker are used, or a folder with one folder of
+    audio files per speaker. Raises UserError if it has no speech.
     """
-    pieces: dict[Subset | None, dict[str, list[SpeechSegment]]] = {}
+    segments: dict[Subset | None, dict[str, list[SpeechSegment]]] = {}
     if isinstance(source, Dataset):
         for subset, recordings in source.recordings.items():
             for recording in recordings:
                 for turn in single_speaker_stretches(recording.turns):
                     name = f"{recording.uri}-{turn.speaker}" if LOCAL_NAME.fullmatch(turn.speaker) else turn.speaker
-                    piece = SpeechSegment(recording.audio, turn.start_s, turn.end_s - turn.start_s)
-                    pieces.setdefault(subset, {}).setdefault(name, []).append(piece)
+                    segment = SpeechSegment(recording.audio, turn.start_s, turn.end_s - turn.start_s)
+                    segments.setdefault(subset, {}).setdefault(name, []).append(segment)
     else:
         import soundfile
 
@@ -63,50 +65,50 @@ def speech_segments(source: Path | Dataset) -> dict[Subset | None, dict[str, lis
                 raise UserError(f"{path}: not readable audio ({error})") from error
             if path.parent != source and length_s >= SHORTEST_S:
                 speaker = path.relative_to(source).parts[0]
-                pieces.setdefault(None, {}).setdefault(speaker, []).append(SpeechSegment(path, 0.0, length_s))
-    if not pieces:
+                segments.setdefault(None, {}).setdefault(speaker, []).append(SpeechSegment(path, 0.0, length_s))
+    if not segments:
         where = source.root if isinstance(source, Dataset) else source
-        raise UserError(f"{where}: no speech to build from (a dataset, or a folder of audio files for each speaker)")
-    return pieces
+        raise UserError(
+            f"{where}: no speech found (expected a dataset, or a folder with one folder of audio files per speaker)"
+        )
+    return segments
 
 
 def noise_from_pauses(dataset: Dataset, work: Path) -> tuple[Path, ...]:
-    """Noise to draw from, written below ``work``: of each train recording the annotated stretches in which nobody
-    speaks, one after another, ends faded.
+    """One noise file per train recording, written below ``work``: its annotated silences, joined, with faded ends.
 
-    Raises UserError where none is `SHORTEST_S` long.
+    Silences shorter than `SHORTEST_S` are skipped. Raises UserError if no recording has a longer one.
     """
     import numpy as np
     import soundfile
 
     work.mkdir(parents=True, exist_ok=True)
-    found = []
+    paths = []
     for recording in dataset.subset("train"):
-        quiet = recording.reference.get_timeline().gaps(recording.scored)
-        pieces = [
-            SpeechSegment(recording.audio, gap.start, gap.duration) for gap in quiet if gap.duration >= SHORTEST_S
+        gaps = recording.reference.get_timeline().gaps(recording.scored)
+        silences = [
+            SpeechSegment(recording.audio, gap.start, gap.duration) for gap in gaps if gap.duration >= SHORTEST_S
         ]
-        if pieces:
-            found.append(work / f"silences_{recording.uri}.wav")
-            faded = [_faded(_as_it_is(piece, found[-1])) for piece in pieces]
-            soundfile.write(str(found[-1]), np.concatenate(faded), SAMPLE_RATE, subtype="PCM_16")
-    if not found:
-        raise UserError(
-            f"{dataset.root}: nobody is silent for {SHORTEST_S:g} s in train, so no noise can be cut from it"
-        )
-    return tuple(found)
+        if silences:
+            path = work / f"silences_{recording.uri}.wav"
+            faded = [fade_ends(_read_unperturbed(silence, path)) for silence in silences]
+            soundfile.write(str(path), np.concatenate(faded), SAMPLE_RATE, subtype="PCM_16")
+            paths.append(path)
+    if not paths:
+        raise UserError(f"{dataset.root}: train has no silence of {SHORTEST_S:g} s or more to use as noise")
+    return tuple(paths)
 
 
 def single_speaker_stretches(turns: Sequence[Turn]) -> list[Turn]:
-    """The stretches, of at least `SHORTEST_S`, in which a turn's speaker speaks alone."""
+    """The stretches of at least `SHORTEST_S` with exactly one active speaker."""
     edges = sorted({time for turn in turns for time in (turn.start_s, turn.end_s)})
     stretches: list[Turn] = []
     active: set[Turn] = set()
-    starting, position = sorted(turns), 0
+    ordered, position = sorted(turns), 0
     for start_s, end_s in pairwise(edges):
         active = {turn for turn in active if turn.end_s > start_s}
-        while position < len(starting) and starting[position].start_s <= start_s:
-            active.add(starting[position])
+        while position < len(ordered) and ordered[position].start_s <= start_s:
+            active.add(ordered[position])
             position += 1
         if len(active) == 1 and end_s - start_s >= SHORTEST_S:
             stretches.append(Turn(start_s, end_s, next(iter(active)).speaker))
@@ -116,56 +118,56 @@ def single_speaker_stretches(turns: Sequence[Turn]) -> list[Turn]:
 def split_speakers(
     speakers: dict[str, list[SpeechSegment]], shares: Sequence[float], seed: int
 ) -> dict[Subset, dict[str, list[SpeechSegment]]]:
-    """Speakers drawn into subsets, none into two. Raises UserError where a subset would have fewer than two."""
+    """Divide speakers at random into disjoint subsets. Raises UserError if a subset would have fewer than two."""
     import numpy as np
 
     names = sorted(speakers)
     np.random.default_rng(seed).shuffle(names)
-    wanted = [(subset, share / sum(shares)) for subset, share in zip(SUBSETS, shares, strict=True) if share > 0]
+    nonempty = [(subset, share / sum(shares)) for subset, share in zip(SUBSETS, shares, strict=True) if share > 0]
     divided: dict[Subset, dict[str, list[SpeechSegment]]] = {}
-    for place, (subset, share) in enumerate(wanted):
-        left = len(wanted) - place - 1
-        count = len(names) if not left else max(2, round(share * len(speakers)))
-        count = min(count, len(names) - 2 * left)
+    for index, (subset, share) in enumerate(nonempty):
+        subsets_left = len(nonempty) - index - 1
+        count = len(names) if not subsets_left else max(2, round(share * len(speakers)))
+        count = min(count, len(names) - 2 * subsets_left)
         if count < 2:
             raise UserError(
-                f"{len(speakers)} speakers are too few for {len(wanted)} subsets; each needs two of its own"
+                f"{len(speakers)} speakers are too few for {len(nonempty)} subsets: each subset needs at least two"
             )
         divided[subset] = {name: speakers[name] for name in names[:count]}
         names = names[count:]
     return divided
 
 
-def _faded(part: np.ndarray) -> np.ndarray:
-    """The same array, its ends faded in place."""
-    import numpy as np
+def read_segment(segment: SpeechSegment, scratch: Path) -> np.ndarray:
+    """A segment's samples as float32 mono at 16 kHz, with its speed and formant factors applied.
 
-    fade = min(round(FADE_S * SAMPLE_RATE), len(part) // 2)
-    part[:fade] *= np.linspace(0, 1, fade, dtype=np.float32)
-    part[len(part) - fade :] *= np.linspace(1, 0, fade, dtype=np.float32)
-    return part
-
-
-def read_piece(piece: SpeechSegment, scratch: Path) -> np.ndarray:
-    """A piece as float32 mono at 16 kHz, whatever it is in its file, at the speed and with the formants asked for.
-
-    ``scratch`` is a path beside which a file of another kind may be converted.
+    A file in another format is converted to a temporary file next to ``scratch``.
     """
-    samples = _as_it_is(piece, scratch)
-    if piece.factor != 1:
-        samples = require("soxr", "perturbing speech").resample(samples, SAMPLE_RATE * piece.factor, SAMPLE_RATE)
-    return samples if piece.formants == 1 else vocal_tract_length_perturbation(samples, piece.formants)
+    samples = _read_unperturbed(segment, scratch)
+    if segment.factor != 1:
+        samples = require("soxr", "perturbing speech").resample(samples, SAMPLE_RATE * segment.factor, SAMPLE_RATE)
+    return samples if segment.formants == 1 else vocal_tract_length_perturbation(samples, segment.formants)
 
 
-def _as_it_is(piece: SpeechSegment, scratch: Path) -> np.ndarray:
+def _read_unperturbed(segment: SpeechSegment, scratch: Path) -> np.ndarray:
     import soundfile
 
-    with soundfile.SoundFile(str(piece.path)) as file:
+    with soundfile.SoundFile(str(segment.path)) as file:
         if (file.samplerate, file.channels) == (SAMPLE_RATE, 1):
-            file.seek(min(round(piece.start_s * SAMPLE_RATE), file.frames))
-            return file.read(round(piece.length_s * SAMPLE_RATE) or 1, dtype="float32")
+            file.seek(min(round(segment.start_s * SAMPLE_RATE), file.frames))
+            return file.read(round(segment.length_s * SAMPLE_RATE) or 1, dtype="float32")
     converted = scratch.with_suffix(".piece.wav")
-    write_audio((Clip(piece.path, start_s=piece.start_s, duration_s=piece.length_s),), converted)
+    write_audio((Clip(segment.path, start_s=segment.start_s, duration_s=segment.length_s),), converted)
     samples: Any = soundfile.read(str(converted), dtype="float32")[0]
     converted.unlink()
+    return samples
+
+
+def fade_ends(samples: np.ndarray) -> np.ndarray:
+    """Fade both ends of an array in place, and return it."""
+    import numpy as np
+
+    fade = min(round(FADE_S * SAMPLE_RATE), len(samples) // 2)
+    samples[:fade] *= np.linspace(0, 1, fade, dtype=np.float32)
+    samples[len(samples) - fade :] *= np.linspace(1, 0, fade, dtype=np.float32)
     return samples

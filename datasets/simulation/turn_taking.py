@@ -1,4 +1,4 @@
-"""Turn-taking: fitted to a dataset or set by options, and sampled as conversations."""
+"""Turn-taking: fitting it to a dataset, defining it by options, and sampling conversations from it."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ log = logging.getLogger(__name__)
 
 
 class Step(NamedTuple):
-    """A turn: how long, how far from the end of all speech before it (negative: it overlaps), and who takes it."""
+    """A turn: its length, its distance from the end of all earlier speech (negative: overlap), and its speaker."""
 
     length_s: float
     distance_s: float
     speaker: int
-    """By order of appearance in the island."""
+    """Numbered by order of appearance in the island."""
 
 
 class Island(NamedTuple):
@@ -33,7 +33,7 @@ class Island(NamedTuple):
 
     steps: tuple[Step, ...]
     resumes: bool
-    """Whoever spoke last before the silence goes on."""
+    """Whether the first speaker is the last one before the silence."""
 
     @property
     def speakers(self) -> int:
@@ -42,49 +42,49 @@ class Island(NamedTuple):
 
 @dataclass(frozen=True)
 class TurnTaking:
-    """How conversations go: islands, and numbers of speakers, to draw from."""
+    """A style of conversation: the islands and the numbers of speakers to sample from."""
 
     islands: tuple[Island, ...]
     speakers: tuple[int, ...]
 
 
 def fit_turn_taking(dataset: Dataset, subsets: Sequence[Subset] = SUBSETS) -> TurnTaking:
-    """The turn-taking of a dataset's references, in these subsets. Raises UserError where nobody speaks."""
+    """The turn-taking of a dataset's references in these subsets. Raises UserError if they contain no speech."""
     recordings = [recording for subset in subsets for recording in dataset.recordings.get(subset, ())]
     style = measure_turn_taking((recording.turns, recording.duration_s) for recording in recordings)
     if not style.islands:
-        where = "it" if set(subsets) == set(SUBSETS) else " and ".join(subsets)
-        raise UserError(f"{dataset.root}: nobody speaks in {where}, so there is nothing to fit")
+        where = "" if set(subsets) == set(SUBSETS) else f" of {' and '.join(subsets)}"
+        raise UserError(f"{dataset.root}: the references{where} contain no speech to fit turn-taking to")
     return style
 
 
 def measure_turn_taking(recordings: Iterable[tuple[Sequence[Turn], float]]) -> TurnTaking:
-    """The turn-taking of recordings, each with its turns and its length in seconds.
+    """The turn-taking of recordings, each given as its turns and its duration in seconds.
 
-    The silence at a recording's end goes with that at its beginning, for which speech comes round again.
+    The silence at a recording's end is added to that at its beginning, as if the recording were a loop.
     """
     islands: list[Island] = []
     speakers: list[int] = []
     for turns, duration_s in recordings:
         ordered = sorted(turns)
         end_s = min(0.0, max((turn.end_s for turn in turns), default=0.0) - duration_s)
-        last, before, steps, names = "", "", [], {}  # type: ignore[var-annotated]
+        last, last_before, steps, names = "", "", [], {}  # type: ignore[var-annotated]
         for turn in ordered:
             distance_s = turn.start_s - end_s
             if steps and distance_s > 0:
-                islands.append(Island(tuple(steps), before == next(iter(names))))
-                before, steps, names = last, [], {}
+                islands.append(Island(tuple(steps), last_before == next(iter(names))))
+                last_before, steps, names = last, [], {}
             steps.append(Step(turn.end_s - turn.start_s, distance_s, names.setdefault(turn.speaker, len(names))))
             if turn.end_s > end_s:
                 end_s, last = turn.end_s, turn.speaker
         if steps:
-            islands.append(Island(tuple(steps), before == next(iter(names))))
+            islands.append(Island(tuple(steps), last_before == next(iter(names))))
             speakers.append(len({turn.speaker for turn in turns}))
     return TurnTaking(tuple(islands), tuple(speakers))
 
 
 def turn_taking_from_options(
-    pieces: Sequence[SpeechSegment],
+    segments: Sequence[SpeechSegment],
     *,
     overlapped: float,
     overlap_share: tuple[float, float],
@@ -93,17 +93,18 @@ def turn_taking_from_options(
     seed: int,
     turn_s: tuple[float, float] | None = None,
 ) -> TurnTaking:
-    """Turns as long as the material's pieces, or between ``turn_s`` long; a share of them overlaps the one before.
+    """Turn-taking with given pauses and overlap; turns are as long as the segments, or uniform in ``turn_s`` seconds.
 
-    By so much of its own length, but by no more than what the turn before has left to itself. The others come after a
-    pause, exponential with a mean of ``pause_s`` seconds.
+    A share ``overlapped`` of the turns overlaps the previous one. The overlap is a share of the turn's own length,
+    uniform in ``overlap_share``, and at most the part of the previous turn that is not overlapped yet. Other turns
+    follow a pause, exponential with a mean of ``pause_s`` seconds.
     """
     import numpy as np
 
     rng = np.random.default_rng(seed)
-    lengths_s = [piece.length_s for piece in pieces]
+    lengths_s = [segment.length_s for segment in segments]
     if turn_s:
-        lengths_s = np.random.default_rng([seed, 1]).uniform(*turn_s, len(pieces)).tolist()
+        lengths_s = np.random.default_rng([seed, 1]).uniform(*turn_s, len(segments)).tolist()
     islands: list[list[Step]] = []
     alone_s = 0.0
     for length_s in lengths_s:
@@ -118,37 +119,39 @@ def turn_taking_from_options(
 
 
 class IslandSampler:
-    """The islands of a style, shuffled; each comes once before any comes again, in whichever conversation it fits.
+    """Samples the islands of a style without replacement, reshuffling once all that fit have been used.
 
-    So that many conversations together are like what was fitted. Islands of more than ``most`` speakers never come, and
-    a warning says how many.
+    Many conversations together therefore match the fitted data. Islands of more than ``max_speakers`` speakers are left
+    out, and a warning reports how many. Raises UserError if none remains.
     """
 
-    def __init__(self, style: TurnTaking, most: int, rng: np.random.Generator) -> None:
-        self.islands = [island for island in style.islands if island.speakers <= most]
+    def __init__(self, style: TurnTaking, max_speakers: int, rng: np.random.Generator) -> None:
+        self.islands = [island for island in style.islands if island.speakers <= max_speakers]
         self.rng = rng
-        self.left: list[Island] = []
+        self.remaining: list[Island] = []
         if not self.islands:
-            raise UserError(f"no stretch of the conversations to be like has as few as {most} speakers")
-        self.fewest = min(island.speakers for island in self.islands)
-        """Speakers that a conversation needs for any island to fit."""
+            raise UserError(f"the turn-taking has no island of {max_speakers} speakers or fewer")
+        self.fewest_speakers = min(island.speakers for island in self.islands)
+        """The smallest number of speakers that `draw` accepts."""
         if len(self.islands) < len(style.islands):
-            lost = len(style.islands) - len(self.islands)
-            log.warning("%d of %d stretches have more than %d speakers: left out", lost, len(style.islands), most)
+            dropped = len(style.islands) - len(self.islands)
+            log.warning(
+                "%d of %d islands left out: they have more than %d speakers", dropped, len(style.islands), max_speakers
+            )
 
     def draw(self, speakers: int) -> Island:
-        """The next island of at most so many speakers, which must not be under ``fewest``."""
+        """The next island of at most ``speakers`` speakers, which must be at least ``fewest_speakers``."""
         while True:
-            for place, island in enumerate(self.left):
+            for index, island in enumerate(self.remaining):
                 if island.speakers <= speakers:
-                    return self.left.pop(place)
-            self.left += [self.islands[place] for place in self.rng.permutation(len(self.islands))]
+                    return self.remaining.pop(index)
+            self.remaining += [self.islands[index] for index in self.rng.permutation(len(self.islands))]
 
 
 def sample_conversation(
     sampler: IslandSampler, speakers: Sequence[str], duration_s: float, rng: np.random.Generator
 ) -> list[Turn]:
-    """Who speaks when, until about ``duration_s``."""
+    """The turns of a conversation of about ``duration_s`` seconds between these speakers."""
     turns: list[Turn] = []
     end_s, last = 0.0, ""
     while end_s < duration_s:

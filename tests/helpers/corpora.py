@@ -1,4 +1,4 @@
-"""Small corpora written in every format that a source reads, all saying the same."""
+"""Small corpora with the same content in every supported format."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`bench data ...` through the real command: what a newcomer types, and what is told where it cannot be."""
+"""`bench data ...` through the real command: typical calls, error messages and interruptions."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ def bench(*arguments: object) -> subprocess.CompletedProcess[str]:
     return subprocess.run([*BENCH, *map(str, arguments)], capture_output=True, text=True, check=False)
 
 
-def told(ended: subprocess.CompletedProcess[str]) -> str:
-    """The one line on stderr of a command that said why it could not."""
+def error_line(ended: subprocess.CompletedProcess[str]) -> str:
+    """The single error line on stderr of a failed command."""
     assert ended.returncode == 1, ended.stderr
     lines = [line for line in ended.stderr.splitlines() if line.startswith("bench: ")]
     assert len(lines) == 1, ended.stderr
@@ -33,12 +33,12 @@ def told(ended: subprocess.CompletedProcess[str]) -> str:
     return lines[0]
 
 
-def test_there_and_back(tmp_path: Path, ami_mini: Dataset) -> None:
+def test_round_trip(tmp_path: Path, ami_mini: Dataset) -> None:
     """Convert, show with a plot, export for both toolkits, and convert the exports back."""
     source = MAKERS["rttm"][0](tmp_path / "source")
     ended = bench("convert", source, tmp_path / "one", "--shares", "1,0,0", "--workers", 1)
     assert ended.returncode == 0, ended.stderr
-    assert "files" not in ended.stdout  # nothing was changed, so nothing is counted
+    assert "files" not in ended.stdout  # nothing was changed, so no change is printed
     one = Dataset.open(tmp_path / "one")
     assert {r.uri: r.turns for r in one.subset("train")} == {uri: sorted(turns) for uri, turns in TURNS.items()}
     shown = bench("show", tmp_path / "one", "ami-mini", "--plot", tmp_path / "p.svg")
@@ -79,7 +79,7 @@ def test_perturb(ami_mini: Dataset, tmp_path: Path) -> None:
     assert ended.returncode == 0, ended.stderr
     made = Dataset.open(tmp_path / "made")
     assert len(made.subset("train")) == 2 * len(ami_mini.subset("train"))
-    assert "its speakers at 0.9 to 1.1 of their speed" in " ".join(ended.stdout.split())
+    assert "its speakers at 0.9 to 1.1 times their speed" in " ".join(ended.stdout.split())
     assert not list(tmp_path.glob(".*"))
 
 
@@ -87,39 +87,39 @@ def test_perturb(ami_mini: Dataset, tmp_path: Path) -> None:
     ("arguments", "why"),
     [
         (("convert", "nowhere", "out"), "nowhere: no such file or folder"),
-        (("convert", "nowhere"), "takes SOURCE DEST"),
+        (("convert", "nowhere"), "the arguments of bench data convert are SOURCE DEST"),
         (("convert", ".", "out", "--from", "kaldy"), "did you mean kaldi?"),
         (("convert", ".", "out", "--from", "kaldi"), "no recordings found"),
-        (("convert", ".", "out", "--set", "mic"), "write it as KEY=VALUE"),
+        (("convert", ".", "out", "--set", "mic"), "--set mic: expected KEY=VALUE"),
         (("convert", "lhotse:voxconverse", "out"), "say where the corpus lies"),
         (("show", "."), "not a converted dataset"),
         (("show", "ami-minni"), "did you mean ami-mini?"),
         (("check", "."), "not a dataset"),
-        (("export", "ami-mini", "x.yml", "--to", "pyannote", "--window-s", "3"), "--to nemo"),
-        (("simulate", ".", "out"), "no speech to build from"),
-        (("simulate", "ami-mini", "out", "--noise", "."), "no audio files here"),
-        (("simulate", "ami-mini", "out", "--snr-db", "loud"), "2 numbers"),
+        (("export", "ami-mini", "x.yml", "--to", "pyannote", "--window-s", "3"), "--window-s is only for --to nemo"),
+        (("simulate", ".", "out"), "no speech found"),
+        (("simulate", "ami-mini", "out", "--noise", "."), "--noise .: contains no audio files"),
+        (("simulate", "ami-mini", "out", "--snr-db", "loud"), "expected 2 numbers"),
         (("perturb", "ami-mini", "out", "--speed", "3,4"), "--speed"),
-        (("perturb", "ami-mini", "out", "--noise", "."), "no audio files here"),
-        (("simulate", "ami-mini", "out", "--shares", "1,2"), "3 numbers"),
+        (("perturb", "ami-mini", "out", "--noise", "."), "--noise .: contains no audio files"),
+        (("simulate", "ami-mini", "out", "--shares", "1,2"), "expected 3 numbers"),
     ],
 )
-def test_what_cannot_be(arguments: tuple[str, ...], why: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_error_messages(arguments: tuple[str, ...], why: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    assert why in told(bench(*arguments))
+    assert why in error_line(bench(*arguments))
     assert not [path for path in tmp_path.iterdir() if not path.name.startswith(".")]
 
 
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT])
-def test_stopped_and_run_again(how: signal.Signals, tmp_path: Path) -> None:
-    """A conversion is killed, or Ctrl-C typed, once some recordings are done; run again it takes those as they are."""
+def test_interrupted_conversion_resumes(how: signal.Signals, tmp_path: Path) -> None:
+    """A conversion killed or stopped by Ctrl-C keeps its finished recordings when it is run again."""
     source = tmp_path / "source"
     for k in range(60):
         write_wav(source / f"r{k:02d}.wav", 5.0, rate=44_100, channels=2, seed=k)
         (source / f"r{k:02d}.rttm").write_text(rttm_text(f"r{k:02d}", [Turn(0.0, 1.0, "a")]))
     command = [*BENCH, "convert", str(source), str(tmp_path / "out"), "--workers", "2"]
-    said = tmp_path / "said.txt"
-    with said.open("w") as stderr:
+    stderr_file = tmp_path / "said.txt"
+    with stderr_file.open("w") as stderr:
         running = subprocess.Popen(command, stderr=stderr, stdout=subprocess.DEVNULL, start_new_session=True)
     notes = tmp_path / ".out.converting" / "all" / "done"
     while running.poll() is None and len(list(notes.glob("*.json"))) < 5:
@@ -128,33 +128,33 @@ def test_stopped_and_run_again(how: signal.Signals, tmp_path: Path) -> None:
     running.wait()
     if how == signal.SIGINT:
         assert running.returncode == 130
-        assert "Traceback" not in said.read_text()
+        assert "Traceback" not in stderr_file.read_text()
     assert not (tmp_path / "out").exists()
-    assert "not a converted dataset" in told(bench("show", tmp_path / ".out.converting"))
-    kept = {}
+    assert "not a converted dataset" in error_line(bench("show", tmp_path / ".out.converting"))
+    finished = {}
     for note in notes.glob("*.json"):
         try:
             ConvertedRecording.model_validate_json(note.read_bytes())
         except ValueError:
-            continue  # half written as it was killed
-        kept[note.stem] = (notes.parent / "wav" / f"{note.stem}.wav").stat().st_mtime_ns
-    assert 5 <= len(kept) < 60
+            continue  # only partly written when killed
+        finished[note.stem] = (notes.parent / "wav" / f"{note.stem}.wav").stat().st_mtime_ns
+    assert 5 <= len(finished) < 60
     ended = bench("convert", source, tmp_path / "out", "--workers", 2)
     assert ended.returncode == 0, ended.stderr
     out = Dataset.open(tmp_path / "out")
     made = {r.uri: r.audio.stat().st_mtime_ns for listed in out.recordings.values() for r in listed}
     assert len(made) == 60
-    assert {uri: made[uri] for uri in kept} == kept
+    assert {uri: made[uri] for uri in finished} == finished
     assert json.loads(bench("check", tmp_path / "out", "--json").stdout)["errors"] == 0
 
 
-def test_no_room(tmp_path: Path) -> None:
-    """A full disk is one line, and nothing that looks whole."""
+def test_full_disk(tmp_path: Path) -> None:
+    """A full disk gives a one-line error and no incomplete dataset."""
     if not Path("/dev/full").exists():
         pytest.skip("no /dev/full here")
     source = MAKERS["rttm"][0](tmp_path / "source")
     work = tmp_path / ".out.converting" / "all"
     (work / "rttm").mkdir(parents=True)
     (work / "rttm" / "meeting_1.rttm").symlink_to("/dev/full")
-    assert "No space left on device" in told(bench("convert", source, tmp_path / "out", "--workers", 1))
+    assert "No space left on device" in error_line(bench("convert", source, tmp_path / "out", "--workers", 1))
     assert not (tmp_path / "out").exists()

@@ -1,4 +1,4 @@
-"""`bench data check` on made-up harm: each case is told by its kind, its place and, where it can be, mended."""
+"""`bench data check` on damaged datasets: each problem is reported by kind and place, and fixed if possible."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ from diarbench.datasets.io.errors import UserError
 from diarbench.datasets.io.rttm import Turn
 
 DURATION_S = 10.5
-Harm = Callable[[Path], object]
+Damage = Callable[[Path], object]
 
 
 @pytest.fixture(scope="module")
 def clean(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A dataset with nothing wrong: a recording of two speakers in each subset."""
     folder = tmp_path_factory.mktemp("clean")
-    found = [
+    recordings = [
         SourceRecording(
             f"{subset}_1",
             (Clip(write_wav(folder / f"{subset}_1.wav", DURATION_S, seed=k)),),
@@ -41,7 +41,7 @@ def clean(tmp_path_factory: pytest.TempPathFactory) -> Path:
         )
         for k, subset in enumerate(SUBSETS)
     ]
-    return convert(Corpus("clean", found), folder / "dataset").root
+    return convert(Corpus("clean", recordings), folder / "dataset").root
 
 
 @pytest.fixture
@@ -56,25 +56,25 @@ def test_nothing_wrong(clean: Path) -> None:
 RTTM, UEM, WAV = "train/rttm/train_1.rttm", "train/uem/train_1.uem", "train/wav/train_1.wav"
 
 
-def line(text: str, path: str = RTTM) -> Harm:
-    """Adds a line to a file that has two (RTTM) or one (UEM, lists)."""
+def line(text: str, path: str = RTTM) -> Damage:
+    """Append a line to a file that has two lines (RTTM) or one (UEM, lists)."""
 
-    def harm(root: Path) -> None:
+    def damage(root: Path) -> None:
         with (root / path).open("a", encoding="utf-8") as file:
             file.write(text + "\n")
 
-    return harm
+    return damage
 
 
-def whole(text: str | bytes, path: str) -> Harm:
+def content(text: str | bytes, path: str) -> Damage:
     return lambda root: (root / path).write_bytes(text if isinstance(text, bytes) else text.encode())
 
 
-def without(path: str) -> Harm:
+def without(path: str) -> Damage:
     return lambda root: (root / path).unlink()
 
 
-def sound(samples: np.ndarray, rate: int = 16_000) -> Harm:
+def sound(samples: np.ndarray, rate: int = 16_000) -> Damage:
     return lambda root: soundfile.write(str(root / WAV), samples, rate, subtype="PCM_16")
 
 
@@ -88,8 +88,8 @@ def header_only(root: Path) -> None:
     path.write_bytes(path.read_bytes()[:44])
 
 
-def copied(source: str, target: str, list_name: str | None = None) -> Harm:
-    def harm(root: Path) -> None:
+def copied(source: str, target: str, list_name: str | None = None) -> Damage:
+    def damage(root: Path) -> None:
         for kind in ("wav", "rttm", "uem"):
             one = root / source.replace("KIND", kind)
             other = root / target.replace("KIND", kind)
@@ -100,7 +100,7 @@ def copied(source: str, target: str, list_name: str | None = None) -> Harm:
         if list_name:
             line(Path(target).stem, list_name)(root)
 
-    return harm
+    return damage
 
 
 def turn(start: object, duration: object, speaker: str = "train-a", uri: str = "train_1") -> str:
@@ -117,7 +117,7 @@ QUIET = np.full((round(DURATION_S * 16_000), 1), 1e-5, dtype=np.float32)
 STEREO = np.hstack([noise(DURATION_S), np.zeros_like(noise(DURATION_S))])
 LOUD = np.clip(noise(DURATION_S) * 8, -1, 1)
 
-CASES: list[tuple[str, str, str, Harm]] = [
+CASES: list[tuple[str, str, str, Damage]] = [
     # the lists
     ("error", "leakage", "dev.txt:2", line("train_1", "dev.txt")),
     ("error", "duplicate uri", "train.txt:2", line("train_1", "train.txt")),
@@ -127,7 +127,7 @@ CASES: list[tuple[str, str, str, Harm]] = [
     ("error", "space in a name", "train.txt:2", line("train 2", "train.txt")),
     ("error", "space in a name", "train.txt:2", line("../other/train_2", "train.txt")),
     ("warning", "decomposed name", "train.txt:2", line(NFD, "train.txt")),
-    ("warning", "empty list", "dev.txt", whole("", "dev.txt")),
+    ("warning", "empty list", "dev.txt", content("", "dev.txt")),
     ("warning", "no list", "dev.txt", without("dev.txt")),
     ("error", "no audio", "train/wav/gone.wav", line("gone", "train.txt")),
     ("error", "no reference", "train/rttm/gone.rttm", line("gone", "train.txt")),
@@ -135,12 +135,12 @@ CASES: list[tuple[str, str, str, Harm]] = [
     ("error", "no audio", WAV, without(WAV)),
     ("error", "no reference", RTTM, without(RTTM)),
     ("error", "no UEM", UEM, without(UEM)),
-    ("warning", "reference without a recording", "dev/rttm/other.rttm", whole("", "dev/rttm/other.rttm")),
-    ("warning", "file in no list", "dev/wav/other.wav", whole("", "dev/wav/other.wav")),
-    ("warning", "file in no list", "dev/uem/other.uem", whole("", "dev/uem/other.uem")),
+    ("warning", "reference without a recording", "dev/rttm/other.rttm", content("", "dev/rttm/other.rttm")),
+    ("warning", "file in no list", "dev/wav/other.wav", content("", "dev/wav/other.wav")),
+    ("warning", "file in no list", "dev/uem/other.uem", content("", "dev/uem/other.uem")),
     ("error", "no dataset.json", "dataset.json", without("dataset.json")),
-    ("error", "unreadable dataset.json", "dataset.json", whole("{", "dataset.json")),
-    ("error", "unreadable dataset.json", "dataset.json", whole('{"name": "x"}', "dataset.json")),
+    ("error", "unreadable dataset.json", "dataset.json", content("{", "dataset.json")),
+    ("error", "unreadable dataset.json", "dataset.json", content('{"name": "x"}', "dataset.json")),
     ("error", "fingerprint", "dataset.json", line(turn(7, 1))),
     # leakage
     ("error", "leakage", "dev/wav/dev_2.wav", copied("train/KIND/train_1.KIND", "dev/KIND/dev_2.KIND", "dev.txt")),
@@ -177,22 +177,22 @@ CASES: list[tuple[str, str, str, Harm]] = [
     ("error", "turn outside the audio", f"{RTTM}:3", line(turn(10, 2))),
     ("error", "turn outside the audio", f"{RTTM}:3", line(turn(100, 2))),
     ("warning", "speaker overlaps itself", f"{RTTM}:3", line(turn(1, 1))),
-    ("warning", "no turns", RTTM, whole("", RTTM)),
+    ("warning", "no turns", RTTM, content("", RTTM)),
     ("warning", "many speakers", RTTM, crowd),
     ("warning", "much overlap", RTTM, line(turn(3.5, 1, "third"))),
-    ("error", "unreadable RTTM", RTTM, whole(b"SPEAKER \xff\xfe", RTTM)),
+    ("error", "unreadable RTTM", RTTM, content(b"SPEAKER \xff\xfe", RTTM)),
     # UEM
-    ("warning", "turn outside the UEM", f"{RTTM}:2", whole("train_1 1 0 5\n", UEM)),
-    ("error", "empty UEM", UEM, whole("", UEM)),
-    ("error", "empty UEM", UEM, whole(";; nothing\n", UEM)),
+    ("warning", "turn outside the UEM", f"{RTTM}:2", content("train_1 1 0 5\n", UEM)),
+    ("error", "empty UEM", UEM, content("", UEM)),
+    ("error", "empty UEM", UEM, content(";; nothing\n", UEM)),
     ("error", "malformed line", f"{UEM}:2", line("train_1 1 0", UEM)),
     ("error", "comma decimal", f"{UEM}:2", line("train_1 1 0,5 1", UEM)),
     ("error", "negative time", f"{UEM}:2", line("train_1 1 5 1", UEM)),
     ("error", "zero length", f"{UEM}:2", line("train_1 1 5 5", UEM)),
     ("error", "other uri", UEM, line("train_2 1 0 1", UEM)),
-    ("error", "UEM outside the audio", UEM, whole("train_1 1 0 11\n", UEM)),
+    ("error", "UEM outside the audio", UEM, content("train_1 1 0 11\n", UEM)),
     ("warning", "overlapping UEM regions", UEM, line("train_1 1 1 2", UEM)),
-    ("error", "unreadable UEM", UEM, whole(b"\xff\xfe", UEM)),
+    ("error", "unreadable UEM", UEM, content(b"\xff\xfe", UEM)),
     # audio
     ("error", "sample rate", WAV, sound(noise(DURATION_S, 8_000), 8_000)),
     ("error", "channels", WAV, sound(STEREO)),
@@ -202,26 +202,26 @@ CASES: list[tuple[str, str, str, Harm]] = [
     ("warning", "clipping", WAV, sound(LOUD)),
     ("error", "truncated audio", WAV, cut_short),
     ("error", "header-only audio", WAV, header_only),
-    ("error", "unreadable audio", WAV, whole(b"no audio at all", WAV)),
-    ("error", "unreadable audio", WAV, whole(b"", WAV)),
+    ("error", "unreadable audio", WAV, content(b"no audio at all", WAV)),
+    ("error", "unreadable audio", WAV, content(b"", WAV)),
 ]
 
 
-@pytest.mark.parametrize(("level", "kind", "where", "harm"), CASES, ids=[f"{k}-{c[1]}" for k, c in enumerate(CASES)])
-def test_a_case(level: str, kind: str, where: str, harm: Harm, root: Path) -> None:
-    harm(root)
-    told = [f for f in check(root).findings if f.kind == kind]
-    assert {(f.level, f.where) for f in told} >= {(level, str(root / where))}
-    assert all("\n" not in f.text and f.text for f in told)
+@pytest.mark.parametrize(("level", "kind", "where", "damage"), CASES, ids=[f"{k}-{c[1]}" for k, c in enumerate(CASES)])
+def test_reported(level: str, kind: str, where: str, damage: Damage, root: Path) -> None:
+    damage(root)
+    findings = [f for f in check(root).findings if f.kind == kind]
+    assert {(f.level, f.where) for f in findings} >= {(level, str(root / where))}
+    assert all("\n" not in f.text and f.text for f in findings)
 
 
 @pytest.mark.parametrize(
-    "harm",
+    "damage",
     [case[3] for case in CASES if case[1] in ("blank line", "comment", "no UEM", "overlapping UEM regions")]
-    + [line(turn(1, 1)), line(turn(10, 2)), line(turn(7, 0)), line(turn(7, 1, NFD)), whole("train_1 1 0 11\n", UEM)],
+    + [line(turn(1, 1)), line(turn(10, 2)), line(turn(7, 0)), line(turn(7, 1, NFD)), content("train_1 1 0 11\n", UEM)],
 )
-def test_a_fix_leaves_nothing(harm: Harm, root: Path) -> None:
-    harm(root)
+def test_fixed_completely(damage: Damage, root: Path) -> None:
+    damage(root)
     before = check(root)
     assert before.findings
     assert fix(before)
@@ -229,8 +229,8 @@ def test_a_fix_leaves_nothing(harm: Harm, root: Path) -> None:
     Dataset.open(root)
 
 
-def test_a_fix_tells_what_it_took(root: Path) -> None:
-    """0.5-4.0 and 1-2 of one speaker become one turn; 10-12 is cut to 10.5; 100-102 goes."""
+def test_fix_counts_its_changes(root: Path) -> None:
+    """0.5-4.0 and 1-2 of one speaker become one turn; 10-12 is cut to 10.5; 100-102 is dropped."""
     for text in (turn(1, 1), turn(10, 2), turn(100, 2), turn(7, 0)):
         line(text)(root)
     done = " ".join(fix(check(root)))
@@ -246,7 +246,7 @@ def test_a_fix_tells_what_it_took(root: Path) -> None:
     assert Dataset.open(root).info.subsets["train"].speaker_s == pytest.approx(3.5 + 3.0 + 0.5)
 
 
-def test_a_fix_leaves_what_it_cannot_read(root: Path) -> None:
+def test_fix_keeps_files_with_unreadable_lines(root: Path) -> None:
     line(turn(7, 0))(root)
     line(turn("7,5", 1))(root)
     before = (root / RTTM).read_bytes()
@@ -259,9 +259,9 @@ def test_the_command(root: Path) -> None:
     line(turn(-1, 2))(root)
     ended = subprocess.run([*bench, str(root), "--json"], capture_output=True, text=True, check=False)
     assert ended.returncode == 1
-    told = json.loads(ended.stdout)
-    assert told["errors"] == 2  # the turn, and a fingerprint that is not the files' any more
-    assert {"negative time", "fingerprint"} == {finding["kind"] for finding in told["findings"]}
+    report = json.loads(ended.stdout)
+    assert report["errors"] == 2  # the turn, and the fingerprint, which no longer matches the files
+    assert {"negative time", "fingerprint"} == {finding["kind"] for finding in report["findings"]}
     shown = subprocess.run([*bench, str(root)], capture_output=True, text=True, check=False)
     assert f"{root / RTTM}:3: onset -1" in shown.stdout
 

@@ -47,7 +47,7 @@ def unpacked(root: Path) -> Path:
 
 
 def test_speakers_and_their_speech(tmp_path: Path) -> None:
-    found = list(source.corpus(unpacked(tmp_path / "packages"), tmp_path / "work").found)
+    found = list(source.corpus(unpacked(tmp_path / "packages"), tmp_path / "work").recordings)
     assert [each.uri for each in found] == ["fillets-cs-m", "fillets-cs-v", "tuxpaint-el", "nexuiz-marine"]
     assert {each.subset for each in found} == {"train"}
     for each in found:

@@ -29,8 +29,8 @@ def test_every_format_is_tried() -> None:
 def test_a_format(name: str, make: Callable[[Path], Path], tmp_path: Path) -> None:
     source = make(tmp_path / "source")
     sniffed, named = find_corpus(str(source)), find_corpus(str(source), name)
-    by_uri = {found.uri: found for found in named.found}
-    assert [found.uri for found in sniffed.found] == list(by_uri)
+    by_uri = {found.uri: found for found in named.recordings}
+    assert [found.uri for found in sniffed.recordings] == list(by_uri)
     assert {uri: sorted(t for t in found.turns if t.end_s < DURATION_S) for uri, found in by_uri.items()} == {
         uri: sorted(t for t in turns if t.end_s < DURATION_S) for uri, turns in TURNS.items()
     }
@@ -47,7 +47,7 @@ def test_a_format(name: str, make: Callable[[Path], Path], tmp_path: Path) -> No
 
 def test_nemo_cuts_are_what_is_annotated(tmp_path: Path) -> None:
     corpus = find_corpus(str(MAKERS["nemo"][0](tmp_path / "source")))
-    assert [found.regions for found in corpus.found] == [[Region(0, 1.5), Region(1.5, 3)]] * 2
+    assert [found.regions for found in corpus.recordings] == [[Region(0, 1.5), Region(1.5, 3)]] * 2
 
 
 def test_nikl_utterances_of_one_recording_do_not_add_up(tmp_path: Path) -> None:
@@ -107,7 +107,7 @@ def test_a_protocol_among_several(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"choose with --set protocol=NAME.*Made\.SpeakerDiarization\.Other"):
         find_corpus(str(path))
     corpus = find_corpus(str(path), protocol="Made.SpeakerDiarization.Other")
-    assert [found.uri for found in corpus.found] == list(TURNS)
+    assert [found.uri for found in corpus.recordings] == list(TURNS)
 
 
 def test_aihub_times_have_thousands(tmp_path: Path) -> None:
@@ -116,12 +116,12 @@ def test_aihub_times_have_thousands(tmp_path: Path) -> None:
     content = json.loads(path.read_text(encoding="utf-8"))
     content["Conversation"][0] |= {"StartTime": "1,000.73", "EndTime": "1,002.00"}
     path.write_text(json.dumps(content), encoding="utf-8")
-    turns = next(found for found in find_corpus(str(source)).found if found.uri == "meeting_1").turns
+    turns = next(found for found in find_corpus(str(source)).recordings if found.uri == "meeting_1").turns
     assert (turns[0].start_s, turns[0].end_s) == (1000.73, 1002.0)
     content["Conversation"][0]["StartTime"] = "0,5"
     path.write_text(json.dumps(content), encoding="utf-8")
     with pytest.raises(UserError, match=r"meeting_1\.json: utterance 1: '0,5' is not a time"):
-        list(find_corpus(str(source)).found)
+        list(find_corpus(str(source)).recordings)
 
 
 def test_a_dataset_converts_into_itself(tmp_path: Path, ami_mini: Dataset) -> None:
@@ -134,7 +134,7 @@ def test_a_dataset_converts_into_itself(tmp_path: Path, ami_mini: Dataset) -> No
 def test_hugging_face_datasets(tmp_path: Path) -> None:
     """What Hugging Face's own library loads, here from a folder instead of the hub."""
     MAKERS["huggingface"][0](tmp_path / "source")
-    found = {found.uri: found for found in find_corpus(f"hf:{tmp_path / 'source'}").found}
+    found = {found.uri: found for found in find_corpus(f"hf:{tmp_path / 'source'}").recordings}
     assert {uri: sorted(one.turns) for uri, one in found.items()} == {uri: sorted(t) for uri, t in TURNS.items()}
     assert {one.subset for one in found.values()} == {"train"}
     with pytest.raises(UserError, match=r"hf:.*cannot be loaded"):

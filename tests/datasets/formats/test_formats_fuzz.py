@@ -103,7 +103,7 @@ def test_json(form: str, data: st.DataObject) -> None:
         write_wav(folder / "x.wav", 0.1)
         (folder / "x.json").write_text(text, encoding="utf-8")
         try:
-            list(find_corpus(name, form).found)
+            list(find_corpus(name, form).recordings)
         except UserError as error:
             assert len(str(error).splitlines()) == 1
 
@@ -148,6 +148,6 @@ def test_any_bytes_in_any_format(form: str, content: bytes) -> None:
             source = source / "database.yml"
             source.write_bytes(content)
         try:
-            list(find_corpus(str(source), form).found)
+            list(find_corpus(str(source), form).recordings)
         except UserError as error:
             assert len(str(error).splitlines()) == 1

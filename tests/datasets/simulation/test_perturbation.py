@@ -1,4 +1,4 @@
-"""Copies of real recordings at other speeds: as many as asked, each with its turns where they are heard."""
+"""Perturbed copies of real recordings: their number, and turns that match the audio."""
 
 from __future__ import annotations
 
@@ -17,33 +17,33 @@ from diarbench.datasets.simulation.perturbation import Perturbation, perturb
 from diarbench.datasets.simulation.segments import noise_from_pauses
 
 
-def made_of(dataset: Dataset, target: Path, workers: int = 1) -> Dataset:
+def perturbed(dataset: Dataset, target: Path, workers: int = 1) -> Dataset:
     work = target.with_name(f".{target.name}")
     effects = Effects(noises=noise_from_pauses(dataset, work), snr_db=(30.0, 40.0), gain_db=(-6.0, -6.0))
-    by = Perturbation(speed=(0.8, 1.25), formants=(0.9, 1.1))
-    copies = perturb(dataset, work, copies=2, effects=effects, perturbation=by, seed=3, workers=workers)
+    perturbation = Perturbation(speed=(0.8, 1.25), formants=(0.9, 1.1))
+    copies = perturb(dataset, work, copies=2, effects=effects, perturbation=perturbation, seed=3, workers=workers)
     return convert(add_to_dataset(dataset, copies, train=True), target)
 
 
 @pytest.fixture(scope="module")
 def made(ami_mini: Dataset, tmp_path_factory: pytest.TempPathFactory) -> Dataset:
-    return made_of(ami_mini, tmp_path_factory.mktemp("perturb") / "made")
+    return perturbed(ami_mini, tmp_path_factory.mktemp("perturb") / "made")
 
 
 def loudness(recording: Recording, points: int) -> np.ndarray:
-    """In so many stretches from beginning to end, whatever the speed."""
+    """The log level in ``points`` equal parts, which does not depend on the speed."""
     samples, _ = soundfile.read(str(recording.audio))
     return np.array([np.log(np.std(part) + 1e-4) for part in np.array_split(samples, points)])
 
 
-def test_train_has_copies_and_the_others_stay(ami_mini: Dataset, made: Dataset) -> None:
+def test_only_train_gets_copies(ami_mini: Dataset, made: Dataset) -> None:
     assert len(made.subset("train")) == 3 * len(ami_mini.subset("train"))
     for subset in ("dev", "test"):
-        kept = zip(ami_mini.subset(subset), made.subset(subset), strict=True)
-        assert all(one.turns == other.turns and one.regions == other.regions for one, other in kept)
+        pairs = zip(ami_mini.subset(subset), made.subset(subset), strict=True)
+        assert all(one.turns == other.turns and one.regions == other.regions for one, other in pairs)
 
 
-def test_a_copy_is_its_recording_at_another_speed(ami_mini: Dataset, made: Dataset) -> None:
+def test_turns_and_audio_of_a_copy(ami_mini: Dataset, made: Dataset) -> None:
     originals = {recording.uri: recording for recording in ami_mini.subset("train")}
     factors = []
     for copy in made.subset("train"):
@@ -63,8 +63,10 @@ def test_a_copy_is_its_recording_at_another_speed(ami_mini: Dataset, made: Datas
         backwards = np.corrcoef(loudness(copy, 100), loudness(original, 100)[::-1])[0, 1]
         assert alike > 0.8 > backwards
     slower, faster = factors[::2], factors[1::2]
-    assert min(slower) >= 0.8 and max(slower) <= 1.0 <= min(faster) and max(faster) <= 1.25, "from either half"
+    assert min(slower) >= 0.8 and max(slower) <= 1.0 <= min(faster) and max(faster) <= 1.25, (
+        "one copy from each half of the range"
+    )
 
 
 def test_the_same_seed_makes_the_same_copies(ami_mini: Dataset, made: Dataset, tmp_path: Path) -> None:
-    assert made_of(ami_mini, tmp_path / "again", workers=2).info.fingerprint == made.info.fingerprint
+    assert perturbed(ami_mini, tmp_path / "again", workers=2).info.fingerprint == made.info.fingerprint
