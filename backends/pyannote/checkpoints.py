@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 from diarbench.datasets.io.errors import UserError
 from pyannote.audio.core.task import Problem, Resolution, Specifications
+from pyannote.audio.models.segmentation import PyanNet
 
 SCRATCH = {
     "hyperparameters": {"lstm": {"num_layers": 4, "dropout": 0.5}},
@@ -18,14 +20,14 @@ SCRATCH = {
 """The architecture of segmentation-3.0."""
 
 PARTS = ("sincnet", "lstm", "linear")
-"""Of which a PyanNet has hyper-parameters."""
+"""The parts of a PyanNet that have hyper-parameters."""
 
 POWERSET, SIGMOIDS = "powerset", "sigmoids"
-"""The heads there are: chances of sets of speakers, or a chance a speaker."""
+"""The two heads: probabilities of sets of speakers, or one probability per speaker."""
 
 
-def _specifications(settings: Mapping[str, Any]) -> Specifications:
-    """What a model of pyannote.audio has to know of its own output."""
+def build_specifications(settings: Mapping[str, Any]) -> Specifications:
+    """The description of its output that a pyannote.audio model carries."""
     powerset = settings.get("head", POWERSET) == POWERSET
     return Specifications(
         problem=Problem.MONO_LABEL_CLASSIFICATION if powerset else Problem.MULTI_LABEL_CLASSIFICATION,
@@ -37,8 +39,37 @@ def _specifications(settings: Mapping[str, Any]) -> Specifications:
     )
 
 
-def _settings_of(path: Path, tensors: Mapping[str, Any]) -> dict[str, Any]:
-    """The architecture of a PyanNet's tensors, by their names and shapes; its dropout and window are taken as usual."""
+def settings_from_checkpoint(path: Path, content: Mapping[str, Any]) -> dict[str, Any]:
+    """The architecture in a checkpoint that pyannote.audio wrote.
+
+    Raises UserError where a newer pyannote.audio wrote it or it is not a PyanNet with either head, and KeyError,
+    AttributeError, TypeError or ValueError where it is incomplete.
+    """
+    header = content["pyannote.audio"]
+    written_by, here = str(header["versions"]["pyannote.audio"]), version("pyannote.audio")
+    if int(written_by.partition(".")[0]) > int(here.partition(".")[0]):
+        raise UserError(f"{path}: written by pyannote.audio {written_by}, newer than {here} here")
+    if header["architecture"]["class"] != PyanNet.__name__:
+        raise UserError(f"{path}: holds a {header['architecture']['class']}, not a PyanNet")
+    specifications = header["specifications"]
+    powerset = getattr(specifications, "powerset_max_classes", None)
+    sigmoids = getattr(specifications, "problem", None) == Problem.MULTI_LABEL_CLASSIFICATION
+    if not specifications.permutation_invariant or not (powerset or sigmoids):
+        raise UserError(f"{path}: its head does not separate speakers (expected a powerset, or a sigmoid per speaker)")
+    return {
+        "hyperparameters": {key: dict(content["hyper_parameters"].get(key) or {}) for key in PARTS},
+        "duration_s": float(specifications.duration),
+        "speakers": len(specifications.classes),
+        "simultaneous": int(powerset or len(specifications.classes)),
+        **({} if powerset else {"head": SIGMOIDS}),
+    }
+
+
+def settings_from_tensors(path: Path, tensors: Mapping[str, Any]) -> dict[str, Any]:
+    """The architecture of a PyanNet, from its tensors' names and shapes; dropout and window are the usual ones.
+
+    Raises UserError where the tensors are not those of a PyanNet with a powerset head.
+    """
     try:
         layers = sum(name.startswith("lstm.weight_ih") and not name.endswith("_reverse") for name in tensors)
         hyperparameters = {
@@ -60,6 +91,6 @@ def _settings_of(path: Path, tensors: Mapping[str, Any]) -> dict[str, Any]:
         if outputs == 1 + speakers + speakers * (speakers - 1) // 2:
             return {**SCRATCH, "hyperparameters": hyperparameters, "speakers": speakers}
     raise UserError(
-        f"{path}: its {outputs} outputs are no powerset of two speakers at a time; give the checkpoint that "
+        f"{path}: its {outputs} outputs are no powerset of two speakers at a time; pass the checkpoint that "
         "pyannote.audio wrote, which describes its head"
     )

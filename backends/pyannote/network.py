@@ -1,9 +1,8 @@
-"""PyanNet as a Network: with its powerset loss (Plaquet and Bredin, Interspeech 2023), or a speaker at a time."""
+"""PyanNet as a Network, with its powerset loss (Plaquet and Bredin, Interspeech 2023) or one output per speaker."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +14,15 @@ from diarbench.backends import losses
 from diarbench.backends.base import Losses
 from diarbench.backends.checkpoints import check_checkpoint, is_checkpoint, load_safetensors, load_tensors
 from diarbench.backends.objective import Objective
-from diarbench.backends.pyannote.checkpoints import PARTS, POWERSET, SCRATCH, SIGMOIDS, _settings_of, _specifications
+from diarbench.backends.pyannote.checkpoints import (
+    PARTS,
+    POWERSET,
+    SCRATCH,
+    SIGMOIDS,
+    build_specifications,
+    settings_from_checkpoint,
+    settings_from_tensors,
+)
 from diarbench.datasets.io.errors import UserError
 from pyannote.audio.core.task import Problem, Resolution, Specifications
 from pyannote.audio.models.segmentation import PyanNet
@@ -25,7 +32,7 @@ from pyannote.audio.utils.powerset import Powerset
 
 
 class Sinc(ParamSincFB):
-    """SincNet's filters, never made in 16 bits: sines of such angles would be off by a tenth."""
+    """SincNet's filters, always computed in 32 bits: 16 bits would be off by a tenth for sines of such angles."""
 
     def filters(self) -> torch.Tensor:
         with torch.autocast(self.n_.device.type, enabled=False):
@@ -49,57 +56,33 @@ class PyannoteNetwork(torch.nn.Module):
 
     @classmethod
     def from_file(cls, path: Path) -> PyannoteNetwork:
-        """Load weights: a checkpoint of pyannote.audio's or of ours, or a PyanNet's tensors alone.
+        """Load weights: a checkpoint of pyannote.audio or of diarbench, or a PyanNet's tensors alone.
 
-        pyannote's own loader would run whatever code a file holds, and import the module that it names; this one reads
-        tensors and plain values. Raises UserError where the file is not a PyanNet with either head.
+        pyannote's own loader executes whatever code a file contains, and imports the module that it names; this one
+        reads only tensors and plain values. Raises UserError where the file is not a PyanNet with either head.
         """
         if path.suffix == ".safetensors":
             tensors, _ = load_safetensors(path)
-            return cls._of_tensors(path, tensors, _settings_of(path, tensors))
-        found = load_tensors(path, (Specifications, Problem, Resolution, TorchVersion))
-        if is_checkpoint(found):
-            return cls.restore(check_checkpoint(path, found, "pyannote"))
-        if isinstance(found, dict) and "pyannote.audio" in found:
+            return cls._from_tensors(path, tensors, settings_from_tensors(path, tensors))
+        content = load_tensors(path, (Specifications, Problem, Resolution, TorchVersion))
+        if is_checkpoint(content):
+            return cls.restore(check_checkpoint(path, content, "pyannote"))
+        if isinstance(content, dict) and "pyannote.audio" in content:
             try:
-                return cls._of_pyannote(path, found)
+                return cls._from_tensors(path, content["state_dict"], settings_from_checkpoint(path, content))
             except (KeyError, AttributeError, TypeError, ValueError) as error:
-                raise UserError(f"{path}: not a whole checkpoint of pyannote.audio ({error!r})") from error
-        if isinstance(found, dict) and found and all(torch.is_tensor(value) for value in found.values()):
-            return cls._of_tensors(path, found, _settings_of(path, found))
+                raise UserError(f"{path}: not a complete checkpoint of pyannote.audio ({error!r})") from error
+        if isinstance(content, dict) and content and all(torch.is_tensor(value) for value in content.values()):
+            return cls._from_tensors(path, content, settings_from_tensors(path, content))
         raise UserError(f"{path}: not a pyannote.audio checkpoint")
 
     @classmethod
-    def _of_pyannote(cls, path: Path, found: Mapping[str, Any]) -> PyannoteNetwork:
-        told = found["pyannote.audio"]
-        made_by = str(told["versions"]["pyannote.audio"])
-        if int(made_by.partition(".")[0]) > int(version("pyannote.audio").partition(".")[0]):
-            raise UserError(f"{path}: of pyannote.audio {made_by}, newer than {version('pyannote.audio')} here")
-        if told["architecture"]["class"] != PyanNet.__name__:
-            raise UserError(f"{path}: holds a {told['architecture']['class']}, not a PyanNet")
-        specifications = told["specifications"]
-        powerset = getattr(specifications, "powerset_max_classes", None)
-        sigmoids = getattr(specifications, "problem", None) == Problem.MULTI_LABEL_CLASSIFICATION
-        if not specifications.permutation_invariant or not (powerset or sigmoids):
-            raise UserError(
-                f"{path}: has another head than one that tells speakers apart (powerset, or a sigmoid each)"
-            )
-        settings = {
-            "hyperparameters": {key: dict(found["hyper_parameters"].get(key) or {}) for key in PARTS},
-            "duration_s": float(specifications.duration),
-            "speakers": len(specifications.classes),
-            "simultaneous": int(powerset or len(specifications.classes)),
-            **({} if powerset else {"head": SIGMOIDS}),
-        }
-        return cls._of_tensors(path, found["state_dict"], settings)
-
-    @classmethod
-    def _of_tensors(cls, path: Path, tensors: Mapping[str, Any], settings: Mapping[str, Any]) -> PyannoteNetwork:
+    def _from_tensors(cls, path: Path, tensors: Mapping[str, Any], settings: Mapping[str, Any]) -> PyannoteNetwork:
         network = cls.from_scratch(settings)
         model = network.model
         wanted = model.state_dict().keys()
         try:
-            # A checkpoint of 2.x or 3.x may hold a loss function's tensors as well.
+            # A checkpoint of pyannote.audio 2 or 3 may also have the tensors of a loss function.
             model.load_state_dict({name: tensor for name, tensor in tensors.items() if name in wanted})
         except (RuntimeError, TypeError) as error:
             reason = " ".join(str(error).split())[:200]
@@ -109,20 +92,20 @@ class PyannoteNetwork(torch.nn.Module):
 
     @classmethod
     def from_scratch(cls, settings: Mapping[str, Any] = SCRATCH) -> PyannoteNetwork:
-        """segmentation-3.0's architecture, or that of given settings, with random weights."""
+        """A network with random weights, of segmentation-3.0's architecture or of the given settings."""
         model = PyanNet(**settings["hyperparameters"])
-        model.specifications = _specifications(settings)
+        model.specifications = build_specifications(settings)
         model.build()
         return cls(model, settings)
 
     def train_on(self, objective: Objective) -> PyannoteNetwork:
-        """Set the objective of `loss`; a fresh head takes the old one's place, with random weights.
+        """Set the objective of `loss`; a fresh head replaces the old one, with random weights.
 
-        Raises UserError where a head of sigmoids is to be trained on the powerset, or kept as one.
+        Raises UserError where a head of sigmoids would be trained on the powerset.
         """
         if objective.head == "fresh":
             self.settings["head"] = SIGMOIDS
-            self.model.specifications = _specifications(self.settings)
+            self.model.specifications = build_specifications(self.settings)
             self.model.build()
         elif self.head == SIGMOIDS and objective.name == POWERSET:
             raise UserError(
@@ -143,9 +126,9 @@ class PyannoteNetwork(torch.nn.Module):
         if objective.name != POWERSET:
             head = "a fresh head of sigmoids" if objective.head == "fresh" else f"the {self.head} head kept"
             term = f" and Dice of weight {objective.dice:g}" if objective.dice else ""
-            words = f"binary cross entropy a speaker{term}, {head}"
+            words = f"binary cross entropy per speaker{term}, {head}"
         unused = {
-            "shares by arrival and by best fit": objective.ats_weight != objective.pil_weight,
+            "ATS and PIL weights": objective.ats_weight != objective.pil_weight,
             "affinity": bool(objective.affinity),
         }
         return losses.describe_objective(words, objective, "pyannote", unused)
@@ -163,7 +146,7 @@ class PyannoteNetwork(torch.nn.Module):
         return self.model.num_frames(samples)
 
     def loss(self, waveforms: torch.Tensor, targets: torch.Tensor) -> Losses:
-        """pyannote.audio's own training loss, or the multilabel one of its 3.x; speakers are told apart as it does."""
+        """pyannote.audio's own training loss, or the multilabel loss of version 3, with its permutation of speakers."""
         return self._losses(self.model(waveforms[:, None]), targets)
 
     def measure(self, waveforms: torch.Tensor, targets: torch.Tensor) -> tuple[Losses, torch.Tensor]:
@@ -176,7 +159,7 @@ class PyannoteNetwork(torch.nn.Module):
         return self._activity(self.model(waveforms[:, None]))
 
     def _losses(self, prediction: torch.Tensor, targets: torch.Tensor) -> Losses:
-        prediction = prediction.to(targets.dtype)  # losses are not worked out in 16 bits
+        prediction = prediction.to(targets.dtype)  # losses are not computed in 16 bits
         chances = self._chances(prediction)
         if self.objective.name == POWERSET:
             permutated, _ = permutate(self._speakers_of_sets[prediction.argmax(-1)], targets)

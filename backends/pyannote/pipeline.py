@@ -128,7 +128,7 @@ class PyannoteDiarizer:
     def by_oracle(
         self, recording: Recording, segmentation: SlidingWindowFeature, min_duration_off: float
     ) -> Annotation:
-        """The network's local speakers told apart as the reference does."""
+        """The network's local speakers, clustered by the reference."""
         decoder = self._decoder(segmentation, None)
         turns = []
         if decoder.count.any():
@@ -157,7 +157,7 @@ class PyannoteDiarizer:
 class ThresholdDiarizer:
     """The first of the two steps in which pyannote's own guide tunes a network without a powerset: its threshold.
 
-    The reference tells the speakers apart, so that no clustering is needed, and no embedding.
+    Speakers are clustered by the reference, so that neither a clustering nor an embedding is needed.
     """
 
     upstream: Diarizer | None = None
@@ -188,7 +188,7 @@ class ThresholdDiarizer:
 
 
 def _reference(recording: Recording, segmentation: SlidingWindowFeature) -> dict[str, Any]:
-    """What pyannote's oracles are told, as long as the chunks are, so that they have as many."""
+    """The file that pyannote's oracles take, as long as the chunks, so that both have the same number of chunks."""
     window = segmentation.sliding_window
     duration = (len(segmentation.data) - 1) * window.step + window.duration
     return {"uri": recording.uri, "annotation": recording.reference, "duration": duration}

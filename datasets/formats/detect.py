@@ -26,7 +26,7 @@ FORMATS = {
     "rttm": "rttm_folder",
     "textgrid": "textgrid_tiers",
 }
-"""Format -> module of `sources` with ``sniff(path)`` and ``find(path, **options)``; the first that fits is taken."""
+"""Format -> module of this folder with ``sniff(path)`` and ``find(path, **options)``; the first that fits is used."""
 
 
 def find_corpus(source: str, format_name: str | None = None, **options: str) -> Corpus:
@@ -48,7 +48,7 @@ def find_corpus(source: str, format_name: str | None = None, **options: str) -> 
     if format_name is None:
         format_name = next((name for name in FORMATS if _format(name).sniff(path)), None)
         if format_name is None:
-            raise UserError(f"{source}: in none of the formats known; name one with --from ({', '.join(FORMATS)})")
+            raise UserError(f"{source}: in no known format; name one with --from ({', '.join(FORMATS)})")
         log.info("%s: format %s", source, format_name)
     elif format_name not in FORMATS:
         near = did_you_mean(format_name, FORMATS)

@@ -69,14 +69,14 @@ def prepare(corpus: str, path: Path, **options: str) -> Corpus:
             near = did_you_mean(option, inspect.signature(recipe).parameters)
             raise UserError(f"lhotse:{corpus}: no option {option}{near}")
     changes: Counter[str] = Counter()
-    told = _Count(changes)
-    logging.getLogger().addHandler(told)
+    counter = _Count(changes)
+    logging.getLogger().addHandler(counter)
     try:
         manifests = recipe(path, **{**defaults, **{key: _typed(recipe, key, value) for key, value in options.items()}})
     except Exception as error:  # a recipe raises whatever it stumbles on
         raise UserError(f"{path}: lhotse cannot prepare {corpus} from it ({one_line(error)})") from error
     finally:
-        logging.getLogger().removeHandler(told)
+        logging.getLogger().removeHandler(counter)
     if "recordings" in manifests:
         manifests = {"all": manifests}
     parts = {part: (sets["recordings"], sets.get("supervisions") or ()) for part, sets in manifests.items()}

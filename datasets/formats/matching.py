@@ -51,7 +51,7 @@ def subsets_from_names(names: Iterable[str]) -> dict[str, Subset | None]:
 
 
 class AudioIndex:
-    """The audio files below a folder, by stem; each can be asked for once and those never asked for are told."""
+    """The audio files below a folder, by stem; files that no reference asked for are reported."""
 
     def __init__(self, root: Path, changes: Counter[str]) -> None:
         """Raises UserError where two files have one stem, or there are none."""
@@ -71,7 +71,7 @@ class AudioIndex:
     def take(self, name: str, where: object) -> Path | None:
         """The file of this stem, or the only one whose stem goes on after it (``R1_M2`` -> ``R1_M2_MS4``).
 
-        None, told and counted, where there is none. Raises UserError where several fit.
+        None, logged and counted, where there is none. Raises UserError where several fit.
         """
         name = nfc(name)
         path = self._by_stem.get(name)
@@ -97,7 +97,7 @@ class AudioIndex:
 
 
 def rttm(path: Path, changes: Counter[str]) -> dict[str, list[Turn]]:
-    """Turns by uri; turns of no length are told, counted and dropped. Raises UserError at any other problem."""
+    """Turns by uri; turns of no length are logged, counted and dropped. Raises UserError at any other problem."""
     problems: list[Problem] = []
     turns = read_rttm(path, problems)
     for problem in problems:
@@ -126,7 +126,7 @@ def only(by_uri: dict[str, Any], uri: str, path: Path) -> Any:
 
 
 def turn(start: object, end: object, speaker: object, where: str, changes: Counter[str]) -> list[Turn]:
-    """One turn, or none where it has no length, which is told and counted. Raises UserError where it is no turn."""
+    """One turn, or none where it has no length, which is logged and counted. Raises UserError where it is no turn."""
     start_s, end_s, name = seconds(start, where), seconds(end, where), str(speaker or "").strip()
     if not name:
         raise UserError(f"{where}: a turn with no speaker; name one")

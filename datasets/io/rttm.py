@@ -1,4 +1,4 @@
-"""RTTM, UEM and list files: read strictly, told by file and line, written whole.
+"""RTTM, UEM and list files: read strictly, with errors by file and line, and written atomically.
 
 Formats: NIST Rich Transcription 2009 evaluation plan (RTTM, UEM). Times are kept to the microsecond, so that turns
 that touch on paper touch in memory.
@@ -90,7 +90,7 @@ def write_rttm(path: Path, uri: str, turns: Iterable[Turn]) -> None:
 
 
 def read_uem(path: Path, problems: list[Problem] | None = None) -> dict[str, list[Region]]:
-    """Scored regions by recording (uri). Lines that are not UEM are told as by `read_rttm`."""
+    """Scored regions by recording (uri). Lines that are not UEM are reported as by `read_rttm`."""
     regions: dict[str, list[Region]] = {}
     for where, line in read_lines(path):
         fields = line.split()
@@ -146,7 +146,7 @@ def seconds(field: object, where: str) -> float:
 def _span(
     start_field: str, other_field: str, where: str, problems: list[Problem] | None, *, is_duration: bool
 ) -> tuple[float, float] | None:
-    """Start and end in seconds of a line's two times; None where they are a problem that was told."""
+    """Start and end in seconds of a line's two times; None where they are a problem that was reported."""
     try:
         start, end = seconds(start_field, where), seconds(other_field, where)
     except UserError as error:

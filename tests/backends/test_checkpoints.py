@@ -114,7 +114,7 @@ class TestPyannote:
 
     def test_what_it_has_no_use_for_is_told(self, backend: Any) -> None:
         asked = backend.network(backend.resolve_init("auto"), Objective(arrival=0.7, permutation=0.3, affinity=1.0))
-        assert asked.loss_description.endswith("; not used by pyannote: shares by arrival and by best fit, affinity")
+        assert asked.loss_description.endswith("; not used by pyannote: ATS and PIL weights, affinity")
         assert "not used" not in asked.train_on(Objective(vad=1.0)).loss_description
 
     def test_a_kept_head_is_trained_on_its_marginals(self, backend: Any, pretrained: Any) -> None:
@@ -132,9 +132,9 @@ class TestPyannote:
         ("change", "told"),
         [
             ({"architecture": {"module": "os", "class": "system"}}, "holds a system, not a PyanNet"),
-            ({"versions": {"pyannote.audio": "9.1"}}, r"of pyannote.audio 9.1, newer than"),
-            ({"specifications": "embedding"}, "has another head"),
-            ({"versions": {}}, "not a whole checkpoint of pyannote.audio"),
+            ({"versions": {"pyannote.audio": "9.1"}}, r"written by pyannote.audio 9.1, newer than"),
+            ({"specifications": "embedding"}, "its head does not separate speakers"),
+            ({"versions": {}}, "not a complete checkpoint of pyannote.audio"),
         ],
     )
     def test_a_checkpoint_of_something_else_is_refused(
