@@ -96,7 +96,7 @@ def test_options_and_formats_that_are_not(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="this source has none"):
         find_corpus(str(source), mic="sdm")
     (tmp_path / "empty").mkdir()
-    with pytest.raises(UserError, match="none of the formats known"):
+    with pytest.raises(UserError, match="in no known format; name one with --from"):
         find_corpus(str(tmp_path / "empty"))
 
 
