@@ -1,4 +1,7 @@
-"""The weights that ``--init`` can name, resolved without importing a toolkit or using the internet."""
+"""The weights that ``--init`` can name, resolved without importing a toolkit or using the internet.
+
+``auto`` is each backend's own: see `resolve_init` in its ``backend.py``.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""The recipe's optimizer, its parameter groups, and frozen parameters."""
+"""The recipe's optimizer, its parameter groups, and frozen parameters.
+
+Which optimizers a recipe may name is checked in `diarbench.backends.recipes.torch_classes`.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""The state of a training: its history and checkpoints, and resuming from them."""
+"""The state of a training: its history and checkpoints, and resuming from them.
+
+`merit` decides which epoch is the best.
+"""
 
 from __future__ import annotations
 
