@@ -1,14 +1,14 @@
-"""The paths of the files of a run and of a comparison; defined only here.
+"""The paths of the files of a run and of a comparison.
 
-OUT/                                   a comparison: ComparisonFolder
-results.json  report.md  report.html  plots/
-reference/DATASET/SUBSET/URI.{rttm,uem}
-fusion/DATASET-RECIPE-seedN/SUBSET/URI.rttm
-RUN/                                 a run: RunFolder
-job.json  run.json  state  log.txt  speed.json  epochs.csv  tuning.json  scores.json
-checkpoints/{first,last,best}.ckpt  profiles/
-rttm/SUBSET/URI.rttm               the final stage's; rttm-STAGE/ for the others
-also/DATASET/rttm/...              other domains
+    OUT/                                   a comparison: ComparisonFolder
+      results.json  report.md  report.html  plots/
+      reference/DATASET/SUBSET/URI.{rttm,uem}
+      fusion/DATASET-RECIPE-seedN/SUBSET/URI.rttm
+      RUN/                                 a run: RunFolder
+        job.json  run.json  state  log.txt  speed.json  epochs.csv  tuning.json  scores.json
+        checkpoints/{first,last,best}.ckpt  profiles/
+        rttm/SUBSET/URI.rttm               of the final stage; rttm-STAGE/ for the others
+        also/DATASET/rttm/...              other domains
 """
 
 from __future__ import annotations
