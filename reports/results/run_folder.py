@@ -1,5 +1,7 @@
 """The paths of the files of a run and of a comparison.
 
+A comparison's folder holds the folders of its runs:
+
     OUT/                                   a comparison: ComparisonFolder
       results.json  report.md  report.html  plots/
       reference/DATASET/SUBSET/URI.{rttm,uem}
