@@ -36,14 +36,14 @@ TRAIN := $(BIN)/bench run --backend nemo --device cpu --devices 2 --no-tune
 small-sortformer: $(VENV)/installed
 	$(DATA) fetch ami-mini
 	$(DATA) fetch debian-voices
-	test -d $(SMALL)-pairs || $(SIMULATE) $(SMALL)-pairs --measure-on ami-mini --seed 4 --recordings 480 --one-voice 0.5 \
+	test -d $(SMALL)-pairs || $(SIMULATE) $(SMALL)-pairs --measure-on ami-mini --seed 4 --recordings 480 --same-speaker-share 0.5 \
 		--overlapped 0.1 --pause-s 0.3 --turn-s 1.5,6 --speakers 2
-	test -d $(SMALL)-bent || $(SIMULATE) $(SMALL)-bent --add-to $(SMALL)-pairs --seed 3 --recordings 960 --one-voice 0.5 $(LIKE)
-	test -d $(SMALL)-more || $(SIMULATE) $(SMALL)-more --add-to $(SMALL)-bent --seed 7 --recordings 480 --one-voice 0.1 $(LIKE)
-	test -d $(SMALL)-talk || $(SIMULATE) $(SMALL)-talk --add-to $(SMALL)-more --seed 8 --recordings 160 --one-voice 0.2 \
+	test -d $(SMALL)-bent || $(SIMULATE) $(SMALL)-bent --add-to $(SMALL)-pairs --seed 3 --recordings 960 --same-speaker-share 0.5 $(LIKE)
+	test -d $(SMALL)-more || $(SIMULATE) $(SMALL)-more --add-to $(SMALL)-bent --seed 7 --recordings 480 --same-speaker-share 0.1 $(LIKE)
+	test -d $(SMALL)-talk || $(SIMULATE) $(SMALL)-talk --add-to $(SMALL)-more --seed 8 --recordings 160 --same-speaker-share 0.2 \
 		--overlapped 0.2 --pause-s 1.0 --turn-s 1,5 --speakers 2
 	test -d $(SMALL)-ami || $(DATA) simulate ami-mini $(OTHERS) $(SMALL)-ami --add-to $(SMALL)-talk --seed 5 --recordings 160 \
-		--one-voice 0.2 --turn-db 3 --snr-db 5,40 $(LIKE)
+		--same-speaker-share 0.2 --turn-db 3 --snr-db 5,40 $(LIKE)
 	test -d $(SMALL)-mix || $(DATA) perturb ami-mini $(SMALL)-mix --add-to $(SMALL)-ami --seed 6 --copies 30 --speed 0.8,1.25 \
 		--formants 0.87,1.15 --make-noise --noise ami-mini --snr-db 15,50 --gain-db -24,6
 	$(TRAIN) --init scratch:small --dataset $(SMALL)-pairs --recipe $(STAGES)/stage-1.yaml --seed 1 --out $(SMALL)-1

@@ -59,7 +59,13 @@ def simulate(
     formants: Formants = None,
     same_speaker_share: Annotated[
         float,
-        typer.Option(min=0.0, max=1.0, help="Share of the conversations whose speakers are all made from one voice."),
+        typer.Option(
+            "--same-speaker-share",
+            "--one-voice",  # its name in version 0.1
+            min=0.0,
+            max=1.0,
+            help="Share of the conversations whose speakers are all made from one voice.",
+        ),
     ] = 0.0,
     level_db: Annotated[
         float, typer.Option(min=0.0, max=40.0, help="Change each speaker's level by up to this much, up or down.")

@@ -158,3 +158,10 @@ def test_full_disk(tmp_path: Path) -> None:
     (work / "rttm" / "meeting_1.rttm").symlink_to("/dev/full")
     assert "No space left on device" in error_line(bench("convert", source, tmp_path / "out", "--workers", 1))
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("option", ["--same-speaker-share", "--one-voice"])
+def test_the_share_of_one_voice_has_a_new_and_an_old_name(option: str, tmp_path: Path) -> None:
+    ended = bench("simulate", "ami-mini", tmp_path / "made", "--recordings", 1, "--duration-s", 5, option, "0.5")
+    assert ended.returncode == 1
+    assert "conversations of one voice need a perturbation" in ended.stderr
