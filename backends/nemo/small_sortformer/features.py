@@ -1,7 +1,7 @@
 """The input of the small Sortformer, frame by frame.
 
-A frame has CAM++'s embedding of the second around it (whose voice it is), its mean log mels, and the output of CAM++'s
-first block (whether anybody speaks, or several).
+A frame has three parts: CAM++'s embedding of the second around it, which tells speakers apart; its mean log mels; and
+the output of CAM++'s first block, which tells silence, one speaker and overlap apart.
 
 CAM++ (Wang et al., "CAM++: a fast and efficient network for speaker verification using context-aware masking", 2023) is
 used as published and never trained here; pyannote's pipeline clusters by the same embedding. It runs over a recording

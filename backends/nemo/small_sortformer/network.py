@@ -19,7 +19,7 @@ class SmallSortformerNetwork(SortformerNetwork):
     model: SmallSortformer
 
     def features_fingerprint(self) -> str | None:
-        """See CachesFeatures; None in the streaming form, whose chunks are embedded one by one."""
+        """See CachesFeatures. The streaming form caches nothing: it embeds each chunk as it comes."""
         return None if self.streaming else self.model.features_fingerprint()
 
     def features(self, waveform: torch.Tensor) -> torch.Tensor:
