@@ -140,19 +140,19 @@ def vocal_tract_length_perturbation(audio: np.ndarray, factor: float) -> np.ndar
 
 
 def read_noise(path: Path, samples: int, rng: np.random.Generator) -> np.ndarray:
-    """A random stretch of a file as mono, ``samples`` long; a shorter file is repeated."""
+    """Read a random excerpt of a file as mono, ``samples`` long; a shorter file is repeated."""
     import numpy as np
 
     return np.resize(_read(path, samples, rng).mean(axis=1), samples)
 
 
 def read_rir(path: Path) -> np.ndarray:
-    """The room impulse response in a file: its first channel."""
+    """Read the room impulse response in the first channel of a file."""
     return _read(path)[:, 0]
 
 
 def _read(path: Path, samples: int | None = None, rng: np.random.Generator | None = None) -> np.ndarray:
-    """Audio of shape (samples, channels) at 16 kHz: the whole file, or about ``samples`` at a random position."""
+    """Read audio, (samples, channels) at 16 kHz: the complete file, or about ``samples`` at a random position."""
     import soundfile
 
     try:

@@ -1,4 +1,4 @@
-"""A dataset in each toolkit's own form, derived on demand and never edited."""
+"""Export a dataset in the format of each toolkit."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ PYANNOTE_NAMES = {"train": "train", "dev": "development", "test": "test"}
 
 
 def write_database_yml(dataset: Dataset, path: Path) -> None:
-    """The dataset as a pyannote.database protocol, ``<name>.SpeakerDiarization.<name>``, by absolute paths."""
+    """Write a pyannote.database protocol, ``<name>.SpeakerDiarization.<name>``, with absolute paths."""
     import yaml
 
     name, root = dataset.info.name.replace(".", "_"), dataset.root.resolve()
@@ -35,13 +35,13 @@ def write_database_yml(dataset: Dataset, path: Path) -> None:
 
 
 def write_nemo_manifests(dataset: Dataset, folder: Path, window_s: float | None = None) -> None:
-    """A NeMo manifest a subset, ``{subset}_manifest.json``, by absolute paths.
+    """Write one NeMo manifest per subset, ``{subset}_manifest.json``, with absolute paths.
 
-    A row cuts a scored region, or a window of at most ``window_s`` of one; ``num_speakers`` is of that cut. Each row's
-    RTTM holds its recording alone, as NeMo reads file ids past.
+    Each row is a scored region, or a window of at most ``window_s`` seconds of one; ``num_speakers`` counts the
+    speakers in that row. A row's RTTM contains only its recording, because NeMo ignores the file id of RTTM lines.
     """
     if window_s is not None and window_s <= 0:
-        raise UserError(f"a window of {window_s} s: it needs to be longer than 0")
+        raise UserError(f"--window-s {window_s}: expected more than 0")
     for subset, recordings in dataset.recordings.items():
         rows = (_row(recording, cut) for recording in recordings for cut in _cuts(recording.regions, window_s))
         text = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)

@@ -11,7 +11,7 @@ from diarbench.datasets.io.rttm import Region, Turn
 
 
 class SpeechStatistics(Record):
-    """What a recording holds; the times, in seconds, as in `SubsetInfo`."""
+    """The statistics of a recording; the times, in seconds, are defined in `SubsetInfo`."""
 
     audio_s: float
     scored_s: float
@@ -23,7 +23,7 @@ class SpeechStatistics(Record):
 
 
 def measure(turns: Sequence[Turn], regions: Sequence[Region], audio_s: float) -> SpeechStatistics:
-    """What a recording's tidy turns and regions hold."""
+    """Compute the statistics of a recording from its normalised turns and regions."""
     seconds = seconds_by_speakers(turns, regions)
     return SpeechStatistics(
         audio_s=audio_s,
@@ -37,7 +37,7 @@ def measure(turns: Sequence[Turn], regions: Sequence[Region], audio_s: float) ->
 
 
 def summarise(recordings: Sequence[SpeechStatistics]) -> SubsetInfo:
-    """The sum of what recordings hold; a speaker counts once."""
+    """Sum the statistics of recordings; each speaker counts once."""
     return SubsetInfo(
         recordings=len(recordings),
         audio_s=round(sum(r.audio_s for r in recordings), 6),
@@ -51,7 +51,7 @@ def summarise(recordings: Sequence[SpeechStatistics]) -> SubsetInfo:
 
 
 class Described(Record):
-    """How people talk in some recordings."""
+    """Speakers per recording and turn lengths."""
 
     speakers_per_recording: float
     mean_turn_s: float
@@ -59,7 +59,7 @@ class Described(Record):
 
 
 def describe(recordings: Sequence[Recording]) -> Described:
-    """How people talk in some recordings, by their references; zeros where nobody does."""
+    """Describe speakers and turns of recordings from their references; zeros if there are none."""
     lengths = turn_lengths_s(recordings)
     speakers = [len({turn.speaker for turn in recording.turns}) for recording in recordings]
     return Described(
@@ -75,9 +75,9 @@ def turn_lengths_s(recordings: Sequence[Recording]) -> list[float]:
 
 
 def seconds_by_speakers(turns: Iterable[Turn], regions: Iterable[Region]) -> dict[int, float]:
-    """Seconds inside the regions in which so many turns are active (0: nobody speaks).
+    """Seconds inside the regions by the number of simultaneous turns (0 is silence).
 
-    A speaker's turns should not overlap one another, nor regions one another: each would count twice.
+    Neither the turns of a speaker nor the regions may overlap; overlaps would count twice.
     """
     events = [event for start, end, _ in turns for event in ((start, 1, 0), (end, -1, 0))]
     events += [event for start, end in regions for event in ((start, 0, 1), (end, 0, -1))]

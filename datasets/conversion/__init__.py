@@ -1,1 +1,1 @@
-"""From a corpus in any format to a dataset: normalise, write the audio, draw the split, record hashes."""
+"""Convert a corpus in any format into a dataset: normalise turns, write audio, draw subsets, record hashes."""

@@ -1,7 +1,7 @@
-"""Any corpus in, one layout out: recordings as sources find them become the dataset of `layout`, everything counted.
+"""Convert a corpus from any source into the dataset layout, and count every change.
 
-A conversion is built beside its destination, each recording whole with a note of what it was made from, and renamed at
-the end: one that was stopped never looks whole, and goes on where it was when run again.
+The dataset is built in a hidden folder beside its destination and renamed at the end, so an interrupted conversion
+never looks complete. Running it again reuses converted recordings whose sources have not changed.
 """
 
 from __future__ import annotations
@@ -43,32 +43,37 @@ def convert(
     workers: int = 1,
     progress: Callable[[int], None] = lambda done: None,
 ) -> Dataset:
-    """Convert a corpus into a dataset at ``target``, whose name it gets and which must not exist yet.
+    """Convert a corpus into a dataset at ``target``, which must not exist; the dataset is named after the folder.
 
-    Subsets are the source's own; where it has none, or ``redraw``, they are drawn by ``split``.
-    ``channel`` (from 0) is taken from audio of several; None averages them. ``progress`` is told the recordings done.
-    Raises UserError where recordings cannot be converted (each is logged), two have one uri, or there are none.
+    The source's own subsets are kept. If it has none, or with ``redraw``, they are drawn according to ``split``.
+    ``channel`` (from 0) selects a channel of multi-channel audio; None averages all channels. ``progress`` is called
+    with the number of converted recordings.
+    Raises UserError if recordings cannot be converted (each is logged), two have the same uri, or there are none.
     """
     if target.exists():
-        raise UserError(f"{target}: exists already; remove it or choose another destination")
+        raise UserError(f"{target}: already exists; remove it or choose another destination")
     partial = target.with_name(f".{target.name}.converting")
     try:
         for kind in (*FILE_KINDS, "done"):
             (partial / "all" / kind).mkdir(parents=True, exist_ok=True)
-        done = _convert_all(corpus, _Convert(partial / "all", channel), workers, progress)
+        done = _convert_all(corpus, _RecordingConverter(partial / "all", channel), workers, progress)
         if not done:
             raise UserError(f"{corpus.source or corpus.name}: no recordings found")
         drawn = redraw or all(recording.subset is None for recording in done)
-        _lay_out(partial, target.name, corpus, done, (split or Split()) if drawn else None)
+        _write_dataset(partial, target.name, corpus, done, (split or Split()) if drawn else None)
         os.sync()
         partial.replace(target)
     except OSError as error:
-        raise UserError(f"{error.filename or target}: {error.strerror}; mend it and run the same again") from error
+        raise UserError(
+            f"{error.filename or target}: {error.strerror}; fix this and run the same command again"
+        ) from error
     return Dataset.open(target)
 
 
-def _lay_out(partial: Path, name: str, corpus: Corpus, done: list[ConvertedRecording], split: Split | None) -> None:
-    """From converted recordings to a dataset: subsets drawn where there is a ``split``, files moved, lists written."""
+def _write_dataset(
+    partial: Path, name: str, corpus: Corpus, done: list[ConvertedRecording], split: Split | None
+) -> None:
+    """Move the files of converted recordings into subsets, drawn if ``split`` is given, and write lists and record."""
     subsets = draw(done, split) if split else {recording.uri: _own_subset(recording) for recording in done}
     for subset in SUBSETS:
         shutil.rmtree(partial / subset, ignore_errors=True)
@@ -96,17 +101,19 @@ def _lay_out(partial: Path, name: str, corpus: Corpus, done: list[ConvertedRecor
 
 def _own_subset(recording: ConvertedRecording) -> Subset:
     if recording.subset is None:
-        raise UserError(f"{recording.uri}: in no subset, where others are; give it one, or draw all with --split")
+        raise UserError(
+            f"{recording.uri}: in no subset, although others are; assign it to one, or draw all with --split"
+        )
     return recording.subset
 
 
 def _convert_all(
-    corpus: Corpus, convert_one: _Convert, workers: int, progress: Callable[[int], None]
+    corpus: Corpus, convert_one: _RecordingConverter, workers: int, progress: Callable[[int], None]
 ) -> list[ConvertedRecording]:
-    """Every recording converted, by uri. Failures are logged, and raised together at the end."""
+    """Convert every recording; returns them sorted by uri. Failures are logged, and raised together at the end."""
     done: list[ConvertedRecording] = []
     failures: list[str] = []
-    for outcome in in_parallel(convert_one, _distinct(corpus), workers):
+    for outcome in in_parallel(convert_one, _with_valid_names(corpus), workers):
         if isinstance(outcome, UserError):
             log.error("%s", outcome)
             failures.append(str(outcome))
@@ -119,55 +126,56 @@ def _convert_all(
     return sorted(done, key=lambda recording: recording.uri)
 
 
-def _distinct(corpus: Corpus) -> Iterator[SourceRecording]:
-    """Recordings with names fit for a file and a list. Raises UserError where two would share one."""
+def _with_valid_names(corpus: Corpus) -> Iterator[SourceRecording]:
+    """The recordings, renamed to valid file names. Raises UserError if two have the same name."""
     seen: dict[str, str] = {}
     for recording in corpus.recordings:
         uri = normalize_name(recording.uri)
         if uri.casefold() in seen:
             other = seen[uri.casefold()]
-            raise UserError(f"{recording.uri}: two recordings of this name (the other: {other}); rename one")
+            raise UserError(f"{recording.uri}: two recordings have this name (the other is {other}); rename one")
         seen[uri.casefold()] = recording.uri
         if uri != recording.uri:
-            log.warning("%r: renamed %s", recording.uri, uri)
+            log.warning("%r: renamed to %s", recording.uri, uri)
             corpus.changes["recordings renamed (spaces, Unicode form)"] += 1
         yield replace(recording, uri=uri)
 
 
 @dataclass(frozen=True)
-class _Convert:
-    """Convert one recording into a work folder, or reuse an earlier conversion of the same input."""
+class _RecordingConverter:
+    """Converts one recording into a work folder, or reuses an earlier conversion of the same input."""
 
     work: Path
     channel: int | None
 
-    def __call__(self, found: SourceRecording) -> ConvertedRecording:
-        note = self.work / "done" / f"{found.uri}.json"
-        made_from = self._made_from(found)
-        with contextlib.suppress(UserError):  # no note, or one that a crash left half written
-            earlier = read_record(note, ConvertedRecording)
-            if earlier.made_from == made_from and earlier.sha256 == self._hashes(found.uri):
+    def __call__(self, source: SourceRecording) -> ConvertedRecording:
+        uri = source.uri
+        record = self.work / "done" / f"{uri}.json"
+        made_from = self._made_from(source)
+        with contextlib.suppress(UserError):  # the record is missing, or incomplete after a crash
+            earlier = read_record(record, ConvertedRecording)
+            if earlier.made_from == made_from and earlier.sha256 == self._hashes(uri):
                 return earlier
         changes: Counter[str] = Counter()
-        frames, audio_changes = write_audio(found.clips, self._path("wav", found.uri), self.channel)
+        frames, audio_changes = write_audio(source.clips, self._path("wav", uri), self.channel)
         changes += audio_changes
         duration_s = math.floor(frames * 1e6 / SAMPLE_RATE) / 1e6
-        turns = normalize_turns(found.turns, duration_s, changes)
-        regions = normalize_regions(found.regions, duration_s, changes)
+        turns = normalize_turns(source.turns, duration_s, changes)
+        regions = normalize_regions(source.regions, duration_s, changes)
         if not regions:
-            raise UserError(f"{found.uri}: its UEM holds nothing inside the audio; mend it or leave the recording out")
-        self._path("rttm", found.uri).write_text(rttm_text(found.uri, turns), encoding="utf-8")
-        self._path("uem", found.uri).write_text(uem_text({found.uri: regions}), encoding="utf-8")
-        done = ConvertedRecording(
+            raise UserError(f"{uri}: its UEM has no region inside the audio; correct it or leave the recording out")
+        self._path("rttm", uri).write_text(rttm_text(uri, turns), encoding="utf-8")
+        self._path("uem", uri).write_text(uem_text({uri: regions}), encoding="utf-8")
+        converted = ConvertedRecording(
             **measure(turns, regions, duration_s).model_dump(),
-            uri=found.uri,
+            uri=uri,
             made_from=made_from,
-            subset=found.subset,
-            sha256=self._hashes(found.uri),
+            subset=source.subset,
+            sha256=self._hashes(uri),
             changes=dict(changes),
         )
-        note.write_text(done.model_dump_json(), encoding="utf-8")
-        return done
+        record.write_text(converted.model_dump_json(), encoding="utf-8")
+        return converted
 
     def _path(self, kind: str, uri: str) -> Path:
         return self.work / kind / f"{uri}.{kind}"
@@ -176,10 +184,11 @@ class _Convert:
         paths = {kind: self._path(kind, uri) for kind in FILE_KINDS}
         return {kind: sha256_of(path) for kind, path in paths.items() if path.is_file()}
 
-    def _made_from(self, found: SourceRecording) -> str:
-        """Changes with whatever the result depends on; audio files by path, size and time of change."""
-        clips = [(_identity(clip.audio), clip.at_s, clip.start_s, clip.duration_s) for clip in found.clips]
-        return digest([clips, list(found.turns), found.regions and list(found.regions), found.subset, self.channel])
+    def _made_from(self, source: SourceRecording) -> str:
+        """A digest of everything that the result depends on; audio files by path, size and modification time."""
+        clips = [(_identity(clip.audio), clip.at_s, clip.start_s, clip.duration_s) for clip in source.clips]
+        regions = source.regions and list(source.regions)
+        return digest([clips, list(source.turns), regions, source.subset, self.channel])
 
 
 def _identity(audio: Path | bytes) -> list[str | int]:

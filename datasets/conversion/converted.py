@@ -14,7 +14,7 @@ FILE_KINDS = ("wav", "rttm", "uem")
 
 
 class ConvertedRecording(SpeechStatistics):
-    """A converted recording: what it was made from, its files' hashes, and what it holds."""
+    """A converted recording: a digest of its source, the hashes of its files, and its statistics."""
 
     uri: str
     made_from: str
@@ -24,7 +24,7 @@ class ConvertedRecording(SpeechStatistics):
 
 
 def fingerprint(files: Mapping[str, tuple[Subset, Mapping[str, str]]]) -> str:
-    """SHA-256 over uri, subset and the hashes of audio, reference and UEM of every recording."""
+    """The SHA-256 of every recording's uri, subset and hashes of audio, reference and UEM."""
     lines = (
         f"{subset} {uri} {' '.join(sha256[kind] for kind in FILE_KINDS)}\n"
         for uri, (subset, sha256) in sorted(files.items())

@@ -19,9 +19,9 @@ class SourceRecording:
     clips: tuple[Clip, ...]
     turns: Sequence[Turn]
     regions: Sequence[Region] | None = None
-    """None: all of it is annotated."""
+    """The scored regions; None if the complete recording is annotated."""
     subset: Subset | None = None
-    """None: the source has no splits of its own."""
+    """None if the source assigns no subset."""
 
 
 @dataclass
@@ -29,10 +29,10 @@ class Corpus:
     """A corpus read from a source: its name and its recordings, read one by one."""
 
     name: str
-    """What the recordings are from, as `DatasetInfo.corpus`."""
+    """The origin of the recordings (``AMI``), stored as `DatasetInfo.corpus`."""
     recordings: Iterable[SourceRecording]
     source: str = ""
     licence: str = "unknown: ask whoever gave you the corpus"
     split_rule: str = "the corpus's own"
     changes: Counter[str] = field(default_factory=Counter)
-    """What the source itself dropped or fixed, by kind; complete once ``recordings`` is exhausted."""
+    """Counts of what the reader dropped or corrected, by kind; complete after ``recordings`` has been consumed."""

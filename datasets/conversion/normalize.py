@@ -13,14 +13,14 @@ from diarbench.datasets.io.rttm import Region, Turn
 
 
 def normalize_name(name: str) -> str:
-    """A recording's or a speaker's name in Unicode's composed form (NFC), with no white space and no slash."""
+    """A name in Unicode's composed form (NFC), with underscores in place of white space and slashes."""
     return re.sub(r"[\s/\\\x00-\x1f]+", "_", unicodedata.normalize("NFC", name).strip()) or "_"
 
 
 def normalize_turns(turns: Iterable[Turn], duration_s: float, changes: Counter[str]) -> list[Turn]:
-    """Turns inside the audio, a speaker's overlapping ones merged (touching ones not), sorted; each change counted."""
+    """Cut turns to the audio, merge overlapping (not touching) turns of a speaker, sort, and count each change."""
     latest: dict[str, Turn] = {}
-    tidy: list[Turn] = []
+    normalized: list[Turn] = []
     for start_s, end_s, name in sorted(turns):
         speaker = normalize_name(name)
         changes["speaker names mended (spaces, Unicode form), turns"] += speaker != name
@@ -36,25 +36,25 @@ def normalize_turns(turns: Iterable[Turn], duration_s: float, changes: Counter[s
             changes["turns merged into another of their speaker"] += 1
             latest[speaker] = before._replace(end_s=max(before.end_s, turn.end_s))
         else:
-            tidy += [before] if before else []
+            normalized += [before] if before else []
             latest[speaker] = turn
-    return sorted([*tidy, *latest.values()])
+    return sorted([*normalized, *latest.values()])
 
 
 def normalize_regions(regions: Iterable[Region] | None, duration_s: float, changes: Counter[str]) -> list[Region]:
-    """Regions inside the audio, overlapping ones merged, sorted; all of it where there are none given."""
+    """Cut regions to the audio, merge overlapping ones and sort; without regions, one covers all of the audio."""
     if regions is None:
         return [Region(0.0, duration_s)]
-    tidy: list[Region] = []
+    normalized: list[Region] = []
     for start_s, end_s in sorted(regions):
         start_s, cut_s = round(max(0.0, start_s), 6), round(min(end_s, duration_s), 6)
         if cut_s <= start_s:
             changes["UEM regions dropped: outside the audio"] += 1
             continue
         changes["UEM regions cut at the end of the audio"] += 1 / SAMPLE_RATE < end_s - cut_s < math.inf
-        if tidy and start_s < tidy[-1].end_s:
+        if normalized and start_s < normalized[-1].end_s:
             changes["UEM regions merged"] += 1
-            tidy[-1] = Region(tidy[-1].start_s, max(tidy[-1].end_s, cut_s))
+            normalized[-1] = Region(normalized[-1].start_s, max(normalized[-1].end_s, cut_s))
         else:
-            tidy.append(Region(start_s, cut_s))
-    return tidy
+            normalized.append(Region(start_s, cut_s))
+    return normalized

@@ -1,4 +1,4 @@
-"""Run jobs in several processes; a UserError is a result."""
+"""Run jobs in several processes; a UserError is returned as a result."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ R = TypeVar("R")
 
 
 def in_parallel(work: Callable[[T], R], jobs: Iterable[T], workers: int) -> Iterator[R | UserError]:
-    """Results of jobs as they end, at most a few jobs a worker waiting; a UserError is a result.
+    """Yield the results of jobs as they finish; a UserError is yielded, not raised.
 
-    One worker is this process.
+    Jobs are taken from the iterable only as needed. One worker means this process.
     """
     if workers <= 1:
         for job in jobs:
@@ -33,11 +33,11 @@ def in_parallel(work: Callable[[T], R], jobs: Iterable[T], workers: int) -> Iter
     pending: set[Future[R]] = set()
     try:
         for job in jobs:
-            with _interrupts_held():
+            with _interrupts_blocked():
                 pending.add(pool.submit(work, job))
             if len(pending) >= 4 * workers:
-                ended, pending = wait(pending, return_when=FIRST_COMPLETED)
-                yield from map(_outcome, ended)
+                finished, pending = wait(pending, return_when=FIRST_COMPLETED)
+                yield from map(_outcome, finished)
         yield from map(_outcome, wait(pending).done)
     finally:
         pool.shutdown(cancel_futures=True)
@@ -49,13 +49,15 @@ def _outcome(future: Future[R]) -> R | UserError:
     except UserError as error:
         return error
     except BrokenExecutor as error:
-        raise UserError("a worker process died, perhaps for want of memory; try again with fewer --workers") from error
+        raise UserError(
+            "a worker process died, perhaps because memory ran out; try again with fewer --workers"
+        ) from error
 
 
 @contextlib.contextmanager
-def _interrupts_held() -> Iterator[None]:
-    """Block SIGINT while workers start: they inherit the mask and ignore Ctrl-C; this process stops them."""
-    resource_tracker.ensure_running()  # where it is not yet, starting it lets Ctrl-C through
+def _interrupts_blocked() -> Iterator[None]:
+    """Block SIGINT while workers start. They inherit the mask and ignore Ctrl-C; this process stops them."""
+    resource_tracker.ensure_running()  # starting it later would unblock SIGINT
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield
@@ -64,8 +66,8 @@ def _interrupts_held() -> Iterator[None]:
 
 
 def results_of(make: Callable[[Any], SourceRecording], jobs: Iterator[Any], workers: int) -> Iterator[SourceRecording]:
-    """What is made of jobs. Raises the first UserError that one of them raises."""
-    for made in in_parallel(make, jobs, workers):
-        if isinstance(made, UserError):
-            raise made
-        yield made
+    """Yield the results of jobs as they finish, and raise the first UserError."""
+    for result in in_parallel(make, jobs, workers):
+        if isinstance(result, UserError):
+            raise result
+        yield result

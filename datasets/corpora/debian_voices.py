@@ -1,17 +1,16 @@
-"""debian-voices: people speaking in Debian's games, each a recording of one speaker; material to simulate from.
+"""debian-voices: single-speaker speech from Debian packages, mostly games, as material for simulated conversations.
 
-Format: OGG and WAV files, some in ZIP files, one utterance each; most at 22.05 kHz or more, warzone2100's at 11.025 kHz
-(what is below that is left out).
-Splits: none; all of it is train. It is no conversation, so it is for `bench data simulate`, not for `bench run`.
-Licence: every package is under the GNU GPL, version 2 or "version 2 or later", or, festvox-ru, under terms as free as
-X11's, by its Debian copyright file, so that what is derived from all of them together may be given away under GPL-2.
-Debian's other recorded voices are left out: asterisk-core-sounds-* and asterisk-prompt-* are under CC BY-SA, CC BY and
-the GPL and most of them telephone speech, gcin-voice is single syllables under CC BY and the GPL-3, qabcs-data and
-planetblupi-common are under the GPL-3, unknown-horizons's and megaglest-data's under CC BY-SA, hedgewars-data's under
-the GFDL.
+Format: OGG and WAV files, some inside ZIP files, with one utterance each. Most have 22.05 kHz or more, those of
+warzone2100 have 11.025 kHz; files with lower rates are left out.
+Splits: none; everything is train. There are no conversations, so it is for `bench data simulate`, not `bench run`.
+Licence: according to the Debian copyright files each package is under the GNU GPL, version 2 or "version 2 or later",
+except festvox-ru, which is under X11-like terms. Material derived from all of them can be distributed under GPL-2.
+Other packages with recorded speech are not used, mostly because of their licences: asterisk-core-sounds-* and
+asterisk-prompt-* (CC BY-SA, CC BY and GPL; mostly telephone speech), gcin-voice (CC BY and GPL-3; single syllables),
+qabcs-data and planetblupi-common (GPL-3), unknown-horizons and megaglest-data (CC BY-SA), hedgewars-data (GFDL).
 
-Who speaks is not written down in the packages but by language, by a game's character and, in fillets, by the two
-fishes' actors. Speakers of one language in two packages are taken for two.
+The packages do not name the speakers. A speaker is identified by language, by a game's character or, in fillets, by the
+actor. The same language in two packages counts as two speakers.
 """
 
 from __future__ import annotations
@@ -39,7 +38,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-SUMMARY = "64 speakers alone, 7.4 hours in some twenty languages, from Debian's games: to simulate from"
+SUMMARY = "7.4 hours of single-speaker speech (64 speakers, about 20 languages) from Debian packages, for simulation"
 
 LICENCE = (
     "GPL-2 (fillets-ng-data-cs, fillets-ng-data-nl), X11-like (festvox-ru), GPL-2+ (tuxpaint-stamps-default, "
@@ -60,31 +59,33 @@ VOICES = {
     "boswars-data": r"/campaigns/(?P<voice>tutorial)/",
     "freedroidrpg-data": r"/effects/(?P<voice>tux)_ingame_comments/",
 }
-"""Package -> what in a file's path tells its speaker."""
+"""For each package, the pattern of its files' paths; the groups identify the speaker."""
 
 ZIP_SUFFIXES = frozenset({".zip", ".pk3", ".wz"})
 
 LOWEST_RATE = 11_025
+"""Files with a lower sampling rate (Hz) are left out."""
 
 SHORTEST_VOICE_S = 12.0
-"""Less of a speaker than this is left out: a voice is not known by a few words."""
+"""Speakers with less speech are left out."""
 
 FRAME_S = 0.02
+"""The frame length of the energy-based speech detection."""
 
 QUIET_DB = -35.0
-"""Frames so far under an utterance's loudest are no speech."""
+"""Frames below this level, relative to the loudest frame of the utterance, are not speech."""
 
 PAUSE_S = 0.3
 """A silence longer than this ends a turn."""
 
 LEVEL_DB = -26.0
-"""Root mean square of each utterance's speech, to full scale: the packages differ by 20 dB."""
+"""The RMS level of each utterance's speech relative to full scale; in the packages levels differ by 20 dB."""
 
 
 def fetch(target: Path, downloads: Path) -> None:
-    """Fetch the packages with apt's own client into ``downloads`` and make a dataset of them at ``target``.
+    """Download the packages into ``downloads`` with apt-get and convert them into a dataset at ``target``.
 
-    Raises UserError where there is no apt-get, or where it fails, with its reason.
+    Raises UserError if apt-get is not installed or fails.
     """
     folder = downloads / "debian-voices"
     with tempfile.TemporaryDirectory(prefix="debian-voices-") as temporary:
@@ -96,14 +97,16 @@ def fetch(target: Path, downloads: Path) -> None:
 
 
 def corpus(unpacked: Path, work: Path, packages: str = ", ".join(VOICES)) -> Corpus:
-    """The speakers in folders named like the packages that were unpacked there; their audio is written to ``work``.
+    """Read the speakers in unpacked packages, one folder per package; their audio is written to ``work``.
 
-    ``packages`` says which they are, with versions.
+    ``packages`` is the list of packages with versions, for the record.
     """
-    return Corpus("Debian voices", _find(unpacked, work), f"Debian packages {packages}", LICENCE, "all of it is train")
+    return Corpus(
+        "Debian voices", _read_recordings(unpacked, work), f"Debian packages {packages}", LICENCE, "all of it is train"
+    )
 
 
-def _find(unpacked: Path, work: Path) -> Iterator[SourceRecording]:
+def _read_recordings(unpacked: Path, work: Path) -> Iterator[SourceRecording]:
     import soundfile
 
     work.mkdir(parents=True, exist_ok=True)
@@ -111,21 +114,21 @@ def _find(unpacked: Path, work: Path) -> Iterator[SourceRecording]:
     for package, pattern in VOICES.items():
         _unzip(unpacked / package)
         for path in sorted((unpacked / package).rglob("*")):
-            spoken = re.search(pattern, path.as_posix()) if path.suffix in AUDIO_SUFFIXES else None
-            if spoken:
-                voice = "-".join([package.partition("-")[0], *spoken.groupdict().values()])
-                files.setdefault(voice, []).append(path)
-    for voice, paths in files.items():
-        audio, turns = speech_of(paths, voice)
+            match = re.search(pattern, path.as_posix()) if path.suffix in AUDIO_SUFFIXES else None
+            if match:
+                speaker = "-".join([package.partition("-")[0], *match.groupdict().values()])
+                files.setdefault(speaker, []).append(path)
+    for speaker, paths in files.items():
+        audio, turns = join_utterances(paths, speaker)
         if sum(turn.end_s - turn.start_s for turn in turns) < SHORTEST_VOICE_S:
-            log.info("%s: under %g s of speech, left out", voice, SHORTEST_VOICE_S)
+            log.info("%s: less than %g s of speech, left out", speaker, SHORTEST_VOICE_S)
             continue
-        soundfile.write(str(work / f"{voice}.wav"), audio, SAMPLE_RATE, subtype="PCM_16")
-        yield SourceRecording(voice, (Clip(work / f"{voice}.wav"),), turns, None, "train")
+        soundfile.write(str(work / f"{speaker}.wav"), audio, SAMPLE_RATE, subtype="PCM_16")
+        yield SourceRecording(speaker, (Clip(work / f"{speaker}.wav"),), turns, None, "train")
 
 
-def speech_of(paths: list[Path], speaker: str) -> tuple[np.ndarray, list[Turn]]:
-    """A speaker's utterances one after another, mono at 16 kHz and equally loud, and where speech is in them."""
+def join_utterances(paths: list[Path], speaker: str) -> tuple[np.ndarray, list[Turn]]:
+    """Join a speaker's utterances, mono at 16 kHz and at equal level; returns the samples and the turns in them."""
     import numpy as np
     import soundfile
 
@@ -134,23 +137,23 @@ def speech_of(paths: list[Path], speaker: str) -> tuple[np.ndarray, list[Turn]]:
     turns: list[Turn] = []
     at = 0
     for path in paths:
-        sound, rate = soundfile.read(str(path), dtype="float32", always_2d=True)
-        if rate < LOWEST_RATE or not sound.any():
+        samples, rate = soundfile.read(str(path), dtype="float32", always_2d=True)
+        if rate < LOWEST_RATE or not samples.any():
             continue
-        audio = soxr.resample(sound.mean(axis=1), rate, SAMPLE_RATE)
-        stretches = spoken(audio)
-        heard = np.concatenate([audio[begin:end] for begin, end in stretches]) if stretches else audio[:0]
-        if not len(heard):
+        audio = soxr.resample(samples.mean(axis=1), rate, SAMPLE_RATE)
+        segments = detect_speech(audio)
+        speech = np.concatenate([audio[begin:end] for begin, end in segments]) if segments else audio[:0]
+        if not len(speech):
             continue
-        loudness = 10 ** (LEVEL_DB / 20) / np.sqrt(np.mean(heard**2))
-        parts.append(np.clip(audio * loudness, -1, 1))
-        turns += [Turn((at + begin) / SAMPLE_RATE, (at + end) / SAMPLE_RATE, speaker) for begin, end in stretches]
+        gain = 10 ** (LEVEL_DB / 20) / np.sqrt(np.mean(speech**2))
+        parts.append(np.clip(audio * gain, -1, 1))
+        turns += [Turn((at + begin) / SAMPLE_RATE, (at + end) / SAMPLE_RATE, speaker) for begin, end in segments]
         at += len(audio)
     return np.concatenate(parts) if parts else np.zeros(0, dtype=np.float32), turns
 
 
-def spoken(audio: np.ndarray) -> list[tuple[int, int]]:
-    """The stretches of speech (first and past-last sample) in an utterance of mono samples at 16 kHz."""
+def detect_speech(audio: np.ndarray) -> list[tuple[int, int]]:
+    """The speech segments (first sample, last sample + 1) of an utterance, mono at 16 kHz, by their energy."""
     import numpy as np
 
     frame = round(FRAME_S * SAMPLE_RATE)
@@ -158,13 +161,13 @@ def spoken(audio: np.ndarray) -> list[tuple[int, int]]:
     if not energy.any():
         return []
     loud = np.flatnonzero(energy > energy.max() * 10 ** (QUIET_DB / 10))
-    parted = np.flatnonzero(np.diff(loud) > PAUSE_S / FRAME_S)
-    firsts, lasts = loud[np.r_[0, parted + 1]], loud[np.r_[parted, len(loud) - 1]]
+    pauses = np.flatnonzero(np.diff(loud) > PAUSE_S / FRAME_S)
+    firsts, lasts = loud[np.r_[0, pauses + 1]], loud[np.r_[pauses, len(loud) - 1]]
     return [(int(first) * frame, (int(last) + 1) * frame) for first, last in zip(firsts, lasts, strict=True)]
 
 
 def _unzip(package: Path) -> None:
-    """Lay the sounds in a package's ZIP files, as some games keep them, beside those files."""
+    """Extract the audio files in a package's ZIP files, which some games use, beside them."""
     for archive in [path for path in package.rglob("*") if path.suffix in ZIP_SUFFIXES]:
         with zipfile.ZipFile(archive) as opened:
             sounds = [name for name in opened.namelist() if Path(name).suffix in AUDIO_SUFFIXES]
@@ -172,21 +175,21 @@ def _unzip(package: Path) -> None:
 
 
 def _archive(package: str, folder: Path) -> Path:
-    """The package's file, downloaded where it is not there yet."""
+    """The package's .deb file; downloaded if it is missing."""
     folder.mkdir(parents=True, exist_ok=True)
-    there = sorted(folder.glob(f"{package}_*.deb"))
-    if not there:
+    archives = sorted(folder.glob(f"{package}_*.deb"))
+    if not archives:
         log.info("downloading %s", package)
         _run(["apt-get", "download", "--quiet", package], cwd=folder)
-        there = sorted(folder.glob(f"{package}_*.deb"))
-    return there[-1]
+        archives = sorted(folder.glob(f"{package}_*.deb"))
+    return archives[-1]
 
 
 def _run(command: list[str], cwd: Path | None = None) -> None:
-    """Run one of Debian's own tools. Raises UserError where it is absent or fails."""
+    """Run one of Debian's tools. Raises UserError if it is not installed or fails."""
     if shutil.which(command[0]) is None:
-        raise UserError(f"debian-voices is fetched with {command[0]}, of Debian and its like; this machine has none")
-    ended = subprocess.run(command, cwd=cwd, capture_output=True, text=True, check=False)
-    if ended.returncode:
-        said = (ended.stderr.strip().splitlines() or ["it gave no reason"])[-1]
-        raise UserError(f"debian-voices: {' '.join(command)} failed ({said}); does 'apt-get update' help?")
+        raise UserError(f"debian-voices needs {command[0]}; use a machine or container with Debian or a derivative")
+    result = subprocess.run(command, cwd=cwd, capture_output=True, text=True, check=False)
+    if result.returncode:
+        reason = (result.stderr.strip().splitlines() or ["it gave no reason"])[-1]
+        raise UserError(f"debian-voices: {' '.join(command)} failed ({reason}); try 'apt-get update' first")

@@ -1,4 +1,4 @@
-"""Parts of a train subset: nested, of the hours asked for, whatever the number of recordings."""
+"""Fractions of a train subset have the requested duration, and smaller ones are contained in larger ones."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from diarbench.datasets.dataset import Dataset, Recording
 from diarbench.datasets.subsampling import annotated_s, with_train
 
 
-def stretches(recordings: tuple[Recording, ...]) -> set[tuple[str, int]]:
-    """The tenths of a second that are inside."""
+def tenths_inside(recordings: tuple[Recording, ...]) -> set[tuple[str, int]]:
+    """The tenths of a second inside the regions of each recording."""
     return {
         (recording.uri, tenth)
         for recording in recordings
@@ -22,25 +22,25 @@ def stretches(recordings: tuple[Recording, ...]) -> set[tuple[str, int]]:
 
 
 @pytest.mark.parametrize("seed", [1, 2])
-def test_a_smaller_part_lies_in_a_larger_one(ami_mini: Dataset, seed: int) -> None:
+def test_a_larger_fraction_contains_a_smaller_one(ami_mini: Dataset, seed: int) -> None:
     """Ten recordings of 30 s."""
     parts = [with_train(ami_mini, fraction, seed).subset("train") for fraction in (0.05, 0.1, 0.25, 0.5, 1)]
     assert [annotated_s(part) for part in parts] == pytest.approx([15, 30, 75, 150, 300], abs=1e-3)
     assert [len(part) for part in parts] == [1, 1, 3, 5, 10]
-    inside = [stretches(part) for part in parts]
+    inside = [tenths_inside(part) for part in parts]
     assert all(a < b for a, b in pairwise(inside))
 
 
-def test_the_seed_draws_the_part(ami_mini: Dataset) -> None:
+def test_the_fraction_depends_on_the_seed(ami_mini: Dataset) -> None:
     parts = [{r.uri for r in with_train(ami_mini, 0.5, seed).subset("train")} for seed in (1, 1, 2)]
     assert parts[0] == parts[1] != parts[2]
 
 
-def test_windows_keep_to_the_part_and_nothing_else_changes(ami_mini: Dataset) -> None:
+def test_windows_stay_inside_the_fraction_and_dev_and_test_are_unchanged(ami_mini: Dataset) -> None:
     part = with_train(ami_mini, 0.25, seed=1)
     windows = training_windows(part.subset("train"), 10, seed=1, epoch=1)
     assert len(windows) == 8  # 30 s, 30 s and 15 s, which is cut into two jittered slots
     inside = {(w.recording.uri, round(w.start / 1600 + k)) for w in windows for k in range(1, 99)}
-    assert inside <= stretches(part.subset("train"))
+    assert inside <= tenths_inside(part.subset("train"))
     assert part.subset("dev") == ami_mini.subset("dev") and part.subset("test") == ami_mini.subset("test")
     assert with_train(ami_mini, 1, seed=1) is ami_mini

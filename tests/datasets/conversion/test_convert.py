@@ -1,4 +1,4 @@
-"""Conversion: audio of every shape, turns tidied and counted, splits, restarts, and what goes wrong."""
+"""Conversion: audio formats, normalised turns, subsets, resuming, and errors."""
 
 from __future__ import annotations
 
@@ -40,21 +40,23 @@ def tone(rate: int, duration_s: float = 1.0, channels: int = 1) -> np.ndarray:
 @pytest.mark.parametrize(
     ("suffix", "subtype"), [("wav", "PCM_24"), ("flac", "PCM_16"), ("wav", "FLOAT"), ("ogg", None)]
 )
-def test_a_tone_stays_a_tone(rate: int, suffix: str, subtype: str | None, tmp_path: Path) -> None:
+def test_audio_of_any_format_is_resampled_to_16_khz_mono(
+    rate: int, suffix: str, subtype: str | None, tmp_path: Path
+) -> None:
     source = tmp_path / f"tone.{suffix}"
     soundfile.write(str(source), tone(rate, channels=2), rate, subtype=subtype)
     frames, changes = write_audio((Clip(source),), tmp_path / "out.wav")
     assert frames == pytest.approx(16_000, abs=2)
-    heard, out_rate = soundfile.read(str(tmp_path / "out.wav"))
+    converted, out_rate = soundfile.read(str(tmp_path / "out.wav"))
     assert out_rate == 16_000
-    assert len(heard) == frames
+    assert len(converted) == frames
     middle = slice(2_000, 14_000)
-    loss = np.abs(heard[middle] - tone(16_000)[middle, 0]).max()
+    loss = np.abs(converted[middle] - tone(16_000)[middle, 0]).max()
     assert loss < (0.05 if suffix == "ogg" else 0.001)
     assert changes["files resampled"] == changes["files mixed down to one channel"] == 1
 
 
-def test_a_channel(tmp_path: Path) -> None:
+def test_selecting_or_averaging_channels(tmp_path: Path) -> None:
     left, right = np.full(16_000, 0.25), np.full(16_000, -0.25)
     soundfile.write(str(tmp_path / "stereo.wav"), np.stack([left, right], axis=1), 16_000)
     for channel, value in ((None, 0.0), (0, 0.25), (1, -0.25)):
@@ -64,14 +66,14 @@ def test_a_channel(tmp_path: Path) -> None:
         write_audio((Clip(tmp_path / "stereo.wav"),), tmp_path / "out.wav", 2)
 
 
-def test_what_is_right_is_linked(tmp_path: Path) -> None:
+def test_audio_in_the_right_format_is_hard_linked(tmp_path: Path) -> None:
     source = write_wav(tmp_path / "right.wav")
     assert write_audio((Clip(source),), tmp_path / "out.wav") == (48_000, Counter())
     assert (tmp_path / "out.wav").stat().st_ino == source.stat().st_ino
 
 
 def test_the_corpus_is_never_written_to(tmp_path: Path) -> None:
-    """A target that is a link to a corpus's file gets other samples: the corpus keeps its own."""
+    """Writing to a target that is a hard link to a corpus file leaves the corpus file unchanged."""
     source, other = write_wav(tmp_path / "right.wav", seed=1), write_wav(tmp_path / "other.wav", rate=8_000, seed=2)
     before = source.read_bytes()
     write_audio((Clip(source),), tmp_path / "out.wav")
@@ -79,8 +81,8 @@ def test_the_corpus_is_never_written_to(tmp_path: Path) -> None:
     assert source.read_bytes() == before
 
 
-def test_a_header_is_not_believed(tmp_path: Path) -> None:
-    """A recorder that was cut off leaves a header that says more than there is."""
+def test_a_truncated_file_has_the_duration_of_its_samples(tmp_path: Path) -> None:
+    """A recorder that was interrupted leaves a header with a longer duration."""
     source = write_wav(tmp_path / "cut.wav")
     source.write_bytes(source.read_bytes()[: 44 + 2 * 1000])
     frames, _ = write_audio((Clip(source),), tmp_path / "out.wav")
@@ -89,18 +91,18 @@ def test_a_header_is_not_believed(tmp_path: Path) -> None:
 
 
 def test_clips_on_a_timeline(tmp_path: Path) -> None:
-    """Clips at 0.5 s (a quarter of full scale) and 1.0 s (a half), each 1 s long, add up where they overlap."""
+    """Clips at 0.5 s (0.25 of full scale) and 1.0 s (0.5), each 1 s long, are summed where they overlap."""
     for name, value in (("a", 0.25), ("b", 0.5)):
         soundfile.write(str(tmp_path / f"{name}.wav"), np.full(16_000, value), 16_000)
     clips = (Clip(tmp_path / "b.wav", at_s=1.0), Clip(tmp_path / "a.wav", at_s=0.5))
     frames, _ = write_audio(clips, tmp_path / "out.wav")
     assert frames == 32_000
-    heard = soundfile.read(str(tmp_path / "out.wav"))[0]
-    levels = [heard[round(at * 16_000)] for at in (0.25, 0.75, 1.25, 1.75)]
+    samples = soundfile.read(str(tmp_path / "out.wav"))[0]
+    levels = [samples[round(at * 16_000)] for at in (0.25, 0.75, 1.25, 1.75)]
     assert levels == pytest.approx([0.0, 0.25, 0.75, 0.5])
 
 
-def test_a_stretch_of_a_file(tmp_path: Path) -> None:
+def test_an_excerpt_of_a_file(tmp_path: Path) -> None:
     source = write_wav(tmp_path / "all.wav")
     frames, changes = write_audio((Clip(source, start_s=1.0, duration_s=0.5),), tmp_path / "out.wav")
     assert frames == 8_000
@@ -109,7 +111,7 @@ def test_a_stretch_of_a_file(tmp_path: Path) -> None:
     assert changes["clips that end before they should"] == 1
 
 
-def test_samples_that_cannot_be(tmp_path: Path) -> None:
+def test_invalid_samples_are_counted(tmp_path: Path) -> None:
     soundfile.write(str(tmp_path / "odd.wav"), np.array([0.5, np.nan, 1.5, -2.0, np.inf]), 16_000, subtype="FLOAT")
     _, changes = write_audio((Clip(tmp_path / "odd.wav"),), tmp_path / "out.wav")
     assert changes["samples that were no number, silenced"] == 2
@@ -117,21 +119,21 @@ def test_samples_that_cannot_be(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("content", "told"), [(b"", "not readable"), (b"text", "not readable"), (None, "no such audio file")]
+    ("content", "message"), [(b"", "not readable"), (b"text", "not readable"), (None, "no such audio file")]
 )
-def test_no_audio(content: bytes | None, told: str, tmp_path: Path) -> None:
+def test_unreadable_audio(content: bytes | None, message: str, tmp_path: Path) -> None:
     if content is not None:
         (tmp_path / "bad.wav").write_bytes(content)
-    with pytest.raises(UserError, match=told):
+    with pytest.raises(UserError, match=message):
         write_audio((Clip(tmp_path / "bad.wav"),), tmp_path / "out.wav")
 
 
-def test_tidy_turns_by_hand() -> None:
+def test_normalized_turns_by_hand() -> None:
     changes: Counter[str] = Counter()
     turns = [
         Turn(0.0, 2.0, "a"),
         Turn(1.0, 3.0, "a"),  # merged
-        Turn(3.0, 4.0, "a"),  # touches: stays
+        Turn(3.0, 4.0, "a"),  # touches: not merged
         Turn(1.0, 3.0, "b"),
         Turn(9.0, 12.0, "b b"),  # cut at 10 s, renamed
         Turn(10.0, 11.0, "c"),  # outside
@@ -150,7 +152,7 @@ def test_tidy_turns_by_hand() -> None:
     }
 
 
-def test_tidy_regions_by_hand() -> None:
+def test_normalized_regions_by_hand() -> None:
     changes: Counter[str] = Counter()
     regions = [Region(5, 12), Region(0, 2), Region(1, 3), Region(3, 4), Region(11, 12)]
     assert normalize_regions(regions, 10.0, changes) == [Region(0, 3), Region(3, 4), Region(5, 10)]
@@ -170,9 +172,9 @@ TURNS = st.lists(
 
 
 @given(TURNS)
-def test_tidy_keeps_who_speaks_when(turns: list[Turn]) -> None:
-    """Per speaker the same time stays spoken, up to the audio's end, and no turn overlaps its speaker's next."""
-    tidy = normalize_turns(turns, 10.0, Counter())
+def test_normalizing_keeps_the_speech_of_each_speaker(turns: list[Turn]) -> None:
+    """Each speaker's speech inside the audio is unchanged, and no two turns of a speaker overlap."""
+    normalized = normalize_turns(turns, 10.0, Counter())
     for speaker in "abc":
         before = sorted(
             (round(t.start_s * 1e6), round(min(t.end_s, 10.0) * 1e6)) for t in turns if t.speaker == speaker
@@ -181,7 +183,7 @@ def test_tidy_keeps_who_speaks_when(turns: list[Turn]) -> None:
         for start, stop in before:
             union += max(0, stop - max(start, end))
             end = max(end, stop)
-        own = [t for t in tidy if t.speaker == speaker]
+        own = [t for t in normalized if t.speaker == speaker]
         assert round(sum(t.end_s - t.start_s for t in own) * 1e6) == union
         assert all(one.end_s <= other.start_s for one, other in pairwise(own))
 
@@ -192,8 +194,8 @@ def test_seconds_by_speakers_by_hand() -> None:
 
 
 def done(uri: str, speakers: str, audio_s: float = 60.0) -> ConvertedRecording:
-    held = dict.fromkeys(("scored_s", "speaker_s", "speech_s", "overlap_s"), 0.0)
-    record = {"made_from": "", "subset": None, "sha256": {}, "turns": 0, **held}
+    times = dict.fromkeys(("scored_s", "speaker_s", "speech_s", "overlap_s"), 0.0)
+    record = {"made_from": "", "subset": None, "sha256": {}, "turns": 0, **times}
     return ConvertedRecording.model_validate({"uri": uri, "speakers": list(speakers), "audio_s": audio_s, **record})
 
 
@@ -202,7 +204,7 @@ def done(uri: str, speakers: str, audio_s: float = 60.0) -> ConvertedRecording:
     st.integers(0, 5),
     st.sampled_from([1.0, 60.0]),
 )
-def test_no_speaker_crosses(speakers: list[str], seed: int, audio_s: float) -> None:
+def test_split_by_speaker_puts_no_speaker_into_two_subsets(speakers: list[str], seed: int, audio_s: float) -> None:
     recordings = [done(f"r{k}", names, audio_s) for k, names in enumerate(speakers)]
     split = Split("speaker", (0.6, 0.2, 0.2), seed)
     try:
@@ -210,25 +212,25 @@ def test_no_speaker_crosses(speakers: list[str], seed: int, audio_s: float) -> N
     except UserError as error:
         assert "too few" in str(error)
         return
-    assert drawn == draw(recordings[::-1], split)  # the order they come in does not matter
+    assert drawn == draw(recordings[::-1], split)  # the order of the recordings does not matter
     assert set(drawn.values()) == set(SUBSETS)
-    where: dict[str, set[str]] = {}
+    subsets_of: dict[str, set[str]] = {}
     for recording in recordings:
         for speaker in recording.speakers:
-            where.setdefault(speaker, set()).add(drawn[recording.uri])
-    assert all(len(subsets) == 1 for subsets in where.values())
+            subsets_of.setdefault(speaker, set()).add(drawn[recording.uri])
+    assert all(len(subsets) == 1 for subsets in subsets_of.values())
 
 
-def test_shares_are_of_the_hours() -> None:
+def test_shares_are_measured_in_hours() -> None:
     recordings = [done(f"r{k:03d}", "") for k in range(100)]
     counts = Counter(draw(recordings, Split()).values())
     assert counts == {"train": 80, "dev": 10, "test": 10}
     assert draw(recordings, Split(seed=1)) != draw(recordings, Split())
-    with pytest.raises(UserError, match="2 recordings are 2 groups, too few for 3 subsets"):
+    with pytest.raises(UserError, match="2 recordings are too few for 3 subsets"):
         draw(recordings[:2], Split())
 
 
-def found(folder: Path, count: int = 4, **options: object) -> list[SourceRecording]:
+def source_recordings(folder: Path, count: int = 4, **options: object) -> list[SourceRecording]:
     return [
         SourceRecording(
             f"r{k}", (Clip(write_wav(folder / f"r{k}.wav", 1.0, seed=k)),), [Turn(0.0, 0.5, "a")], **options
@@ -237,17 +239,16 @@ def found(folder: Path, count: int = 4, **options: object) -> list[SourceRecordi
     ]
 
 
-def test_one_worker_or_two(tmp_path: Path) -> None:
-    """Two processes make the same bytes as one."""
-    source = found(tmp_path)
+def test_two_workers_write_the_same_files_as_one(tmp_path: Path) -> None:
+    source = source_recordings(tmp_path)
     one = convert(Corpus("c", source), tmp_path / "one")
     two = convert(Corpus("c", source), tmp_path / "two", workers=2)
     assert one.info.fingerprint == two.info.fingerprint
     assert one.info.subsets == two.info.subsets
 
 
-def test_an_interrupted_conversion_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    source = found(tmp_path)
+def test_an_interrupted_conversion_resumes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    source = source_recordings(tmp_path)
     written: list[str] = []
 
     def counted(clips: tuple[Clip, ...], target: Path, channel: int | None = None) -> tuple[int, Counter[str]]:
@@ -263,7 +264,7 @@ def test_an_interrupted_conversion_goes_on(tmp_path: Path, monkeypatch: pytest.M
     with pytest.raises(UserError, match="not a converted dataset"):
         Dataset.open(tmp_path / ".out.converting")
     monkeypatch.setattr(convert_module, "write_audio", write_audio)
-    os.utime(tmp_path / "r0.wav", (0, 0))  # this one changed since: it is converted again
+    os.utime(tmp_path / "r0.wav", (0, 0))  # changed, so it is converted again
     rewritten: list[str] = []
     monkeypatch.setattr(
         convert_module,
@@ -273,30 +274,30 @@ def test_an_interrupted_conversion_goes_on(tmp_path: Path, monkeypatch: pytest.M
     dataset = convert(Corpus("c", source), tmp_path / "out")
     assert rewritten == ["r0", "r2", "r3"]
     assert not (tmp_path / ".out.converting").exists()
-    whole = convert(Corpus("c", source), tmp_path / "whole")
-    assert dataset.info == whole.info.model_copy(update={"name": "out"})
+    uninterrupted = convert(Corpus("c", source), tmp_path / "uninterrupted")
+    assert dataset.info == uninterrupted.info.model_copy(update={"name": "out"})
 
 
-def test_what_goes_wrong(tmp_path: Path) -> None:
-    source = found(tmp_path)
+def test_errors(tmp_path: Path) -> None:
+    source = source_recordings(tmp_path)
     with pytest.raises(UserError, match="no recordings found"):
         convert(Corpus("c", []), tmp_path / "none")
     (tmp_path / "there").mkdir()
-    with pytest.raises(UserError, match="exists already"):
+    with pytest.raises(UserError, match="already exists"):
         convert(Corpus("c", source), tmp_path / "there")
     for twice in ("R0", source[0].uri):
-        with pytest.raises(UserError, match="two recordings of this name"):
+        with pytest.raises(UserError, match="two recordings have this name"):
             convert(Corpus("c", [*source, SourceRecording(twice, source[0].clips, [])]), tmp_path / "twice")
     (tmp_path / "r1.wav").write_bytes(b"")
     (tmp_path / "r2.wav").unlink()
     with pytest.raises(UserError, match=r"r1\.wav: not readable audio.*and 1 more"):
         convert(Corpus("c", source), tmp_path / "bad")
     assert not (tmp_path / "bad").exists()
-    mixed = [*found(tmp_path, 2, subset="train"), *found(tmp_path)[2:]]
-    with pytest.raises(UserError, match="r2: in no subset, where others are"):
+    mixed = [*source_recordings(tmp_path, 2, subset="train"), *source_recordings(tmp_path)[2:]]
+    with pytest.raises(UserError, match="r2: in no subset, although others are"):
         convert(Corpus("c", mixed), tmp_path / "mixed")
     outside = [SourceRecording("r0", source[0].clips, [], [Region(5, 6)])]
-    with pytest.raises(UserError, match="its UEM holds nothing inside the audio"):
+    with pytest.raises(UserError, match="its UEM has no region inside the audio"):
         convert(Corpus("c", outside), tmp_path / "outside")
 
 
@@ -309,44 +310,44 @@ def test_a_worker_that_dies() -> None:
         list(in_parallel(die, [1, 2], workers=2))
 
 
-def test_a_name_that_is_mended_is_counted(tmp_path: Path) -> None:
-    spaced = [replace(one, uri=f"r {k}") for k, one in enumerate(found(tmp_path))]
+def test_renamed_recordings_are_counted(tmp_path: Path) -> None:
+    spaced = [replace(source, uri=f"r {k}") for k, source in enumerate(source_recordings(tmp_path))]
     dataset = convert(Corpus("c", spaced), tmp_path / "out")
     assert dataset.info.changes == {"recordings renamed (spaces, Unicode form)": 4}
     assert {r.uri for listed in dataset.recordings.values() for r in listed} == {"r_0", "r_1", "r_2", "r_3"}
 
 
-def test_names() -> None:
+def test_normalized_names() -> None:
     assert normalize_name(" a b\tc/d ") == "a_b_c_d"
     assert normalize_name("가") == "가"
     assert normalize_name("") == "_"
 
 
-@pytest.mark.skipif(not SCORING_ORACLE.is_dir(), reason="the scoring oracle's data is not at hand")
+@pytest.mark.skipif(not SCORING_ORACLE.is_dir(), reason="the scoring oracle's data is not on this machine")
 @pytest.mark.parametrize(("corpus", "uem"), [("ami_test", "vbx.uem"), ("voxconverse_test", "vbx.uem")])
-def test_real_references_lose_no_second(corpus: str, uem: str, tmp_path: Path) -> None:
-    """Every reference is tidied as conversion does, written and read back, and no speaker second is lost."""
+def test_normalizing_real_references_loses_no_speech(corpus: str, uem: str, tmp_path: Path) -> None:
+    """Every reference is normalised, written and read back, and no speech is lost."""
     turns = read_rttm(SCORING_ORACLE / corpus / "ref.rttm")
     ends = {uri: max(r.end_s for r in regions) for uri, regions in read_uem(SCORING_ORACLE / corpus / uem).items()}
-    raw_s = {uri: union_s(listed) for uri, listed in turns.items()}
+    raw_us = {uri: union_us(listed) for uri, listed in turns.items()}
     total_s = 0.0
     for uri, listed in turns.items():
         changes: Counter[str] = Counter()
-        tidy = normalize_turns(listed, max(ends.get(uri, 0.0), max(t.end_s for t in listed)), changes)
-        write_rttm(tmp_path / "one.rttm", uri, tidy)
-        assert read_rttm(tmp_path / "one.rttm") == {uri: tidy}
-        assert union_s(tidy) == raw_s[uri]
+        normalized = normalize_turns(listed, max(ends.get(uri, 0.0), max(t.end_s for t in listed)), changes)
+        write_rttm(tmp_path / "one.rttm", uri, normalized)
+        assert read_rttm(tmp_path / "one.rttm") == {uri: normalized}
+        assert union_us(normalized) == raw_us[uri]
         assert not any("dropped" in kind or "cut" in kind for kind, count in changes.items() if count)
-        total_s += sum(t.end_s - t.start_s for t in tidy)
-    # counted from the lines alone, without this project's reader
+        total_s += sum(t.end_s - t.start_s for t in normalized)
+    # counted from the lines, without this project's reader
     lines = [line.split() for line in (SCORING_ORACLE / corpus / "ref.rttm").read_text(encoding="utf-8").splitlines()]
     assert len(lines) == sum(map(len, turns.values()))
     assert total_s <= sum(float(line[4]) for line in lines) + 1e-6
-    assert sum(raw_s.values()) / 1e6 == pytest.approx(total_s, abs=1e-5)
+    assert sum(raw_us.values()) / 1e6 == pytest.approx(total_s, abs=1e-5)
 
 
-def union_s(turns: list[Turn]) -> int:
-    """Microseconds in which each speaker speaks, summed over speakers, by marking ends on a line."""
+def union_us(turns: list[Turn]) -> int:
+    """The duration of each speaker's speech in microseconds, summed over speakers."""
     total = 0
     for speaker in {t.speaker for t in turns}:
         end = 0
