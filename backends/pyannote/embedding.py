@@ -1,4 +1,4 @@
-"""The CAM++ speaker embedding as a pyannote model, and the PLDA that may come with it. Imports nothing heavy."""
+"""The CAM++ speaker embedding as a pyannote model. Heavy packages are imported on use."""
 
 from __future__ import annotations
 
@@ -6,18 +6,18 @@ from collections.abc import Iterator
 from typing import Any
 
 WINDOW, HOP = 400, 160
-"""Samples of a feature frame, and from one to the next."""
+"""Length and hop of a feature frame in samples."""
 
 SHORTEST = 10
-"""Feature frames (of 10 ms) below which there is no telling a voice."""
+"""The fewest feature frames (10 ms each) for an embedding."""
 
 
 def load_camplusplus() -> Any:
-    """A pyannote Model: ``forward(waveforms (batch, 1, samples), weights (batch, frames) or None)`` to (batch, 192).
+    """Load CAM++ as a pyannote Model: waveforms (batch, 1, samples), weights (batch, frames) or None -> (batch, 192).
 
-    Frames of weight below one half are dropped before the network sees them. Where too few are left the embedding
-    is NaN, as pyannote's clustering expects; a waveform that is too short as it is raises ValueError, from which
-    pyannote works out the shortest that will do.
+    Frames with a weight of at most 0.5 are removed from the input. If too few remain, the embedding is NaN, as
+    pyannote's clustering expects. A waveform that is too short raises ValueError, from which pyannote determines the
+    shortest valid length.
     """
     import torch
     import torchaudio.compliance.kaldi as kaldi
@@ -39,27 +39,27 @@ def load_camplusplus() -> Any:
             if waveforms.shape[-1] < self.shortest_samples:
                 raise ValueError(f"{waveforms.shape[-1]} samples are too few for an embedding")
             masks = torch.ones(len(waveforms), 1, device=waveforms.device) if weights is None else weights
-            found = [self.embedding(self.features(w[0]), mask > 0.5) for w, mask in zip(waveforms, masks, strict=True)]
-            return torch.stack(found)
+            pairs = zip(waveforms, masks, strict=True)
+            return torch.stack([self.embedding(self.features(w[0]), mask > 0.5) for w, mask in pairs])
 
         def features(self, samples: torch.Tensor) -> torch.Tensor:
-            """Filter banks (frames, 80) of samples (n,)."""
-            # Kaldi's filter bank expects 16-bit sample values, as the network was trained.
+            """Filter-bank features (frames, 80) of samples (n,)."""
+            # The network was trained on Kaldi features of 16-bit sample values.
             return kaldi.fbank(samples[None] * 32768, num_mel_bins=MELS, sample_frequency=16_000, dither=0.0)
 
         def sliding_features(self, samples: torch.Tensor, window: int, step: int) -> Iterator[torch.Tensor]:
-            """`features` of each window of the samples; made once where a step is of whole frames."""
+            """The `features` of each window; computed once for all windows if the step is a multiple of a frame."""
             if step % HOP:
                 yield from (self.features(part) for part in samples.unfold(0, window, step))
                 return
-            whole, frames = self.features(samples), 1 + (window - WINDOW) // HOP
-            for start in range(0, len(whole) - frames + 1, step // HOP):
-                yield whole[start : start + frames]
+            features, frames = self.features(samples), 1 + (window - WINDOW) // HOP
+            for start in range(0, len(features) - frames + 1, step // HOP):
+                yield features[start : start + frames]
 
         def embedding(self, features: torch.Tensor, mask: torch.Tensor, network: Any = None) -> torch.Tensor:
-            """The embedding (192,) of those features whose nearest frame of the mask is true; NaN if too few are.
+            """The embedding (192,) of the features whose nearest mask frame is true; NaN if they are too few.
 
-            ``network`` is what stands in for the published network, such as `folded`.
+            ``network`` replaces the published network, for example by `folded`.
             """
             nearest = torch.arange(len(features), device=features.device) * len(mask) // len(features)
             features = features[mask[nearest]]
@@ -70,7 +70,7 @@ def load_camplusplus() -> Any:
             return embedding
 
         def folded(self) -> FoldedCamPlusPlus:
-            """The network in the form in which it is the fastest."""
+            """The network with batch normalisation folded into its convolutions, which is faster."""
             return FoldedCamPlusPlus(self.camplusplus)
 
     return CamPlusPlus().eval()

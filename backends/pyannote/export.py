@@ -1,4 +1,4 @@
-"""A fine-tuned network as a pipeline folder that pyannote.audio loads, wherever diarbench is installed."""
+"""Export a fine-tuned network as a pipeline folder, which pyannote.audio loads if diarbench is installed."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from pyannote.audio.core.task import Problem, Resolution, Specifications
 
 
 class Embedding(Model):
-    """The CAM++ embedding as a model that pyannote.audio makes by its name, as a pipeline folder has it."""
+    """The CAM++ embedding as a model class; exported pipelines refer to its module and class name."""
 
     dimension = DIMENSION
 
@@ -39,7 +39,7 @@ class Embedding(Model):
 
 
 def export(network: PyannoteNetwork, hyperparameters: Mapping[str, Any], folder: Path, plda: Path | None = None) -> str:
-    """Write ``config.yaml``, ``segmentation/``, ``embedding/`` and ``plda/``; returns how to load them."""
+    """Write ``config.yaml``, ``segmentation/``, ``embedding/`` and ``plda/``; returns the code that loads them."""
     for name, model in (("segmentation", network.model), ("embedding", Embedding())):
         (folder / name).mkdir(parents=True)
         checkpoint: dict[str, Any] = {
@@ -49,9 +49,9 @@ def export(network: PyannoteNetwork, hyperparameters: Mapping[str, Any], folder:
         }
         model.on_save_checkpoint(checkpoint)
         torch.save(checkpoint, folder / name / "pytorch_model.bin")
-    by_bayes = hyperparameters["clustering.method"] == VBX
-    write_plda(folder / "plda", plda if by_bayes else None)
-    unwanted = ("method", "min_cluster_size") if by_bayes else ("Fa", "Fb")
+    vbx = hyperparameters["clustering.method"] == VBX
+    write_plda(folder / "plda", plda if vbx else None)
+    unused = ("method", "min_cluster_size") if vbx else ("Fa", "Fb")
     config = {
         "pipeline": {
             "name": "pyannote.audio.pipelines.SpeakerDiarization",
@@ -62,17 +62,17 @@ def export(network: PyannoteNetwork, hyperparameters: Mapping[str, Any], folder:
                 "embedding_batch_size": 32,
                 "embedding_exclude_overlap": True,
                 "plda": "$model/plda",
-                "clustering": "VBxClustering" if by_bayes else "AgglomerativeClustering",
+                "clustering": "VBxClustering" if vbx else "AgglomerativeClustering",
             },
         },
-        "params": _nested({k: v for k, v in hyperparameters.items() if k.partition(".")[2] not in unwanted}),
+        "params": _nested({k: v for k, v in hyperparameters.items() if k.partition(".")[2] not in unused}),
     }
     write_atomic(folder / "config.yaml", yaml.safe_dump(config, sort_keys=False))
     return f'from pyannote.audio import Pipeline\npipeline = Pipeline.from_pretrained("{folder}")\n'
 
 
 def _nested(hyperparameters: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
-    """``{"a.b": 1}`` as ``{"a": {"b": 1}}``, the form in which a pipeline takes its parameters."""
+    """Convert ``{"a.b": 1}`` to ``{"a": {"b": 1}}``, the format of a pipeline's parameters."""
     nested: dict[str, dict[str, Any]] = {}
     for name, value in hyperparameters.items():
         group, _, key = name.partition(".")

@@ -1,8 +1,8 @@
-"""Segmentation and embeddings of a recording, window by window, as pyannote.audio's pipeline makes them, and sooner.
+"""A faster computation of the segmentation and embeddings of pyannote.audio's pipeline.
 
-Neighbouring windows share nine tenths of their samples. What does not depend on the window (the first convolution, the
-filter banks) is computed once, the rest a window or a batch at a time, so that neither the recording nor its windows
-are ever held in memory as a whole.
+Neighbouring windows share nine tenths of their samples, so the parts that do not depend on the window (the first
+convolution, the filter banks) are computed once. The rest is computed by window or batch, so the complete recording is
+never in memory.
 """
 
 from __future__ import annotations
@@ -23,18 +23,18 @@ from pyannote.audio.models.segmentation import PyanNet
 from pyannote.audio.utils.reproducibility import fix_reproducibility
 
 BATCH_SIZE = 16
-"""Windows at a time: of 8 to 64 the fastest on a CPU."""
+"""Windows per batch; of the values from 8 to 64 this is the fastest on a CPU."""
 
 
 def segment(inference: Any, audio: Path, batch_size: int = BATCH_SIZE) -> np.ndarray:
-    """Scores (windows, frames, speakers) of a pyannote ``Inference`` that does not aggregate, on a 16 kHz mono file.
+    """Scores (windows, frames, speakers) of a pyannote ``Inference`` without aggregation, for a 16 kHz mono file.
 
-    The last window, and one that is longer than the recording, is padded with silence, as ``Inference`` does.
+    The last window is padded with silence, as in ``Inference``; so is a recording shorter than a window.
     """
     window, step = _samples(inference)
     model = inference.model
-    shares = isinstance(model, PyanNet) and step % model.sincnet.stride == 0
-    if shares:
+    shared_convolution = isinstance(model, PyanNet) and step % model.sincnet.stride == 0
+    if shared_convolution:
         model = copy.copy(model)
         model._modules = {**model._modules, "sincnet": SlidingSincNet(model.sincnet, window, step)}
     fix_reproducibility(inference.device)
@@ -42,17 +42,17 @@ def segment(inference: Any, audio: Path, batch_size: int = BATCH_SIZE) -> np.nda
     with torch.inference_mode():
         for _, block in blocks(audio, window, step, batch_size):
             samples = torch.from_numpy(block)[None, None].to(inference.device)
-            if not shares:
+            if not shared_convolution:
                 samples = samples[0].unfold(1, window, step).transpose(0, 1)
             scores.append(inference.conversion(model(samples)).cpu().numpy())
     return np.concatenate(scores)
 
 
 def embed(pipeline: Any, audio: Path, active: np.ndarray, batch_size: int = BATCH_SIZE) -> np.ndarray:
-    """Embeddings (windows, speakers, dimension) of the speakers that are active (windows, frames, speakers) in 0/1.
+    """Speaker embeddings (windows, speakers, dimension) for an activity of 0 and 1 (windows, frames, speakers).
 
-    As ``SpeakerDiarization.get_embeddings`` makes them: of the frames where a speaker is alone, or, where these are
-    too few, of all of the speaker's. Of one who is silent in a window, or nearly, the embedding is NaN.
+    As in ``SpeakerDiarization.get_embeddings``, an embedding is computed from the frames in which only this speaker is
+    active or, if these are too few, from all of the speaker's frames. It is NaN if the speaker is hardly active.
     """
     model = pipeline._embedding.model_
     window, step = _samples(pipeline._segmentation)
@@ -64,11 +64,11 @@ def embed(pipeline: Any, audio: Path, active: np.ndarray, batch_size: int = BATC
     embeddings = np.full((windows, speakers, model.dimension), np.nan, dtype=np.float32)
     with torch.inference_mode():
         for first, block in blocks(audio, window, step, batch_size):
-            some = range(min(batch_size, windows - first))
-            if not masks[first : first + len(some)].any():
+            indices = range(min(batch_size, windows - first))
+            if not masks[first : first + len(indices)].any():
                 continue
             samples = torch.from_numpy(block).to(pipeline._embedding.device)
-            for index, features in zip(some, model.sliding_features(samples, window, step), strict=True):
+            for index, features in zip(indices, model.sliding_features(samples, window, step), strict=True):
                 for speaker in np.flatnonzero(masks[first + index].any(axis=0)):
                     mask = torch.from_numpy(masks[first + index, :, speaker]).to(samples.device)
                     embeddings[first + index, speaker] = model.embedding(features, mask, network).cpu().numpy()
@@ -76,20 +76,20 @@ def embed(pipeline: Any, audio: Path, active: np.ndarray, batch_size: int = BATC
 
 
 def blocks(audio: Path, window: int, step: int, batch_size: int) -> Iterator[tuple[int, np.ndarray]]:
-    """The samples that each batch of overlapping windows covers, float32, with the number of its first window."""
+    """For each batch of overlapping windows, the index of its first window and its samples (float32)."""
     with soundfile.SoundFile(str(audio)) as file:
         count = 1 + max(0, math.ceil((file.frames - window) / step))
         for first in range(0, count, batch_size):
             file.seek(first * step)
-            covered = (min(batch_size, count - first) - 1) * step + window
-            yield first, file.read(covered, dtype="float32", fill_value=0.0)
+            samples = (min(batch_size, count - first) - 1) * step + window
+            yield first, file.read(samples, dtype="float32", fill_value=0.0)
 
 
 class SlidingSincNet(torch.nn.Module):
-    """SincNet on the overlapping windows of a block (1, 1, samples): (windows, features, frames).
+    """SincNet applied to the overlapping windows of a block (1, 1, samples); returns (windows, features, frames).
 
-    Each window is normalised to zero mean and unit variance before the first convolution. That convolution is
-    linear, so it is applied to the block as it is, and each window's mean and variance to its part of the outcome.
+    SincNet normalises each window to zero mean and unit variance before the first convolution. The convolution is
+    linear, so here it is applied once to the block, and each window's mean and variance are applied to its output.
     """
 
     def __init__(self, sincnet: Any, window: int, step: int) -> None:
@@ -103,10 +103,10 @@ class SlidingSincNet(torch.nn.Module):
         scales = norm.weight * torch.rsqrt(variance + norm.eps)
         shifts = norm.bias - mean * scales
         filtered = functional.conv1d(block, filters, stride=sincnet.stride)
-        constant = filters.sum(dim=(1, 2))[:, None]  # what the filters make of a signal of ones
+        constant = filters.sum(dim=(1, 2))[:, None]  # the response to a signal of ones
         length = (self.window - filters.shape[-1]) // sincnet.stride + 1
         features = []
-        # A window at a time, so that what lies between two layers stays in the processor's cache.
+        # One window at a time, so that the values between two layers stay in the processor's cache.
         for index, (scale, shift) in enumerate(zip(scales, shifts, strict=True)):
             start = index * self.step // sincnet.stride
             outputs = filtered[:, :, start : start + length] * scale
@@ -119,5 +119,5 @@ class SlidingSincNet(torch.nn.Module):
 
 
 def _samples(inference: Any) -> tuple[int, int]:
-    """A window's length and step."""
+    """The length and step of a window in samples."""
     return round(inference.duration * SAMPLE_RATE), round(inference.step * SAMPLE_RATE)

