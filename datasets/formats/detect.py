@@ -1,4 +1,4 @@
-"""Find the format of a source and read it into a Corpus."""
+"""Detect the format of a source and read the source into a Corpus."""
 
 from __future__ import annotations
 
@@ -26,19 +26,22 @@ FORMATS = {
     "rttm": "rttm_folder",
     "textgrid": "textgrid_tiers",
 }
-"""Format -> module of this folder with ``sniff(path)`` and ``find(path, **options)``; the first that fits is used."""
+"""The module in this folder for each format, with ``sniff(path)`` and ``find(path, **options)``.
+
+The first format whose ``sniff`` is true is used.
+"""
 
 
 def find_corpus(source: str, format_name: str | None = None, **options: str) -> Corpus:
-    """What a source describes: a path in a format (sniffed where none is named), ``lhotse:CORPUS:DIR`` or ``hf:NAME``.
+    """Read a source: a path, ``lhotse:CORPUS:DIR`` or ``hf:NAME``. Without a format name the format is detected.
 
-    Raises UserError where nothing is there, no format fits, or the format knows no such option.
+    Raises UserError if the source does not exist, or the format or an option is unknown.
     """
     scheme, _, rest = source.partition(":")
     if scheme == "lhotse" and rest:
         corpus, _, folder = rest.partition(":")
         if not folder:
-            raise UserError(f"{source}: say where the corpus lies: {source}:CORPUS_DIR")
+            raise UserError(f"{source}: add the corpus folder: {source}:CORPUS_DIR")
         return _format("lhotse").prepare(corpus, Path(folder), **options)
     if scheme == "hf" and rest:
         return _call(_format("huggingface").hub, rest, options)
@@ -48,11 +51,11 @@ def find_corpus(source: str, format_name: str | None = None, **options: str) -> 
     if format_name is None:
         format_name = next((name for name in FORMATS if _format(name).sniff(path)), None)
         if format_name is None:
-            raise UserError(f"{source}: in no known format; name one with --from ({', '.join(FORMATS)})")
+            raise UserError(f"{source}: the format was not recognised; set it with --from ({', '.join(FORMATS)})")
         log.info("%s: format %s", source, format_name)
     elif format_name not in FORMATS:
-        near = did_you_mean(format_name, FORMATS)
-        raise UserError(f"--from {format_name}: no such format{near}; there are {', '.join(FORMATS)}")
+        hint = did_you_mean(format_name, FORMATS)
+        raise UserError(f"--from {format_name}: unknown format{hint}; choose from {', '.join(FORMATS)}")
     return _call(_format(format_name).find, path, options)
 
 
@@ -64,6 +67,6 @@ def _call(find: Callable[..., Corpus], source: object, options: Mapping[str, str
     known_options = list(inspect.signature(find).parameters)[1:]
     for option in options:
         if option not in known_options:
-            there_are = f"there are {', '.join(known_options)}" if known_options else "this source has none"
-            raise UserError(f"--set {option}: no such option{did_you_mean(option, known_options)}; {there_are}")
+            choices = f"choose from {', '.join(known_options)}" if known_options else "this source has no options"
+            raise UserError(f"--set {option}: unknown option{did_you_mean(option, known_options)}; {choices}")
     return find(source, **options)

@@ -1,9 +1,9 @@
-"""The layout of converted datasets, which is also that of pyannote's fine-tuning guides.
+"""The folder layout of converted datasets, which pyannote's fine-tuning guides use too.
 
-Format: ``{train,dev,test}.txt`` with a uri a line; ``{train,dev,test}/{wav,rttm,uem}/{uri}.*``, the audio folder under
-any name and in any format, the UEM optional.
-Splits: its own.
-Licence: that of its ``dataset.json`` where it has one, else the corpus's own.
+Format: ``{train,dev,test}.txt`` with one uri per line; ``{train,dev,test}/{wav,rttm,uem}/{uri}.*``. The audio folder
+can have any name and the audio any format; UEM files are optional.
+Splits: from the lists.
+Licence: from ``dataset.json`` if there is one; otherwise the corpus's own.
 """
 
 from __future__ import annotations
@@ -14,7 +14,14 @@ from pathlib import Path
 
 from diarbench.datasets.conversion.corpus import Corpus, SourceRecording
 from diarbench.datasets.dataset import SUBSETS, DatasetInfo
-from diarbench.datasets.formats.matching import NO_REFERENCE, AudioIndex, log, only, rttm, uem
+from diarbench.datasets.formats.matching import (
+    NO_REFERENCE,
+    AudioIndex,
+    log,
+    read_regions,
+    read_turns,
+    select_recording,
+)
 from diarbench.datasets.io.audio import Clip
 from diarbench.datasets.io.files import nfc
 from diarbench.datasets.io.records import read_record
@@ -22,21 +29,21 @@ from diarbench.datasets.io.rttm import read_uris
 
 
 def sniff(path: Path) -> bool:
-    """A list beside a folder of its name that holds RTTM."""
+    """Whether the path has a list, and a folder of the same name with RTTM files."""
     return any((path / f"{s}.txt").is_file() and (path / s / "rttm").is_dir() for s in SUBSETS)
 
 
 def find(path: Path) -> Corpus:
-    """The recordings in the lists."""
+    """Read the recordings in the lists."""
     changes: Counter[str] = Counter()
-    corpus = Corpus(path.name, _find(path, changes), source=str(path), changes=changes)
+    corpus = Corpus(path.name, _read_recordings(path, changes), source=str(path), changes=changes)
     if (path / "dataset.json").is_file():
         info = read_record(path / "dataset.json", DatasetInfo)
         corpus.name, corpus.licence, corpus.split_rule = info.corpus, info.licence, info.split_rule
     return corpus
 
 
-def _find(root: Path, changes: Counter[str]) -> Iterator[SourceRecording]:
+def _read_recordings(root: Path, changes: Counter[str]) -> Iterator[SourceRecording]:
     for subset in SUBSETS:
         names = read_uris(root / f"{subset}.txt") if (root / f"{subset}.txt").is_file() else []
         if not names:
@@ -46,13 +53,13 @@ def _find(root: Path, changes: Counter[str]) -> Iterator[SourceRecording]:
             uri = nfc(name)
             reference = root / subset / "rttm" / f"{name}.rttm"
             if not reference.is_file():
-                log.warning("%s: no such file, and %s.txt lists it", reference, subset)
+                log.warning("%s: listed in %s.txt but missing", reference, subset)
                 changes[NO_REFERENCE] += 1
                 continue
             clip = audio.take(uri, root / f"{subset}.txt")
             if clip:
-                scored = reference.parent.parent / "uem" / f"{name}.uem"
-                regions = only(uem(scored), uri, scored) if scored.is_file() else None
-                turns = only(rttm(reference, changes), uri, reference) or []
+                uem = reference.parent.parent / "uem" / f"{name}.uem"
+                regions = select_recording(read_regions(uem), uri, uem) if uem.is_file() else None
+                turns = select_recording(read_turns(reference, changes), uri, reference) or []
                 yield SourceRecording(uri, (Clip(clip),), turns, regions, subset)
         audio.report_unused()

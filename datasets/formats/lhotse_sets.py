@@ -1,9 +1,10 @@
-"""lhotse recording and supervision sets, and through them the corpora that lhotse prepares.
+"""Recording and supervision sets of lhotse, and the corpora that lhotse has recipes for.
 
-Format: a folder of ``*recordings*.jsonl(.gz)`` and the ``*supervisions*.jsonl(.gz)`` that goes with each; or, with
-``lhotse:CORPUS``, a corpus's own folder, which lhotse's ``prepare_CORPUS`` reads.
-Splits: lhotse's parts, official where the corpus has some (``eval`` beside ``test`` is dev); else drawn.
-Licence: AMI, ICSI and VoxConverse CC BY 4.0; AliMeeting and AISHELL-4 CC BY-SA 4.0; else the corpus's own.
+Format: a folder of ``*recordings*.jsonl(.gz)``, each with a ``*supervisions*.jsonl(.gz)``; or, with ``lhotse:CORPUS``,
+the corpus as published, which lhotse's ``prepare_CORPUS`` reads.
+Splits: lhotse's parts, which are the official ones if the corpus has any (``eval`` is dev if there is a ``test``);
+otherwise drawn.
+Licence: AMI, ICSI and VoxConverse CC BY 4.0; AliMeeting and AISHELL-4 CC BY-SA 4.0; otherwise the corpus's own.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from diarbench.datasets.conversion.corpus import Corpus, SourceRecording
-from diarbench.datasets.formats.matching import NO_AUDIO, NO_REFERENCE, log, one_line, subsets_from_names, turn
+from diarbench.datasets.formats.matching import NO_AUDIO, NO_REFERENCE, log, make_turns, one_line, subsets_from_names
 from diarbench.datasets.io.audio import Clip
 from diarbench.datasets.io.errors import UserError, did_you_mean, require
 from diarbench.datasets.io.files import files, nfc
@@ -32,48 +33,48 @@ CORPORA: dict[str, tuple[str, str, dict[str, str]]] = {
     "icsi": ("ICSI", "CC BY 4.0", {"mic": "ihm-mix"}),
     "voxconverse": ("VoxConverse", "CC BY 4.0", {}),
 }
-"""Of the corpora meant for diarization: name, licence, and the microphone that the field scores on."""
+"""Name, licence and default options of diarization corpora; the microphone is the one usually scored."""
 
 
 def sniff(path: Path) -> bool:
-    """A folder with a recording set."""
+    """Whether the path is a folder that contains a recording set."""
     return path.is_dir() and bool(_recording_sets(path))
 
 
 def find(path: Path) -> Corpus:
-    """The recordings of the sets in a folder."""
+    """Read the recording sets in a folder."""
     lhotse = require("lhotse", "reading lhotse manifests")
     changes: Counter[str] = Counter()
     parts: Parts = {}
     for recordings in _recording_sets(path):
         supervisions = recordings.with_name(recordings.name.replace("recordings", "supervisions"))
         if not supervisions.is_file():
-            raise UserError(f"{recordings}: no {supervisions.name} beside it")
+            raise UserError(f"{recordings}: {supervisions.name} is missing from its folder")
         parts[recordings.name] = (_load(lhotse.RecordingSet, recordings), _load(lhotse.SupervisionSet, supervisions))
-    return Corpus(path.name, _find(parts, changes), source=str(path), changes=changes)
+    return Corpus(path.name, _read_recordings(parts, changes), source=str(path), changes=changes)
 
 
 def prepare(corpus: str, path: Path, **options: str) -> Corpus:
-    """A corpus's own folder by lhotse's recipe, with the recipe's options (``mic``, ``partition``).
+    """Read a corpus as published with lhotse's recipe and its options (``mic``, ``partition``).
 
-    Raises UserError where lhotse has no such recipe or option, or the recipe fails on the folder.
+    Raises UserError if lhotse has no such recipe or option, or the recipe fails.
     """
     recipes = require("lhotse.recipes", f"preparing {corpus}")
     prepared = {name.removeprefix("prepare_") for name in dir(recipes) if name.startswith("prepare_")}
     if corpus not in prepared:
-        raise UserError(f"lhotse:{corpus}: lhotse prepares no such corpus{did_you_mean(corpus, prepared)}")
+        raise UserError(f"lhotse:{corpus}: lhotse has no recipe for this corpus{did_you_mean(corpus, prepared)}")
     recipe = getattr(recipes, f"prepare_{corpus}")
     name, licence, defaults = CORPORA.get(corpus, (corpus, "the corpus's own", {}))
     for option in options:
         if option not in inspect.signature(recipe).parameters:
-            near = did_you_mean(option, inspect.signature(recipe).parameters)
-            raise UserError(f"lhotse:{corpus}: no option {option}{near}")
+            hint = did_you_mean(option, inspect.signature(recipe).parameters)
+            raise UserError(f"lhotse:{corpus}: no option {option}{hint}")
     changes: Counter[str] = Counter()
-    counter = _Count(changes)
+    counter = _ChangeCounter(changes)
     logging.getLogger().addHandler(counter)
     try:
         manifests = recipe(path, **{**defaults, **{key: _typed(recipe, key, value) for key, value in options.items()}})
-    except Exception as error:  # a recipe raises whatever it stumbles on
+    except Exception as error:  # recipes raise many kinds of errors
         raise UserError(f"{path}: lhotse cannot prepare {corpus} from it ({one_line(error)})") from error
     finally:
         logging.getLogger().removeHandler(counter)
@@ -82,26 +83,26 @@ def prepare(corpus: str, path: Path, **options: str) -> Corpus:
     parts = {part: (sets["recordings"], sets.get("supervisions") or ()) for part, sets in manifests.items()}
     source = f"{path}, by lhotse's prepare_{corpus} {options or defaults or ''}".rstrip()
     rule = "lhotse's recipe's"
-    return Corpus(name, _find(parts, changes), source, licence, split_rule=rule, changes=changes)
+    return Corpus(name, _read_recordings(parts, changes), source, licence, split_rule=rule, changes=changes)
 
 
 def _typed(recipe: Any, option: str, value: str) -> str | bool:
-    """A yes or no where the recipe's own default is one."""
+    """Convert an option to a boolean if the recipe's default is one."""
     is_switch = isinstance(inspect.signature(recipe).parameters[option].default, bool)
     return value.lower() in ("1", "true", "yes") if is_switch else value
 
 
-class _Count(logging.Handler):
-    """Counts what lhotse says it removed or trimmed."""
+class _ChangeCounter(logging.Handler):
+    """Counts the recordings and supervisions that lhotse's log reports as removed or trimmed."""
 
     def __init__(self, changes: Counter[str]) -> None:
         super().__init__(logging.WARNING)
         self.changes = changes
 
     def emit(self, record: logging.LogRecord) -> None:
-        said = re.match(r"(Removed|Trimmed) (\d+) (.*)", record.getMessage())
-        kind = f"lhotse: {said[1].lower()} {said[3]}" if said else f"lhotse: {record.getMessage()}"
-        self.changes[kind] += int(said[2]) if said else 1
+        counted = re.match(r"(Removed|Trimmed) (\d+) (.*)", record.getMessage())
+        kind = f"lhotse: {counted[1].lower()} {counted[3]}" if counted else f"lhotse: {record.getMessage()}"
+        self.changes[kind] += int(counted[2]) if counted else 1
 
 
 def _recording_sets(path: Path) -> list[Path]:
@@ -111,17 +112,19 @@ def _recording_sets(path: Path) -> list[Path]:
 def _load(kind: Any, path: Path) -> Any:
     try:
         return kind.from_jsonl(path)
-    except Exception as error:  # lhotse raises whatever its parsing stumbles on
-        raise UserError(f"{path}: not a lhotse manifest that can be read ({one_line(error)})") from error
+    except Exception as error:  # lhotse raises many kinds of errors for a damaged file
+        raise UserError(f"{path}: not a readable lhotse manifest ({one_line(error)})") from error
 
 
-def _find(parts: Parts, changes: Counter[str]) -> Iterator[SourceRecording]:
+def _read_recordings(parts: Parts, changes: Counter[str]) -> Iterator[SourceRecording]:
     subsets = subsets_from_names(parts)
     for part, (recordings, supervisions) in parts.items():
         turns: dict[str, list[Turn]] = {}
-        for said in supervisions:
-            where = f"supervision {said.id}"
-            turns.setdefault(said.recording_id, []).extend(turn(said.start, said.end, said.speaker, where, changes))
+        for supervision in supervisions:
+            where = f"supervision {supervision.id}"
+            turns.setdefault(supervision.recording_id, []).extend(
+                make_turns(supervision.start, supervision.end, supervision.speaker, where, changes)
+            )
         for recording in recordings:
             if recording.id in turns:
                 yield SourceRecording(
@@ -134,9 +137,7 @@ def _find(parts: Parts, changes: Counter[str]) -> Iterator[SourceRecording]:
 
 
 def _clips(recording: Any) -> tuple[Clip, ...]:
-    """Its files, each from the start: those of several microphones add up."""
+    """The recording's files, all starting at 0; several microphones are summed."""
     if recording.transforms or any(source.type != "file" for source in recording.sources):
-        raise UserError(
-            f"{recording.id}: is not plain audio files (a command, a URL or a transform); save it as a file"
-        )
+        raise UserError(f"{recording.id}: not a plain audio file (a command, a URL or a transform); save it as a file")
     return tuple(Clip(Path(source.source)) for source in recording.sources)

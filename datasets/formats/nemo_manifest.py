@@ -1,9 +1,10 @@
 """NeMo diarization manifests, as NVIDIA NeMo's Sortformer recipes read them.
 
-Format: JSON lines with ``audio_filepath``, ``rttm_filepath`` and, optionally, ``offset`` and ``duration`` (seconds; a
-null or absent duration is the rest of the file) and ``uem_filepath``. Rows that cut one audio file make one recording,
-annotated where the rows say. Relative paths start from the manifest's folder. Times in the RTTM are those of the file.
-Splits: a folder of manifests named for them (``train_manifest.json``); else drawn.
+Format: JSON lines with ``audio_filepath``, ``rttm_filepath`` and, optionally, ``offset`` and ``duration`` in seconds (a
+null or absent duration means the rest of the file) and ``uem_filepath``. All rows of an audio file become one recording
+whose scored regions are the rows' cuts. Paths are relative to the manifest's folder. RTTM times are relative to the
+audio file, not to the cut.
+Splits: from the names of the manifests in a folder (``train_manifest.json``); otherwise drawn.
 Licence: the corpus's own.
 """
 
@@ -15,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from diarbench.datasets.conversion.corpus import Corpus, SourceRecording
-from diarbench.datasets.formats.matching import only, rttm, subsets_from_names, uem
+from diarbench.datasets.formats.matching import read_regions, read_turns, select_recording, subsets_from_names
 from diarbench.datasets.io.audio import Clip
 from diarbench.datasets.io.errors import UserError
 from diarbench.datasets.io.files import files, nfc, read_json
@@ -25,14 +26,14 @@ SUFFIXES = (".json", ".jsonl")
 
 
 def sniff(path: Path) -> bool:
-    """A file, or a folder with one, whose first line is a JSON object with ``audio_filepath``."""
+    """Whether the path is a manifest (``audio_filepath`` in its first line) or a folder that contains one."""
     return any('"audio_filepath"' in _first_line(manifest) for manifest in _manifests(path))
 
 
 def find(path: Path) -> Corpus:
-    """The recordings that the manifests cut."""
+    """Read the recordings of the manifests."""
     changes: Counter[str] = Counter()
-    return Corpus(path.stem, _find(path, changes), source=str(path), changes=changes)
+    return Corpus(path.stem, _read_recordings(path, changes), source=str(path), changes=changes)
 
 
 def _manifests(path: Path) -> list[Path]:
@@ -44,7 +45,7 @@ def _first_line(path: Path) -> str:
         return file.readline(100_000)
 
 
-def _find(path: Path, changes: Counter[str]) -> Iterator[SourceRecording]:
+def _read_recordings(path: Path, changes: Counter[str]) -> Iterator[SourceRecording]:
     manifests = [manifest for manifest in _manifests(path) if '"audio_filepath"' in _first_line(manifest)]
     subsets = subsets_from_names(manifest.stem for manifest in manifests)
     for manifest in manifests:
@@ -58,33 +59,33 @@ def _find(path: Path, changes: Counter[str]) -> Iterator[SourceRecording]:
             uri, reference = nfc(audio.stem), _path(row, "rttm_filepath", manifest, where)
             for other_where, other in rows[1:]:
                 if _path(other, "rttm_filepath", manifest, other_where) != reference:
-                    raise UserError(f"{other_where}: another RTTM for {audio.name} than in {where}; keep one")
-            turns = only(rttm(reference, changes), uri, reference) or []
+                    raise UserError(f"{other_where}: a different RTTM for {audio.name} than in {where}; use one")
+            turns = select_recording(read_turns(reference, changes), uri, reference) or []
             yield SourceRecording(uri, (Clip(audio),), turns, _regions(uri, rows, manifest), subsets[manifest.stem])
 
 
 def _path(row: Any, key: str, manifest: Path, where: str) -> Path:
     value = row.get(key) if isinstance(row, dict) else None
     if not isinstance(value, str) or not value.strip():
-        raise UserError(f"{where}: no {key}; every row needs one")
+        raise UserError(f"{where}: {key} is missing or not a text; every row needs it")
     return manifest.parent / value
 
 
 def _regions(uri: str, rows: list[tuple[str, dict[str, Any]]], manifest: Path) -> list[Region] | None:
-    """What the rows cut; None where a row is the whole file and names no UEM."""
+    """The regions that the rows cut; None if a row covers the complete file and has no UEM."""
     regions: list[Region] = []
     for where, row in rows:
         start_s = seconds(row.get("offset") or 0, where)
         if start_s < 0:
-            raise UserError(f"{where}: offset {start_s}: a cut needs an offset >= 0")
+            raise UserError(f"{where}: offset {start_s}; expected 0 or more")
         if row.get("duration") is not None:
             duration_s = seconds(row["duration"], where)
             if duration_s <= 0:
-                raise UserError(f"{where}: duration {row['duration']}: a cut needs one > 0")
+                raise UserError(f"{where}: duration {row['duration']}; expected more than 0")
             regions.append(Region(start_s, round(start_s + duration_s, 6)))
         elif row.get("uem_filepath"):
             path = _path(row, "uem_filepath", manifest, where)
-            regions += only(uem(path), uri, path) or []
+            regions += select_recording(read_regions(path), uri, path) or []
         elif start_s:
             regions.append(Region(start_s, float("inf")))
         else:

@@ -21,7 +21,7 @@ DURATION_S = 3.0
 
 
 def noise(duration_s: float = DURATION_S, rate: int = RATE, channels: int = 1, seed: int = 0) -> np.ndarray:
-    """Float samples, (frames, channels), that a resampler keeps: noise below a quarter of full scale."""
+    """Uniform noise below a quarter of full scale, of shape (frames, channels); resampling does not clip it."""
     shape = (round(duration_s * rate), channels)
     return np.random.default_rng(seed).uniform(-0.25, 0.25, shape).astype(np.float32)
 
@@ -99,7 +99,7 @@ def kaldi(root: Path) -> Path:
 
 
 def textgrid_text(turns: list[Turn], tier: str = "{}") -> str:
-    """A TextGrid with a tier a speaker, named by a pattern."""
+    """A TextGrid with one tier per speaker; ``tier`` is the pattern of their names."""
     tiers = []
     for speaker in sorted({t.speaker for t in turns}):
         own = [t for t in turns if t.speaker == speaker]

@@ -91,7 +91,7 @@ def test_perturb(ami_mini: Dataset, tmp_path: Path) -> None:
         (("convert", ".", "out", "--from", "kaldy"), "did you mean kaldi?"),
         (("convert", ".", "out", "--from", "kaldi"), "no recordings found"),
         (("convert", ".", "out", "--set", "mic"), "--set mic: expected KEY=VALUE"),
-        (("convert", "lhotse:voxconverse", "out"), "say where the corpus lies"),
+        (("convert", "lhotse:voxconverse", "out"), "add the corpus folder"),
         (("show", "."), "not a converted dataset"),
         (("show", "ami-minni"), "did you mean ami-mini?"),
         (("check", "."), "not a dataset"),

@@ -1,4 +1,4 @@
-"""Every source says the same of the same recordings, is found by sniffing, and tells what it cannot read."""
+"""Every format reader reads the same content, is detected automatically, and reports what it cannot read."""
 
 from __future__ import annotations
 
@@ -21,23 +21,23 @@ from diarbench.datasets.io.rttm import Region
 ALL_TRAIN = Split(shares=(1, 0, 0))
 
 
-def test_every_format_is_tried() -> None:
+def test_every_format_has_a_sample() -> None:
     assert set(MAKERS) == set(FORMATS)
 
 
 @pytest.mark.parametrize(("name", "make"), [(name, make) for name, makers in MAKERS.items() for make in makers])
-def test_a_format(name: str, make: Callable[[Path], Path], tmp_path: Path) -> None:
+def test_reading_a_detected_and_a_named_format(name: str, make: Callable[[Path], Path], tmp_path: Path) -> None:
     source = make(tmp_path / "source")
-    sniffed, named = find_corpus(str(source)), find_corpus(str(source), name)
-    by_uri = {found.uri: found for found in named.recordings}
-    assert [found.uri for found in sniffed.recordings] == list(by_uri)
-    assert {uri: sorted(t for t in found.turns if t.end_s < DURATION_S) for uri, found in by_uri.items()} == {
+    detected, named = find_corpus(str(source)), find_corpus(str(source), name)
+    by_uri = {recording.uri: recording for recording in named.recordings}
+    assert [recording.uri for recording in detected.recordings] == list(by_uri)
+    assert {uri: sorted(t for t in recording.turns if t.end_s < DURATION_S) for uri, recording in by_uri.items()} == {
         uri: sorted(t for t in turns if t.end_s < DURATION_S) for uri, turns in TURNS.items()
     }
     dataset = convert(find_corpus(str(source)), tmp_path / "out", split=ALL_TRAIN)
-    held = {recording.uri: recording for recording in dataset.subset("train")}
-    assert {uri: recording.turns for uri, recording in held.items()} == {u: sorted(t) for u, t in TURNS.items()}
-    for recording in held.values():
+    converted = {recording.uri: recording for recording in dataset.subset("train")}
+    assert {uri: recording.turns for uri, recording in converted.items()} == {u: sorted(t) for u, t in TURNS.items()}
+    for recording in converted.values():
         assert recording.duration_s == pytest.approx(DURATION_S if name != "nikl" else recording.turns[-1].end_s)
         info = soundfile.info(str(recording.audio))
         assert (info.samplerate, info.channels, info.subtype) == (16_000, 1, "PCM_16")
@@ -45,18 +45,18 @@ def test_a_format(name: str, make: Callable[[Path], Path], tmp_path: Path) -> No
     assert not dropped
 
 
-def test_nemo_cuts_are_what_is_annotated(tmp_path: Path) -> None:
+def test_nemo_cuts_become_the_scored_regions(tmp_path: Path) -> None:
     corpus = find_corpus(str(MAKERS["nemo"][0](tmp_path / "source")))
-    assert [found.regions for found in corpus.recordings] == [[Region(0, 1.5), Region(1.5, 3)]] * 2
+    assert [recording.regions for recording in corpus.recordings] == [[Region(0, 1.5), Region(1.5, 3)]] * 2
 
 
-def test_nikl_utterances_of_one_recording_do_not_add_up(tmp_path: Path) -> None:
-    """Two overlapping utterances cut from one recording hold the same samples where they overlap."""
+def test_overlapping_nikl_utterances_are_not_summed(tmp_path: Path) -> None:
+    """Two overlapping utterances cut from one recording contain the same samples in the overlap."""
     from corpora import noise
 
     convert(find_corpus(str(MAKERS["nikl"][0](tmp_path / "source"))), tmp_path / "out", split=ALL_TRAIN)
-    heard, _ = soundfile.read(str(tmp_path / "out" / "train" / "wav" / "meeting_1.wav"), dtype="float32")
-    assert heard == pytest.approx(noise(seed=0)[: len(heard), 0], abs=1 / 32768)
+    audio, _ = soundfile.read(str(tmp_path / "out" / "train" / "wav" / "meeting_1.wav"), dtype="float32")
+    assert audio == pytest.approx(noise(seed=0)[: len(audio), 0], abs=1 / 32768)
 
 
 def test_subsets_by_name() -> None:
@@ -74,7 +74,7 @@ def test_subsets_by_name() -> None:
     assert subsets_from_names(["eval"]) == {"eval": "test"}
 
 
-def test_left_out_is_counted(tmp_path: Path) -> None:
+def test_recordings_without_reference_or_audio_are_counted(tmp_path: Path) -> None:
     source = MAKERS["rttm"][0](tmp_path / "source")
     write_wav(source / "audio" / "silent.wav")
     rttm = "SPEAKER gone 1 0 1 <NA> <NA> a <NA> <NA>\nSPEAKER gone 1 1.0 0.0 <NA> <NA> a <NA> <NA>\n"
@@ -87,36 +87,36 @@ def test_left_out_is_counted(tmp_path: Path) -> None:
     }
 
 
-def test_options_and_formats_that_are_not(tmp_path: Path) -> None:
+def test_unknown_options_and_formats(tmp_path: Path) -> None:
     source = MAKERS["rttm"][0](tmp_path / "source")
     with pytest.raises(UserError, match="no such file"):
         find_corpus(str(tmp_path / "nowhere"))
     with pytest.raises(UserError, match="did you mean rttm"):
         find_corpus(str(source), "rtm")
-    with pytest.raises(UserError, match="this source has none"):
+    with pytest.raises(UserError, match="this source has no options"):
         find_corpus(str(source), mic="sdm")
     (tmp_path / "empty").mkdir()
-    with pytest.raises(UserError, match="in no known format; name one with --from"):
+    with pytest.raises(UserError, match="the format was not recognised; set it with --from"):
         find_corpus(str(tmp_path / "empty"))
 
 
-def test_a_protocol_among_several(tmp_path: Path) -> None:
+def test_choosing_one_of_several_protocols(tmp_path: Path) -> None:
     path = MAKERS["pyannote"][0](tmp_path / "source")
     text = path.read_text(encoding="utf-8")
     path.write_text(text + text[text.index("      Up:") :].replace("Up:", "Other:"), encoding="utf-8")
-    with pytest.raises(UserError, match=r"choose with --set protocol=NAME.*Made\.SpeakerDiarization\.Other"):
+    with pytest.raises(UserError, match=r"set the protocol with --set protocol=NAME.*Made\.SpeakerDiarization\.Other"):
         find_corpus(str(path))
     corpus = find_corpus(str(path), protocol="Made.SpeakerDiarization.Other")
-    assert [found.uri for found in corpus.recordings] == list(TURNS)
+    assert [recording.uri for recording in corpus.recordings] == list(TURNS)
 
 
-def test_aihub_times_have_thousands(tmp_path: Path) -> None:
+def test_aihub_times_with_thousands_separators(tmp_path: Path) -> None:
     source = MAKERS["aihub"][0](tmp_path / "source")
     path = source / "Training" / "meeting_1.json"
     content = json.loads(path.read_text(encoding="utf-8"))
     content["Conversation"][0] |= {"StartTime": "1,000.73", "EndTime": "1,002.00"}
     path.write_text(json.dumps(content), encoding="utf-8")
-    turns = next(found for found in find_corpus(str(source)).recordings if found.uri == "meeting_1").turns
+    turns = next(r for r in find_corpus(str(source)).recordings if r.uri == "meeting_1").turns
     assert (turns[0].start_s, turns[0].end_s) == (1000.73, 1002.0)
     content["Conversation"][0]["StartTime"] = "0,5"
     path.write_text(json.dumps(content), encoding="utf-8")
@@ -124,7 +124,7 @@ def test_aihub_times_have_thousands(tmp_path: Path) -> None:
         list(find_corpus(str(source)).recordings)
 
 
-def test_a_dataset_converts_into_itself(tmp_path: Path, ami_mini: Dataset) -> None:
+def test_converting_a_dataset_changes_nothing(tmp_path: Path, ami_mini: Dataset) -> None:
     again = convert(find_corpus(str(ami_mini.root)), tmp_path / "again")
     assert again.info.fingerprint == ami_mini.info.fingerprint
     assert again.info.subsets == ami_mini.info.subsets
@@ -132,10 +132,10 @@ def test_a_dataset_converts_into_itself(tmp_path: Path, ami_mini: Dataset) -> No
 
 
 def test_hugging_face_datasets(tmp_path: Path) -> None:
-    """What Hugging Face's own library loads, here from a folder instead of the hub."""
+    """Hugging Face datasets loads a local folder in place of the hub."""
     MAKERS["huggingface"][0](tmp_path / "source")
-    found = {found.uri: found for found in find_corpus(f"hf:{tmp_path / 'source'}").recordings}
-    assert {uri: sorted(one.turns) for uri, one in found.items()} == {uri: sorted(t) for uri, t in TURNS.items()}
-    assert {one.subset for one in found.values()} == {"train"}
+    recordings = list(find_corpus(f"hf:{tmp_path / 'source'}").recordings)
+    assert {r.uri: sorted(r.turns) for r in recordings} == {uri: sorted(turns) for uri, turns in TURNS.items()}
+    assert {r.subset for r in recordings} == {"train"}
     with pytest.raises(UserError, match=r"hf:.*cannot be loaded"):
         find_corpus(f"hf:{tmp_path / 'nothing'}")

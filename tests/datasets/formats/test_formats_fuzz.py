@@ -1,4 +1,4 @@
-"""Readers under noise: a value or one clear line, never a traceback, never silence."""
+"""Fuzz tests: for any input a reader returns a value or raises a UserError of one line."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ LINES = st.lists(st.lists(FIELD, max_size=11).map(" ".join), max_size=6).map("\n
 BYTES = st.one_of(LINES.map(lambda text: text.encode("utf-8", "replace")), st.binary(max_size=200))
 
 
-def told(read: Callable[[Path], object], content: bytes, name: str) -> object:
-    """What a reader makes of a file: a value, or None where it said in one line what is wrong and where."""
+def value_or_error(read: Callable[[Path], object], content: bytes, name: str) -> object:
+    """What a reader returns for a file, or None if it raises a UserError of one line that names the file."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / name
         path.write_bytes(content)
@@ -42,21 +42,21 @@ def told(read: Callable[[Path], object], content: bytes, name: str) -> object:
 
 @given(BYTES)
 def test_rttm(content: bytes) -> None:
-    read = told(read_rttm, content, "x.rttm")
+    read = value_or_error(read_rttm, content, "x.rttm")
     if read is None:
         return
     assert isinstance(read, dict)
     lines = content.decode("utf-8-sig").replace("\r\n", "\n").replace("\r", "\n").split("\n")
     speaking = [line for line in lines if line.split()[:1] == ["SPEAKER"]]
-    assert sum(map(len, read.values())) == len(speaking)  # every line that speaks is a turn: nothing fell away
+    assert sum(map(len, read.values())) == len(speaking)  # every SPEAKER line is a turn
     assert all(0 <= t.start_s < t.end_s < float("inf") for listed in read.values() for t in listed)
 
 
 @given(LINES)
-def test_rttm_problems_and_turns_are_all_lines(text: str) -> None:
+def test_each_speaker_line_is_a_turn_or_a_problem(text: str) -> None:
     problems: list[Problem] = []
     content = text.encode("utf-8", "replace")
-    read = told(lambda path: read_rttm(path, problems), content, "x.rttm")
+    read = value_or_error(lambda path: read_rttm(path, problems), content, "x.rttm")
     assert isinstance(read, dict)
     lines = content.decode("utf-8-sig").replace("\r\n", "\n").replace("\r", "\n").split("\n")
     speaking = sum(line.split()[:1] == ["SPEAKER"] for line in lines)
@@ -65,12 +65,12 @@ def test_rttm_problems_and_turns_are_all_lines(text: str) -> None:
 
 @given(BYTES)
 def test_uem(content: bytes) -> None:
-    told(read_uem, content, "x.uem")
+    value_or_error(read_uem, content, "x.uem")
 
 
 @given(BYTES)
 def test_list(content: bytes) -> None:
-    told(read_uris, content, "x.txt")
+    value_or_error(read_uris, content, "x.txt")
 
 
 JSON = st.recursive(
@@ -89,7 +89,7 @@ VALUES = {
 @given(data=st.data())
 @settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
 def test_json(form: str, data: st.DataObject) -> None:
-    """Any JSON where a value should be, or no JSON at all."""
+    """Any JSON in place of a value, or invalid JSON."""
     row = data.draw(st.fixed_dictionaries({}, optional=dict.fromkeys(VALUES[form], JSON)))
     content: object = data.draw(
         st.sampled_from(
@@ -111,7 +111,7 @@ def test_json(form: str, data: st.DataObject) -> None:
 @given(st.data())
 @settings(deadline=None, max_examples=100)
 def test_textgrid(data: st.DataObject) -> None:
-    """A good TextGrid with lines taken away, doubled or spoilt."""
+    """A valid TextGrid with lines removed, repeated or damaged."""
     with tempfile.TemporaryDirectory() as name:
         source = MAKERS["textgrid"][0](Path(name))
         path = source / "textgrid_dir" / "meeting_1.TextGrid"

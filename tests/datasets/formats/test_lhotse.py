@@ -1,4 +1,4 @@
-"""The corpora that diarization is done on, each in the form that its publisher gives it, by lhotse's own recipe."""
+"""Common diarization corpora in their published layouts, read by lhotse's recipes."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from diarbench.datasets.formats.detect import find_corpus
 from diarbench.datasets.io.errors import UserError
 from diarbench.datasets.io.rttm import Turn, rttm_text
 
-SAID = [Turn(0.5, 1.5, "FEE005"), Turn(1.25, 2.0, "MEE006"), Turn(2.5, 3.0, "FEE005")]
+TURNS = [Turn(0.5, 1.5, "FEE005"), Turn(1.25, 2.0, "MEE006"), Turn(2.5, 3.0, "FEE005")]
 
 
 def write(path: Path, text: str) -> None:
@@ -24,31 +24,31 @@ def write(path: Path, text: str) -> None:
 
 
 def ami(root: Path) -> dict[Subset, str]:
-    """NXT annotation: segments and words by speaker letter, the mix of the headsets."""
-    held: dict[Subset, str] = {"train": "ES2002a", "dev": "ES2011a", "test": "ES2004a"}
+    """NXT annotation: segments and words by speaker letter, and the headset mix."""
+    uris: dict[Subset, str] = {"train": "ES2002a", "dev": "ES2011a", "test": "ES2004a"}
     notes, agents = root / "ami_public_manual_1.6.2", {"A": "FEE005", "B": "MEE006"}
     meetings = ""
-    for meeting in held.values():
+    for meeting in uris.values():
         write_wav(root / meeting / "audio" / f"{meeting}.Mix-Headset.wav")
         meetings += f'<meeting observation="{meeting}">'
         for channel, (agent, name) in enumerate(agents.items()):
             meetings += f'<speaker nxt_agent="{agent}" global_name="{name}" channel="{channel}"/>'
-            own = [t for t in SAID if t.speaker == name]
+            own = [t for t in TURNS if t.speaker == name]
             segments = (f'<segment transcriber_start="{t.start_s}" transcriber_end="{t.end_s}"/>' for t in own)
             words = (f'<w starttime="{t.start_s}" endtime="{t.end_s}">yes</w>' for t in own)
             write(notes / "segments" / f"{meeting}.{agent}.segments.xml", f"<r>{''.join(segments)}</r>")
             write(notes / "words" / f"{meeting}.{agent}.words.xml", f"<r>{''.join(words)}</r>")
         meetings += "</meeting>"
     write(notes / "corpusResources" / "meetings.xml", f"<meetings>{meetings}</meetings>")
-    return held
+    return uris
 
 
 def icsi(root: Path) -> dict[Subset, str]:
-    """MRT preambles, segments and words by speaker, a mix a meeting."""
-    held: dict[Subset, str] = {"train": "Bdb001", "dev": "Bmr021", "test": "Bmr013"}
-    notes, names = root / "transcripts", sorted({t.speaker for t in SAID})
+    """MRT preambles, segments and words by speaker, and one mix per meeting."""
+    uris: dict[Subset, str] = {"train": "Bdb001", "dev": "Bmr021", "test": "Bmr013"}
+    notes, names = root / "transcripts", sorted({t.speaker for t in TURNS})
     meetings = ""
-    for meeting in held.values():
+    for meeting in uris.values():
         write_wav(root / meeting / "mix.wav")
         channels = "".join(f'<Channel Name="chan{k}"/>' for k in range(2))
         people = "".join(f'<Participant Name="{name}" Channel="chan{k}"/>' for k, name in enumerate(names))
@@ -57,36 +57,36 @@ def icsi(root: Path) -> dict[Subset, str]:
             f"<Participants>{people}</Participants></Preamble></Meeting>"
         )
         for letter, name in zip("AB", names, strict=True):
-            own = [t for t in SAID if t.speaker == name]
+            own = [t for t in TURNS if t.speaker == name]
             segments = (f'<segment participant="{name}" starttime="{t.start_s}" endtime="{t.end_s}"/>' for t in own)
             words = (f'<w starttime="{t.start_s}" endtime="{t.end_s}">yes</w>' for t in own)
             write(notes / "Segments" / f"{meeting}.{letter}.segs.xml", f"<r>{''.join(segments)}</r>")
             write(notes / "Words" / f"{meeting}.{letter}.words.xml", f"<r>{''.join(words)}</r>")
     write(notes / "preambles.mrt", f"<Meetings>{meetings}</Meetings>")
-    return held
+    return uris
 
 
 def ali_meeting(root: Path) -> dict[Subset, str]:
-    """Eight channels a far-field recording, its name longer than the TextGrid's; Eval and Test a folder deeper."""
-    held: dict[Subset, str] = {"train": "R0001_M0001", "dev": "R0002_M0002", "test": "R0003_M0003"}
+    """Eight-channel far-field audio with longer names than the TextGrids; Eval and Test are one folder deeper."""
+    uris: dict[Subset, str] = {"train": "R0001_M0001", "dev": "R0002_M0002", "test": "R0003_M0003"}
     for subset, part in (
         ("train", "Train_Ali_far"),
         ("dev", "Eval_Ali/Eval_Ali_far"),
         ("test", "Test_Ali/Test_Ali_far"),
     ):
-        meeting = held[subset]  # type: ignore[index]
+        meeting = uris[subset]  # type: ignore[index]
         write_wav(root / part / "audio_dir" / f"{meeting}_MS001.wav", channels=8)
-        write(root / part / "textgrid_dir" / f"{meeting}.TextGrid", textgrid_text(SAID, "F_SPK{}"))
-    return held
+        write(root / part / "textgrid_dir" / f"{meeting}.TextGrid", textgrid_text(TURNS, "F_SPK{}"))
+    return uris
 
 
 def aishell4(root: Path) -> dict[Subset, str]:
-    """FLAC of eight channels in a folder a room size; no dev set."""
+    """Eight-channel FLAC, with one folder per room size; no dev set."""
     for part in ("train_L", "train_M", "train_S", "test"):
         path = root / part / "wav" / f"{part}_1.flac"
         path.parent.mkdir(parents=True)
         soundfile.write(str(path), noise(channels=8), 16_000)
-        write(root / part / "TextGrid" / f"{part}_1.TextGrid", textgrid_text(SAID))
+        write(root / part / "TextGrid" / f"{part}_1.TextGrid", textgrid_text(TURNS))
     return {"train": "train_L_1", "test": "test_1"}
 
 
@@ -94,37 +94,37 @@ def voxconverse(root: Path) -> dict[Subset, str]:
     """RTTM beside WAV; no train set."""
     for part in ("dev", "test"):
         write_wav(root / part / f"{part}_1.wav")
-        write(root / part / f"{part}_1.rttm", rttm_text(f"{part}_1", SAID))
+        write(root / part / f"{part}_1.rttm", rttm_text(f"{part}_1", TURNS))
     return {"dev": "dev_1", "test": "test_1"}
 
 
 @pytest.mark.parametrize("publish", [ami, icsi, ali_meeting, aishell4, voxconverse])
-def test_a_corpus(publish: Callable[[Path], dict[Subset, str]], tmp_path: Path) -> None:
+def test_converting_a_corpus(publish: Callable[[Path], dict[Subset, str]], tmp_path: Path) -> None:
     name = publish.__name__
-    held = publish(tmp_path / "corpus")
+    uris = publish(tmp_path / "corpus")
     dataset = convert(find_corpus(f"lhotse:{name}:{tmp_path / 'corpus'}"), tmp_path / "out")
     assert dataset.info.licence.startswith("CC BY")
-    assert {subset for subset in SUBSETS if dataset.recordings[subset]} == set(held)
-    for subset, uri in held.items():
-        recording = next(one for one in dataset.subset(subset) if one.uri == uri)
+    assert {subset for subset in SUBSETS if dataset.recordings[subset]} == set(uris)
+    for subset, uri in uris.items():
+        recording = next(r for r in dataset.subset(subset) if r.uri == uri)
         assert recording.duration_s == 3.0
-        # AISHELL-4's and AliMeeting's speakers are renamed by the recipe; who is who stays
-        names = dict(zip([t.speaker for t in sorted(recording.turns)], [t.speaker for t in SAID], strict=True))
-        assert [t._replace(speaker=names[t.speaker]) for t in recording.turns] == SAID
+        # The recipes for AISHELL-4 and AliMeeting rename the speakers
+        names = dict(zip([t.speaker for t in sorted(recording.turns)], [t.speaker for t in TURNS], strict=True))
+        assert [t._replace(speaker=names[t.speaker]) for t in recording.turns] == TURNS
     assert not [kind for kind in dataset.info.changes if "left out" in kind or "lhotse" in kind]
 
 
-def test_options_are_the_recipes(tmp_path: Path) -> None:
-    """VoxConverse's dev part becomes the train set, its test part is halved, where the recipe is asked for that."""
+def test_options_are_passed_to_the_recipe(tmp_path: Path) -> None:
+    """With ``split_test`` the recipe makes dev the train part and divides test into dev and test."""
     voxconverse(tmp_path)
     write_wav(tmp_path / "test" / "test_2.wav")
-    write(tmp_path / "test" / "test_2.rttm", rttm_text("test_2", SAID))
+    write(tmp_path / "test" / "test_2.rttm", rttm_text("test_2", TURNS))
     dataset = convert(find_corpus(f"lhotse:voxconverse:{tmp_path}", split_test="yes"), tmp_path / "out")
-    assert [[one.uri for one in dataset.subset(s)] for s in SUBSETS] == [["dev_1"], ["test_1"], ["test_2"]]
+    assert [[r.uri for r in dataset.subset(s)] for s in SUBSETS] == [["dev_1"], ["test_1"], ["test_2"]]
 
 
-def test_what_it_drops_is_counted(tmp_path: Path) -> None:
-    """lhotse drops a recording that nobody annotated, and says so in its log alone."""
+def test_recordings_that_lhotse_drops_are_counted(tmp_path: Path) -> None:
+    """lhotse drops a recording without annotation, and reports it only in its log."""
     voxconverse(tmp_path)
     write_wav(tmp_path / "test" / "silent.wav")
     write(tmp_path / "test" / "silent.rttm", "")
@@ -132,7 +132,7 @@ def test_what_it_drops_is_counted(tmp_path: Path) -> None:
     assert dataset.info.changes == {"lhotse: removed recordings with no corresponding supervisions.": 1}
 
 
-def test_what_cannot_be(tmp_path: Path) -> None:
+def test_unknown_corpora_options_and_folders(tmp_path: Path) -> None:
     voxconverse(tmp_path)
     with pytest.raises(UserError, match="did you mean voxconverse"):
         find_corpus(f"lhotse:voxconvers:{tmp_path}")
