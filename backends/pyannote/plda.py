@@ -1,4 +1,4 @@
-"""The PLDA of a pyannote pipeline: reading one, and writing one beside an exported pipeline. Imports nothing heavy."""
+"""Read the PLDA of a pyannote pipeline, and write it into an exported one. Heavy packages are imported on use."""
 
 from __future__ import annotations
 
@@ -13,28 +13,27 @@ if TYPE_CHECKING:
     from pyannote.audio.core.plda import PLDA
 
 FILES = ("xvec_transform.npz", "plda.npz")
-"""The transform and the PLDA, as pyannote.audio names them."""
+"""The transform and the PLDA, with pyannote.audio's names."""
+
 PLDA_DIMENSION = 128
 
 
 def plda_files(folder: Path) -> list[Path]:
-    """The two files of a PLDA. Raises UserError where the folder lacks either."""
+    """The two files of a PLDA. Raises UserError if one is missing."""
     files = [folder / name for name in FILES]
     for file in files:
         if not file.is_file():
-            raise UserError(
-                f"{file}: no such file; a PLDA folder holds {' and '.join(FILES)}, as pyannote.audio has them"
-            )
+            raise UserError(f"{file}: no such file; a PLDA folder contains {' and '.join(FILES)}, as in pyannote.audio")
     return files
 
 
 def plda_fingerprint(folder: Path) -> str:
-    """Changes with the content of either file. Raises UserError where the folder lacks one."""
+    """A digest of the content of both files. Raises UserError if one is missing."""
     return digest([sha256_of(file) for file in plda_files(folder)])
 
 
 def load_plda(folder: Path) -> PLDA:
-    """A pyannote PLDA for the CAM++ embedding. Raises UserError where it is for another embedding."""
+    """A pyannote PLDA for the CAM++ embedding. Raises UserError if it is for another embedding."""
     import numpy as np
 
     from diarbench.backends.camplusplus.network import DIMENSION
@@ -50,7 +49,7 @@ def load_plda(folder: Path) -> PLDA:
 
 
 def write_plda(folder: Path, source: Path | None) -> None:
-    """Copy a PLDA into a new folder; without a source, write one that changes nothing, since pyannote requires one."""
+    """Copy a PLDA into a new folder; without a source write a placeholder, since pyannote requires one."""
     folder.mkdir()
     if source is not None:
         for file in plda_files(source):

@@ -1,4 +1,4 @@
-"""The PLDA of a pyannote pipeline: named by its hash, and refused where it is incomplete or has changed."""
+"""The PLDA of a pyannote pipeline: recorded by its hash, and rejected if it is incomplete or has changed."""
 
 from __future__ import annotations
 
@@ -21,19 +21,21 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path / "plda"
 
 
-def test_a_plda_that_changes_nothing_is_one_that_pyannote_loads(folder: Path) -> None:
+def test_pyannote_loads_the_placeholder_plda(folder: Path) -> None:
     embeddings = np.eye(3, 192, dtype=np.float32)
     assert np.asarray(load_plda(folder)(embeddings)).shape == (3, 128)
 
 
 @pytest.mark.parametrize("name", FILES)
-def test_a_missing_file_is_named(folder: Path, name: str) -> None:
+def test_the_error_names_a_missing_file(folder: Path, name: str) -> None:
     (folder / name).unlink()
-    with pytest.raises(UserError, match=f"{name}: no such file; a PLDA folder holds xvec_transform.npz and plda.npz"):
+    with pytest.raises(
+        UserError, match=f"{name}: no such file; a PLDA folder contains xvec_transform.npz and plda.npz"
+    ):
         registry.load("pyannote").with_plda(folder)  # type: ignore[attr-defined]
 
 
-def test_a_changed_file_is_refused_by_its_hash(folder: Path) -> None:
+def test_a_changed_file_is_rejected_by_its_hash(folder: Path) -> None:
     planned = plda_fingerprint(folder)
     backend = registry.load("pyannote").with_plda(folder, planned)  # type: ignore[attr-defined]
     assert f"PLDA (sha256 {planned[:12]})" in backend.resolve_init("scratch").weights.fixed_parts
@@ -42,7 +44,7 @@ def test_a_changed_file_is_refused_by_its_hash(folder: Path) -> None:
         registry.load("pyannote").with_plda(folder, planned)  # type: ignore[attr-defined]
 
 
-def test_a_plda_of_another_embedding_is_refused(folder: Path) -> None:
+def test_a_plda_of_another_embedding_is_rejected(folder: Path) -> None:
     np.savez(folder / "xvec_transform.npz", mean1=np.zeros(256), mean2=np.zeros(128), lda=np.eye(256, 128))
     with pytest.raises(UserError, match="not a PLDA of 192-dimensional embeddings"):
         load_plda(folder)
