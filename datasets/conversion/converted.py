@@ -1,4 +1,4 @@
-"""The record of one converted recording, and the fingerprint of a whole dataset."""
+"""The record of one converted recording, and the fingerprint of a dataset."""
 
 from __future__ import annotations
 
