@@ -100,15 +100,17 @@ def run(
     *,
     command: str = "diarbench.benchmarks.api.run",
     console: Console | None = None,
+    verbose: bool = False,
 ) -> Comparison:
-    """Run what is not done yet and compare all runs. Writes ``results.json``; progress is shown on ``console``.
+    """Run what is not done yet and compare all runs. Writes ``results.json``; progress is shown on ``console``,
+    with ``verbose`` every epoch.
 
     ``out`` is by default the same folder in ``runs/`` for the same plans, so that running them again resumes. A failed
     run is part of the comparison. Raises UserError where the folder holds anything else.
     """
     folder = out or default_out(plans)
     check_out(folder, plans)
-    with RunProgress(console or Console(quiet=True)) as progress:
+    with RunProgress(console or Console(quiet=True), verbose) as progress:
         return runner.run(folder, plans, command, progress)
 
 

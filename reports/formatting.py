@@ -22,20 +22,58 @@ def visible(name: object) -> str:
     )
 
 
+WIDEST_RATE, WIDEST_DIFFERENCE = 2.0, 1.0
+"""An end of an interval beyond these fractions bounds nothing and is not written as a figure.
+
+A rate has no upper bound where resampled units may have hardly any reference speech.
+"""
+
+
+def three_digits(value: float | None) -> str:
+    """A figure for people: three digits, or a whole number."""
+    if value is None:
+        return NONE
+    return f"{value:,.0f}" if abs(value) >= 99.95 else f"{value:.3g}"
+
+
 def percent(rate: float | None) -> str:
-    return number(rate if rate is None else 100 * rate, "{:.1f}")
+    """A rate in per cent: one decimal below 100 %."""
+    if rate is None:
+        return NONE
+    return f"{100 * rate:.0f}" if abs(rate) >= 0.9995 else f"{100 * rate:.1f}"
 
 
 def points(rate: float | None) -> str:
     """A difference of rates in percentage points, with its sign."""
-    return number(rate if rate is None else 100 * rate, "{:+.1f}")
+    return NONE if rate is None else f"{100 * rate:+.1f}" if abs(rate) < 0.9995 else f"{100 * rate:+.0f}"
 
 
 def span(interval: Interval | None) -> str:
-    """``1.2 to 3.4`` for an interval of a rate, in per cent or points."""
+    """The interval of a rate in per cent: ``1.2 to 3.4``, or ``47.1 or more``."""
     if interval is None or interval.low is None or interval.high is None:
         return NONE
+    if interval.high > WIDEST_RATE:
+        return f"{percent(interval.low)} or more"
     return f"{percent(interval.low)} to {percent(interval.high)}"
+
+
+def difference_span(interval: Interval | None) -> str:
+    """The interval of a difference in points: ``-1.2 to 3.4``, ``3.4 or less``, ``-1.2 or more``, ``no bounds``."""
+    if interval is None or interval.low is None or interval.high is None:
+        return NONE
+    is_open_below, is_open_above = interval.low < -WIDEST_DIFFERENCE, interval.high > WIDEST_DIFFERENCE
+    if is_open_below and is_open_above:
+        return "no bounds"
+    if is_open_below:
+        return f"{percent(interval.high)} or less"
+    if is_open_above:
+        return f"{percent(interval.low)} or more"
+    return f"{percent(interval.low)} to {percent(interval.high)}"
+
+
+def p_value(p: float) -> str:
+    """``p = 0.016``."""
+    return f"p = {p:.2g}"
 
 
 def convention(condition: Condition) -> str:
@@ -62,7 +100,17 @@ def memory(megabytes: float | None) -> str:
 
 
 def minutes(seconds: float) -> str:
+    if seconds < 60:
+        return f"{seconds:.0f} s"
     return f"{seconds / 60:.1f} min" if seconds < 3600 else f"{seconds / 3600:.1f} h"
+
+
+def shortened(name: str, width: int) -> str:
+    """At most ``width`` characters: an ellipsis replaces the middle, since long names often differ at the end."""
+    if len(name) <= width:
+        return name
+    end = (width - 1) // 2
+    return f"{name[: width - 1 - end]}…{name[len(name) - end :]}"
 
 
 def plural(number: int, noun: str) -> str:

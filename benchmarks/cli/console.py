@@ -2,7 +2,23 @@
 
 from __future__ import annotations
 
-from typing import Self
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Self
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+
+@contextmanager
+def working(console: Console, text: str) -> Iterator[None]:
+    """Show that something is being done: a spinner on a terminal, a line elsewhere."""
+    if not console.is_terminal:
+        console.print(text, highlight=False, markup=False, soft_wrap=True)
+        yield
+        return
+    with console.status(text):
+        yield
 
 
 class RecordingProgress:

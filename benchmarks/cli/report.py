@@ -25,8 +25,9 @@ def report(
         Format | None, typer.Option("--format", help="Only write the rows to standard output, in this format.")
     ] = None,
     plain: Annotated[bool, typer.Option(help="Never use colour.")] = False,
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Print all tables before the summary.")] = False,
 ) -> None:
-    """Print the tables and write report.md, plots/ and report.html, from OUT/results.json and its source files.
+    """Print a summary and write report.md, plots/ and report.html, from OUT/results.json and its source files.
 
     Several OUT are merged; different datasets, recordings or protocols are shown separately and not ranked together.
     """
@@ -34,7 +35,7 @@ def report(
 
     from diarbench.reports.exports import FORMATS
     from diarbench.reports.results.merge import merge, read_comparison
-    from diarbench.reports.terminal import print_comparison
+    from diarbench.reports.terminal import print_comparison, print_summary
     from diarbench.reports.write import write_reports
 
     comparisons = {folder: read_comparison(folder) for folder in outs}
@@ -48,12 +49,12 @@ def report(
         sys.stdout.write(FORMATS[format_](groups))
         return
     console = Console(color_system=None) if plain else Console()
-    for group in groups:
+    for group in groups if verbose else ():
         print_comparison(group, console)
     for reason in reasons:
         console.print(reason, style="bold", markup=False)
-    for path in write_reports(groups, root) if len(comparisons) == 1 or out else ():
-        console.print(str(path), highlight=False, markup=False, soft_wrap=True)
+    written = write_reports(groups, root) if len(comparisons) == 1 or out else []
+    print_summary(groups, root, written, console)
 
 
 def leaderboard(

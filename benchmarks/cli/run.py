@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from diarbench.benchmarks.cli.console import working
+
 if TYPE_CHECKING:
     from rich.console import Console
 
@@ -20,6 +22,8 @@ WHAT, HOW, TUNING, WHERE = "What to run", "How to train", "Tuning", "Where to ru
 """The panels of options in ``bench run --help``."""
 
 Texts = list[str]
+
+Verbose = typer.Option("--verbose", "-v", help="Print every epoch, and all tables before the summary.")
 
 
 def run(
@@ -129,6 +133,7 @@ def run(
         bool,
         typer.Option("--profile", help="Save a flame graph of each phase in the run's folder.", rich_help_panel=WHERE),
     ] = False,
+    verbose: Annotated[bool, Verbose] = False,
 ) -> None:
     """Fine-tune each backend on each dataset by each recipe with each seed, and compare the runs.
 
@@ -136,43 +141,45 @@ def run(
     """
     from rich.console import Console
 
-    from diarbench.benchmarks import api
-    from diarbench.benchmarks.runs.plan import check_out, default_out
+    console = Console()
+    with working(console, "Checking datasets, recipes and weights"):
+        from diarbench.benchmarks import api
+        from diarbench.benchmarks.runs.plan import check_out, default_out
 
-    plans = api.plan(
-        backend,
-        dataset,
-        recipe,
-        seed,
-        train_fractions=train_fraction,
-        also_score=also_score,
-        epochs=epochs,
-        objective=objective,
-        precision=precision,
-        inits=init,
-        loggers=logger,
-        tune=tune,
-        trials=trials,
-        tune_seconds=tune_seconds,
-        tune_condition=tune_condition,
-        search_space=search_space,
-        plda=plda,
-        device=device,
-        devices=devices,
-        nodes=nodes,
-        strategy=strategy,
-        profile=profile,
-    )
+        plans = api.plan(
+            backend,
+            dataset,
+            recipe,
+            seed,
+            train_fractions=train_fraction,
+            also_score=also_score,
+            epochs=epochs,
+            objective=objective,
+            precision=precision,
+            inits=init,
+            loggers=logger,
+            tune=tune,
+            trials=trials,
+            tune_seconds=tune_seconds,
+            tune_condition=tune_condition,
+            search_space=search_space,
+            plda=plda,
+            device=device,
+            devices=devices,
+            nodes=nodes,
+            strategy=strategy,
+            profile=profile,
+        )
     folder = out or default_out(plans)
     check_out(folder, plans)
-    console = Console()
     for planned in plans:
         for warning in planned.warnings:
             console.print(f"{planned.job.name}: {warning}", style="yellow", highlight=False, markup=False)
     if dry_run:
         print_plans(plans, folder, console)
         return
-    show(api.run(plans, folder, command=_this_command(), console=console), folder, console)
+    comparison = api.run(plans, folder, command=_this_command(), console=console, verbose=verbose)
+    show(comparison, folder, console, verbose)
 
 
 def tune(
@@ -188,6 +195,7 @@ def tune(
     seconds: Annotated[
         float | None, typer.Option(min=0, help="Total seconds of tuning, earlier ones included.")
     ] = None,
+    verbose: Annotated[bool, Verbose] = False,
 ) -> None:
     """Continue tuning a comparison's runs on dev with more trials, and score them again."""
     from rich.console import Console
@@ -199,9 +207,9 @@ def tune(
     if trials is None and seconds is None:
         raise UserError("no limit for tuning; give --trials, --seconds, or both")
     console = Console()
-    with RunProgress(console) as progress:
+    with RunProgress(console, verbose) as progress:
         comparison = runner.tune(folder, trials, seconds, _this_command(), progress)
-    show(comparison, folder, console)
+    show(comparison, folder, console, verbose)
 
 
 def print_plans(plans: Sequence[Plan], folder: Path, console: Console) -> None:
@@ -214,14 +222,16 @@ def print_plans(plans: Sequence[Plan], folder: Path, console: Console) -> None:
         console.print(line, highlight=False, markup=False, soft_wrap=True)
 
 
-def show(comparison: Comparison, folder: Path, console: Console) -> None:
-    """Print a comparison's tables and write its reports; exits with status 1 where a run failed."""
-    from diarbench.reports.terminal import print_comparison
+def show(comparison: Comparison, folder: Path, console: Console, verbose: bool) -> None:
+    """Write a comparison's reports and print its summary; exits with status 1 where a run failed."""
+    from diarbench.reports.terminal import print_comparison, print_summary
     from diarbench.reports.write import write_reports
 
-    print_comparison(comparison, console)
-    for path in write_reports([comparison], folder):
-        console.print(str(path), highlight=False, markup=False, soft_wrap=True)
+    with working(console, "Writing the reports"):
+        written = write_reports([comparison], folder)
+    if verbose:
+        print_comparison(comparison, console)
+    print_summary([comparison], folder, written, console)
     if any(run.failure for run in comparison.runs):
         raise typer.Exit(1)
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from importlib.metadata import version
 from itertools import combinations, pairwise
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 from diarbench.benchmarks.runs.evaluation import SCORED_SUBSETS, Turns, score_rows
@@ -27,6 +28,7 @@ from diarbench.reports.results.run import Run
 from diarbench.reports.results.run_folder import ComparisonFolder
 from diarbench.reports.results.scores import Condition, ErrorSeconds, Row, Scores, sum_slices
 from diarbench.reports.results.statistics import Contrast
+from diarbench.reports.summary.comparability import STAGES
 from diarbench.reports.summary.systems import competing, system_label
 
 FIRST_CONDITION, *_ = CONDITIONS
@@ -102,6 +104,7 @@ class DatasetComparison:
             self._add_run(run)
         self._add_fusions()
         self._add_statistics()
+        self.best = self._best_labels()
         self.contrasts = list(self._contrasts())
         self.rows = [*self.other_rows, *(row for system in self.systems for row in system.rows)]
 
@@ -216,11 +219,16 @@ class DatasetComparison:
         return sum_slices(row for system in self.systems if system.label == label for row in system.rows)
 
     def _worth_comparing(self, a: System, b: System) -> bool:
-        """Whether at least one is a final output, and the other competes with it or shows the effect of one step.
+        """Whether both compete at their best stages, or one of them shows the effect of one step on the other.
 
-        Such a step is an earlier stage of the same training data, the next smaller or larger train fraction, or the
-        one-speaker baseline.
+        Such a step is another stage of the same training data; for a final output also the next smaller or larger
+        train fraction, or the one-speaker baseline.
         """
+        if a.run and b.run and a.stage in STAGES and b.stage in STAGES:
+            if _but_seed(a.run) == _but_seed(b.run):
+                return True
+            if {a.label, b.label} <= self.best and a.run in self.competing and b.run in self.competing:
+                return True
         final, other = (a, b) if a.final else (b, a)
         if not final.final or final.run is None:
             return False
@@ -229,8 +237,15 @@ class DatasetComparison:
         if other.final:
             both_compete = final.run in self.competing and other.run in self.competing
             return both_compete or self._next_in_size(final.run, other.run)
-        same_data = _but_seed(other.run) == _but_seed(final.run)
-        return other.stage in ("pretrained", "finetuned") and same_data
+        return False
+
+    def _best_labels(self) -> set[str]:
+        """The labels of each system at the stage with its lowest DER, the mean over seeds; the later of equal ones."""
+        ders: dict[tuple[Any, ...], dict[str, list[float]]] = {}
+        for system in sorted((s for s in self.systems if s.stage in STAGES), key=lambda s: STAGES.index(s.stage)):
+            if system.run and system.rows[0].der is not None:
+                ders.setdefault(_but_seed(system.run), {}).setdefault(system.label, []).append(system.rows[0].der)
+        return {min(reversed(stages), key=lambda label: fmean(stages[label])) for stages in ders.values()}
 
     def _next_in_size(self, a: Run, b: Run) -> bool:
         """Whether two runs differ only in the train fraction, with no fraction of the comparison between theirs."""

@@ -41,6 +41,7 @@ def run(out: Path, plans: Sequence[Plan], command: str, progress: RunProgress) -
             write_record(folder.job, planned.job)
             write_record(folder.run, record)
         progress.end(record.state if record.failure is None else f"failed: {record.failure}")
+    progress.work("comparing the runs")
     comparison = build_comparison(out, [planned.job for planned in plans], command)
     write_record(ComparisonFolder(out).results, comparison)
     return comparison

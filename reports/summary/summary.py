@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from statistics import mean
 
 from diarbench.datasets.dataset import Subset
@@ -13,7 +14,7 @@ from diarbench.reports.results.run import Phase, Run
 from diarbench.reports.results.scores import Condition, Row
 from diarbench.reports.results.statistics import Contrast, Interval
 from diarbench.reports.summary.comparability import STAGES, Footnotes, comparability_footnotes, row_marks
-from diarbench.reports.summary.systems import competing, system_label
+from diarbench.reports.summary.systems import competing, system_label, system_name
 
 PHASES = {
     "pretrained": ("diarizing pretrained test",),
@@ -98,11 +99,17 @@ class Line:
 
 @dataclass(frozen=True)
 class Contender:
-    """A system in the ranking: a toolkit with a recipe, all its seeds, at the last stage it reached."""
+    """A system at one stage: a toolkit with a recipe, all its seeds."""
 
     label: str
     """As in the contrasts of the results; with its origin in a merged comparison."""
+    name: str
+    """The label without the stage."""
     lines: tuple[Line, ...]
+
+    @property
+    def stage(self) -> str:
+        return self.lines[0].stage
 
     @property
     def rows(self) -> list[Row]:
@@ -141,27 +148,39 @@ class Section:
 
     @property
     def contenders(self) -> list[Contender]:
-        """The competing systems that have a DER, lowest first, each at its last stage."""
+        """The competing systems that have a DER, lowest first, each at its best stage."""
         rivals = competing(self.dataset, (run for contender in self.last_stages for run in contender.runs))
-        contenders = [contender for contender in self.last_stages if contender.runs[0] in rivals]
-        return sorted(contenders, key=lambda contender: contender.der)
+        best = [
+            min(reversed(stages), key=lambda contender: contender.der)  # the later of equal stages
+            for stages in self.stages
+            if stages[0].runs[0] in rivals
+        ]
+        return sorted(best, key=lambda contender: contender.der)
+
+    @cached_property
+    def stages(self) -> list[list[Contender]]:
+        """Every system at each stage it reached, in order; also systems trained on less data or on other data."""
+        reached: dict[tuple[str | float | None, ...], set[str]] = {}
+        for line in self._scored:
+            if line.stage in STAGES:
+                reached.setdefault(line.system, set()).add(line.stage)
+        return [[self._at(system, stage) for stage in STAGES if stage in stages] for system, stages in reached.items()]
 
     @property
     def last_stages(self) -> list[Contender]:
-        """Every system at the last stage it reached, including those trained on less data or on other data."""
-        stages: dict[tuple[str | float | None, ...], list[str]] = {}
-        for line in self._scored:
-            if line.stage in STAGES:
-                stages.setdefault(line.system, []).append(line.stage)
-        return [self._at(system, max(reached, key=STAGES.index)) for system, reached in stages.items()]
+        """Every system at the last stage it reached."""
+        return [stages[-1] for stages in self.stages]
+
+    def stages_of(self, contender: Contender) -> dict[str, Contender]:
+        """The same system at every stage it reached."""
+        system = contender.lines[0].system
+        return {c.stage: c for stages in self.stages for c in stages if c.lines[0].system == system}
 
     def first_stage(self, contender: Contender) -> Contender | None:
         """The same system before fine-tuning, where its weights were pretrained."""
-        system = contender.lines[0].system
-        was_scored = any(line.system == system and line.stage == STAGES[0] for line in self._scored)
-        return self._at(system, STAGES[0]) if was_scored else None
+        return self.stages_of(contender).get(STAGES[0])
 
-    @property
+    @cached_property
     def _scored(self) -> list[Line]:
         return [line for line in self.lines if line.run and line.row and line.row.der is not None]
 
@@ -169,7 +188,9 @@ class Section:
         lines = tuple(line for line in self._scored if line.system == system and line.stage == stage)
         runs = [line.run for line in self._scored if line.run]
         origin = f" ({lines[0].origin})" if len({line.origin for line in self._scored}) > 1 else ""
-        return Contender(f"{system_label(lines[0].run or runs[0], self.dataset, stage, runs)}{origin}", lines)
+        run = lines[0].run or runs[0]
+        label, name = system_label(run, self.dataset, stage, runs), system_name(run, self.dataset, runs)
+        return Contender(f"{label}{origin}", f"{name}{origin}", lines)
 
     @property
     def winner(self) -> Contender | None:

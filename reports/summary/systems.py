@@ -9,16 +9,26 @@ from diarbench.reports.results.run import Run
 
 def system_label(run: Run, dataset: str, stage: str, scored: Iterable[Run]) -> str:
     """A label that distinguishes a run at a stage from the others ``scored`` on a dataset, whatever the seed."""
+    return " ".join([*_parts(run, scored), stage, *_origin(run, dataset)])
+
+
+def system_name(run: Run, dataset: str, scored: Iterable[Run]) -> str:
+    """The label without the stage."""
+    return " ".join([*_parts(run, scored), *_origin(run, dataset)])
+
+
+def _parts(run: Run, scored: Iterable[Run]) -> list[str]:
     others = list(scored)
     parts = [run.backend]
     if len({other.recipe for other in others}) > 1:
         parts.append(run.recipe)
     if len({other.train_fraction for other in others}) > 1:
         parts.append(f"{100 * run.train_fraction:g}%")
-    parts.append(stage)
-    if run.dataset != dataset:
-        parts.append(f"on {run.dataset}")
-    return " ".join(parts)
+    return parts
+
+
+def _origin(run: Run, dataset: str) -> list[str]:
+    return [f"on {run.dataset}"] if run.dataset != dataset else []
 
 
 def competing(dataset: str, scored: Iterable[Run]) -> list[Run]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from diarbench.reports.formatting import NONE, count, number, percent, points, span, visible
+from diarbench.reports.formatting import NONE, count, difference_span, number, percent, points, visible
 from diarbench.reports.results.statistics import Contrast
 from diarbench.reports.summary.summary import Section, Summary
 from diarbench.reports.tables.table import Cell, Column, Table
@@ -97,7 +97,7 @@ def _change(contrast: Contrast | None, to: str, otherwise: float | None = None) 
     difference = contrast.difference if contrast.b == to else contrast.difference.reversed()
     return (
         Cell(points(difference.der), difference.der),
-        Cell(span(difference.interval), difference.interval.low),
+        Cell(difference_span(difference.interval), difference.interval.low),
         Cell(f"{difference.p:.2g}", difference.p),
     )
 

@@ -47,7 +47,7 @@ def epoch_table(run: Run) -> Table:
     return Table(tuple(Column(name, True) for name in EPOCH_COLUMNS.values()), tuple(rows))
 
 
-def shortened(table: Table, best_epoch: int | None) -> Table:
+def abridged(table: Table, best_epoch: int | None) -> Table:
     """An epoch table's first three rows, its last five and the best epoch; dots replace the others."""
     last = len(table.rows) - 1
     indices = sorted({k for k in (0, 1, 2, best_epoch or 0, *range(last - 4, last + 1)) if 0 <= k <= last})

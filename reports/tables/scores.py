@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from diarbench.reports.formatting import number, percent, span, visible
+from diarbench.reports.formatting import difference_span, number, percent, span, visible
 from diarbench.reports.results.scores import ErrorSeconds, rates_of, sum_slices
 from diarbench.reports.summary.summary import Contender, Section
 from diarbench.reports.tables.identity import identity_cells, identity_columns, identity_table
@@ -45,7 +45,7 @@ def contrast_table(section: Section) -> Table | None:
                 Cell(visible(contrast.a)),
                 Cell(visible(contrast.b)),
                 Cell(percent(difference.der), difference.der),
-                Cell(span(interval), interval.low),
+                Cell(difference_span(interval), interval.low),
                 Cell(f"{difference.p:.2g}", difference.p),
                 Cell(f"{interval.units} {interval.unit}"),
                 Cell(better if difference.is_significant else "not significant"),

@@ -177,3 +177,47 @@ def with_statistics(is_significant: bool) -> Comparison:
         explains={},
     )
     return comparison.model_copy(update={"rows": tuple(rows), "contrasts": (contrast,)})
+
+
+def make_contrast(a: str, b: str, points: float, p: float, low: float, high: float, **changes: Any) -> Contrast:
+    """B minus A in points of DER on mini, with its interval; over blocks of 10 s unless ``unit`` says otherwise."""
+    interval = Interval(low=low / 100, high=high / 100, units=6, unit=changes.pop("unit", "blocks of 10 s"))
+    difference = Difference(der=points / 100, interval=interval, p=p, units_needed=changes.pop("units_needed", None))
+    values: dict[str, Any] = {
+        "dataset": "mini",
+        "subset": "test",
+        "condition": "full",
+        "a": a,
+        "b": b,
+        "difference": difference,
+        "verdict": difference.verdict(a, b),
+        "explains": {},
+    }
+    return Contrast(**(values | changes))
+
+
+def staged(rates: dict[str, dict[str, float]], *contrasts: Contrast, **changes: Any) -> Comparison:
+    """Systems by backend with their DER in per cent at each stage, all of it missed speech, over two recordings."""
+    runs, rows = [], []
+    for backend, stages in rates.items():
+        tuning = {"tuning": make_tuning(0.4, 0.3)} if "tuned" in stages else {}
+        run = make_run(backend, **tuning)
+        runs.append(run)
+        for stage, rate in stages.items():
+            rows += make_rows(run, stage, ("one", 60, 0.6 * rate, 0, 0), ("two", 40, 0.4 * rate, 0, 0))
+    return make_comparison(tuple(runs), rows, contrasts=contrasts, **changes)
+
+
+CLEAR = {
+    "pyannote": {"pretrained": 6.9, "finetuned": 7.3, "tuned": 3.5},
+    "nemo": {"pretrained": 31.9, "finetuned": 11.9, "tuned": 10.4},
+}
+"""Two systems with a clear winner."""
+
+CLEAR_CONTRASTS = (
+    make_contrast("pyannote tuned", "nemo tuned", 6.9, 0.016, 1.7, 14.2),
+    make_contrast("pyannote pretrained", "pyannote finetuned", 0.4, 0.6, -2, 3),
+    make_contrast("pyannote finetuned", "pyannote tuned", -3.8, 0.03, -6, -1),
+    make_contrast("nemo pretrained", "nemo finetuned", -20, 0.01, -30, -10),
+    make_contrast("nemo tuned", "nemo finetuned", 1.5, 0.4, -2, 3),
+)

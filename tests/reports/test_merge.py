@@ -125,7 +125,7 @@ def test_leaderboard_is_sorted_and_kept(tmp_path):
     assert [[cell.text for cell in row][:4] for row in board.boards[0].scores.rows] == [
         ["b", "nemo", "finetuned", "20.0"],
         ["deep/a", "nemo", "finetuned", "30.0"],
-        ["-", "reference", "silence", "100.0"],
+        ["-", "reference", "silence", "100"],
     ]
     assert "broken" in board.notes[0]
     printed = bench("leaderboard", tmp_path)
@@ -196,7 +196,7 @@ def test_there_are_old_records():
 def test_reference_systems_on_dev_alone_are_drawn_too(tmp_path):
     rows = make_rows(None, "silence", ("one", 10, 10, 0, 0), subset="dev")
     write_record(tmp_path / "results.json", make_comparison((), rows))
-    assert "no scores on the test set" in bench("report", tmp_path).stdout
+    assert "No scores on the test set" in bench("report", tmp_path).stdout
     assert bench("leaderboard", tmp_path).exit_code == 0
 
 

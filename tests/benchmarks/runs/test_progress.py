@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import io
+import re
 
+import pytest
 from rich.console import Console
+from rich.progress import BarColumn
 
+from diarbench.benchmarks.runs import progress as progress_module
 from diarbench.benchmarks.runs.progress import RunProgress
 
 EPOCH = {
@@ -30,34 +34,57 @@ EVENTS = [
 ]
 
 
-def shown(live: bool) -> str:
+def shown(live: bool, verbose: bool = False, width: int = 140) -> str:
     out = io.StringIO()
-    with RunProgress(Console(file=out, force_terminal=live, width=140)) as progress:
-        progress.begin("a-run", "1/2")
+    with RunProgress(Console(file=out, force_terminal=live, width=width), verbose) as progress:
+        progress.begin("ami-mini-pyannote-quick-seed1", "1/2")
         for event in EVENTS:
             progress.on(event)
             progress.bars.refresh()
         progress.end("done")
-    return out.getvalue()
+        progress.work("comparing the runs")
+        progress.bars.refresh()
+    return re.sub("\x1b\\[[0-9;?]*[a-zA-Z]", "", out.getvalue())
 
 
 def test_plain_lines_without_a_terminal() -> None:
     assert shown(live=False).splitlines() == [
-        "1/2 a-run: training",
-        "1/2 a-run: epoch 1/2, dev DER 25.0%",
-        "1/2 a-run: a batch of 256 windows is more than there are",
-        "1/2 a-run: diarizing",
-        "1/2 a-run: done",
+        "1/2 ami-mini-pyannote-quick-seed1: training",
+        "1/2 ami-mini-pyannote-quick-seed1: epoch 1/2, dev DER 25.0%",
+        "1/2 ami-mini-pyannote-quick-seed1: a batch of 256 windows is more than there are",
+        "1/2 ami-mini-pyannote-quick-seed1: diarizing",
+        "1/2 ami-mini-pyannote-quick-seed1: done",
     ]
 
 
-def test_bars_on_a_terminal() -> None:
-    text = shown(live=True)
-    assert "1/2 a-run: training" in text
-    assert "6/8" in text, "all epochs are one bar: six of eight batches"
-    assert "epoch 2/2  loss 0.400  dev DER 25.0%" in text
-    lines = [line.split()[-8:] for line in text.splitlines()]
-    assert ["0", "-", "0.6000", "0.2000", "0.2500", "0.1000", "0.1000", "0.0500"] in lines, "a table of epochs"
-    assert ["1", "0.5000", "0.6000", "0.2000", "0.2500", "0.1000", "0.1000", "0.0500"] in lines
-    assert "1/2 a-run: diarizing" in text and "3/4" in text
-    assert text.count("1/2 a-run: done\n") == 1
+@pytest.mark.parametrize("width", [80, 140])
+def test_the_bar_has_phase_epoch_loss_dev_der_and_time_at_every_width(width: int) -> None:
+    lines = re.split("[\r\n]+", shown(live=True, width=width))
+    assert max(map(len, lines)) <= width
+    bars = [line for line in lines if "epoch 2/2" in line]
+    assert re.search(r"training .*━.* epoch 2/2  loss 0.400  dev DER 25.0% +\d:\d\d:\d\d", bars[-1])
+    assert any(re.search("diarizing .*━.* finetuned 3/4", line) for line in lines)
+    assert any("starting" in line for line in lines), "a bar before the worker's first event"
+    assert any("before training: dev DER 25.0%" in line for line in lines)
+    assert any("comparing the runs" in line for line in lines)
+    assert "1/2 ami-mini-pyannote-quick-seed1" in lines
+    assert lines.count("1/2 ami-mini-pyannote-quick-seed1: done") == 1
+
+
+def test_epochs_are_a_table_with_verbose_alone() -> None:
+    row = ["1", "0.5000", "0.6000", "0.2000", "0.2500", "0.1000", "0.1000", "0.0500"]
+    assert row in [line.split() for line in shown(live=True, verbose=True).splitlines()]
+    assert row not in [line.split() for line in shown(live=True).splitlines()]
+
+
+def test_a_bar_without_events_moves(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As validation, loading and scoring report nothing meanwhile."""
+    monkeypatch.setattr(progress_module, "STILL_S", -1)
+    progress = RunProgress(Console(file=io.StringIO(), force_terminal=True, width=80))
+    progress.begin("a-run", "1/1")
+    progress.on({"epoch": 1, "epochs": 2, "done": 1, "total": 4, "loss": 0.5})
+    (task,) = progress.bars.tasks
+    bar = next(column for column in progress.bars.columns if isinstance(column, BarColumn))
+    assert bar.render(task).pulse
+    monkeypatch.setattr(progress_module, "STILL_S", 1000)
+    assert not bar.render(task).pulse

@@ -1,0 +1,268 @@
+"""The answer in a few lines, for every renderer: which system leads, by how much, whether that is real, whether
+fine-tuning helped, and what to do next.
+"""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from diarbench.reports.formatting import (
+    convention,
+    difference_span,
+    minutes,
+    p_value,
+    percent,
+    plural,
+    span,
+    visible,
+)
+from diarbench.reports.results.comparison import Comparison
+from diarbench.reports.results.run_folder import ComparisonFolder
+from diarbench.reports.results.statistics import Difference
+from diarbench.reports.summary.comparability import STAGES
+from diarbench.reports.summary.summary import Contender, Section, Summary
+
+STEPS = {"Fine-tuning": ("pretrained", "finetuned"), "Tuning": ("finetuned", "tuned")}
+"""The steps of a run, and the stages before and after each."""
+
+NAMED_AT_MOST = 3
+"""Systems that a sentence names one by one; more are counted."""
+
+RECORDINGS_AT_LEAST = 10
+"""Fewer test recordings are a caveat."""
+
+MOST_UNITS_WORTH_NAMING = 100
+"""How many times the present units a test set may need before its size says nothing to anybody."""
+
+
+@dataclass(frozen=True)
+class Standing:
+    """A system's place in the ranking, with what it is at each stage."""
+
+    name: str
+    best: Contender
+    stages: dict[str, Contender]
+
+
+@dataclass(frozen=True)
+class NextStep:
+    """What to do next, and the command for it."""
+
+    text: str
+    command: str
+
+
+@dataclass(frozen=True)
+class Headline:
+    """The answer for one dataset, on its test set under the first condition."""
+
+    dataset: str
+    where: str
+    """The test set, its size and the protocol."""
+    stages: tuple[str, ...]
+    """The stages that any system reached, in order."""
+    standings: tuple[Standing, ...]
+    """Every competing system, the lowest DER at its best stage first."""
+    title: str
+    """The verdict in a few words, without evidence."""
+    verdict: str
+    """Which system leads, by how much, and whether that is real."""
+    effects: dict[str, str]
+    """What fine-tuning and tuning changed; by step."""
+    caveats: tuple[str, ...]
+    next_steps: tuple[NextStep, ...]
+
+
+def headline(summary: Summary, dataset: str, folder: Path) -> Headline:
+    """The headline of a dataset; ``folder`` is the comparison's, for the commands."""
+    sections = summary.of(dataset)
+    section = sections[0] if sections else None
+    contenders = section.contenders if section else []
+    standings = tuple(
+        Standing(visible(contender.name), contender, section.stages_of(contender) if section else {})
+        for contender in contenders
+    )
+    stages = tuple(stage for stage in STAGES if any(stage in standing.stages for standing in standings))
+    title, verdict = _verdict(section, contenders)
+    return Headline(
+        visible(dataset),
+        _where(section) if section else visible(dataset),
+        stages,
+        standings,
+        f"{visible(dataset)}: {title}",
+        verdict,
+        dict(_effects(section, standings)) if section else {},
+        tuple(_caveats(summary, section, contenders)) if section else (),
+        tuple(_next_steps(summary, section, contenders, folder)),
+    )
+
+
+def _where(section: Section) -> str:
+    """``ami-mini, test of 2 recordings (48 s of speech), full: no collar, overlap scored``."""
+    speech_s = max((line.row.total for line in section.lines if line.row), default=0.0)
+    size = f"{plural(len(section.recordings), 'recording')} ({minutes(speech_s)} of speech)"
+    test = f"{section.subset} of {size}" if section.recordings else section.subset
+    is_foreign = all(line.is_out_of_domain for line in section.lines if line.run and line.row)
+    note = " (no system was trained on it)" if is_foreign and section.recordings else ""
+    return f"{visible(section.dataset)}{note}, {test}, {convention(section.condition)}"
+
+
+def _verdict(section: Section | None, contenders: Sequence[Contender]) -> tuple[str, str]:
+    """The verdict in a few words, and with its evidence."""
+    if section is None:
+        return "no result", "No scores on the test set."
+    if not contenders:
+        return "no result", "No run was scored."
+    first, *others = contenders
+    leader, seeds = visible(first.label), _seeds(contenders)
+    if not others:
+        interval = "" if first.interval is None or first.interval.low is None else f" ({span(first.interval)})"
+        rate = f"{percent(first.der)} %{interval}"
+        return f"{leader} {percent(first.der)} %", f"{leader} has a DER of {rate}; nothing to compare it with; {seeds}."
+    lead = others[0].der - first.der
+    by = f"{visible(others[0].label)} by {_points(lead)}"
+    contrast = section.contrast(first, others[0])
+    if not lead:
+        return "no winner", f"No winner: {leader} and {visible(others[0].label)} have the same DER; {seeds}."
+    if contrast is None:
+        return f"{leader} leads, untested", f"{leader} leads {by}, which was not tested; {seeds}."
+    difference = contrast.difference if contrast.a == first.label else contrast.difference.reversed()
+    if not difference.is_significant:
+        return (
+            "no clear winner",
+            f"No clear winner: {leader} leads {by}, maybe by chance ({_evidence(difference)}); {seeds}.",
+        )
+    scope = "" if difference.interval.unit == "recordings" else ", on these recordings"
+    unsure = [other for other in others[1:] if not _is_better(section, first, other)]
+    but = f"; not shown to beat {_listed([other.name for other in unsure])}" if unsure else ""
+    return f"{leader} leads by {_points(lead)}", f"{leader} leads {by} ({_evidence(difference)}){scope}{but}; {seeds}."
+
+
+def _is_better(section: Section, a: Contender, b: Contender) -> bool:
+    contrast = section.contrast(a, b)
+    return contrast is not None and contrast.difference.is_significant
+
+
+def _evidence(difference: Difference) -> str:
+    """The interval of B minus A in points, and the p-value."""
+    return f"{difference_span(difference.interval)}, {p_value(difference.p)}"
+
+
+def _points(rate: float) -> str:
+    return f"{percent(abs(rate))} points"
+
+
+def _seeds(contenders: Sequence[Contender]) -> str:
+    counts = sorted({len(contender.lines) for contender in contenders})
+    if counts == [1]:
+        return "one seed"
+    return plural(counts[0], "seed") if len(counts) == 1 else f"{counts[0]} to {counts[-1]} seeds"
+
+
+def _listed(names: Sequence[str]) -> str:
+    """The names; where there are many, the first ones and a count."""
+    shown = list(map(visible, names))
+    if len(shown) > NAMED_AT_MOST:
+        shown = [*shown[: NAMED_AT_MOST - 1], f"{len(shown) - NAMED_AT_MOST + 1} more"]
+    return ", ".join(shown)
+
+
+def _effects(section: Section, standings: Sequence[Standing]) -> Iterator[tuple[str, str]]:
+    """Each step with a sentence on what it changed."""
+    for step, (before, after) in STEPS.items():
+        reached = [standing for standing in standings if after in standing.stages]
+        known = [standing for standing in reached if before in standing.stages]
+        outcomes = [_outcome(section, standing, before, after) for standing in known]
+        if len(known) <= NAMED_AT_MOST:
+            texts = [f"{s.name} {change}" for s, (_, change) in zip(known, outcomes, strict=True)]
+            texts += [f"{s.name} {_without_start(s)}" for s in reached if s not in known]
+        else:
+            counts = {outcome: [o for o, _ in outcomes].count(outcome) for outcome, _ in outcomes}
+            texts = [f"{outcome}: {count} of {len(known)} systems" for outcome, count in counts.items()]
+        if texts and (known or step == "Fine-tuning"):
+            yield step, ", ".join(texts[: NAMED_AT_MOST + 1])
+
+
+def _without_start(standing: Standing) -> str:
+    is_pretrained = any(run.weights and run.weights.pretrained for run in standing.best.runs)
+    return "has no pretrained result" if is_pretrained else "trained from scratch"
+
+
+def _outcome(section: Section, standing: Standing, before: str, after: str) -> tuple[str, str]:
+    """``better``, ``worse``, ``not shown to help`` or ``not tested``; and the sentence's part with the points."""
+    start, end = standing.stages[before], standing.stages[after]
+    change = end.der - start.der
+    direction = "better" if change < 0 else "worse"
+    if not change:
+        return "no change", "unchanged"
+    contrast = section.contrast(start, end)
+    if contrast is None:
+        return "not tested", f"{_points(change)} {direction} (not tested)"
+    if contrast.difference.is_significant:
+        return direction, f"{_points(change)} {direction}"
+    return "not shown to help", f"not shown to help ({_points(change)} {direction})"
+
+
+def _caveats(summary: Summary, section: Section, contenders: Sequence[Contender]) -> Iterator[str]:
+    recordings = len(section.recordings)
+    if recordings and recordings < RECORDINGS_AT_LEAST:
+        yield f"{plural(recordings, 'test recording')}: too few to say how the systems do on others."
+    if contenders and all(len(contender.lines) == 1 for contender in contenders):
+        yield "One seed: another seed can give another order."
+    if len(contenders) > 1:
+        yield "Each system stands at the stage with its lowest DER on test; intervals and p do not count that choice."
+        yield from _needed(section, contenders)
+    references = [line.row.der for line in section.lines if line.backend == "reference" and line.row]
+    floor = min((der for der in references if der is not None), default=None)
+    if contenders and floor is not None and contenders[0].der >= floor:
+        yield f"No system is better than a trivial baseline ({percent(floor)} %)."
+    competing = {line.run.name for contender in contenders for line in contender.lines if line.run}
+    marks = {mark for line in section.lines if line.run and line.run.name in competing for mark in line.marks}
+    yield from (f"{reason} ({mark})" for mark, reason in summary.footnotes.items() if mark in marks)
+
+
+def _needed(section: Section, contenders: Sequence[Contender]) -> Iterator[str]:
+    """How large a test set would decide between the first two."""
+    contrast = section.contrast(*contenders[:2])
+    if contrast is None or contrast.difference.units_needed is None:
+        return
+    needed, interval = contrast.difference.units_needed, contrast.difference.interval
+    if needed > MOST_UNITS_WORTH_NAMING * interval.units:
+        yield "The first two are too close: no test set of a practical size would separate them."
+    else:
+        yield f"About {needed:,} {interval.unit} would separate the first two (80 % power); there are {interval.units}."
+
+
+def _next_steps(
+    summary: Summary, section: Section | None, contenders: Sequence[Contender], folder: Path
+) -> Iterator[NextStep]:
+    command = _repeatable(summary.comparison)
+    if summary.failures and command:
+        yield NextStep("Run the failed runs again", command)
+    decided = section is not None and (len(contenders) == 1 or _is_clear(section, contenders))
+    more_seeds = [NextStep("Repeat with more seeds", f"{command} --seed 1 --seed 2 --seed 3")]
+    if not command or "--seed" in command or not contenders or any(len(c.lines) > 1 for c in contenders):
+        more_seeds = []
+    if not decided:
+        yield from more_seeds
+    best = next((run for contender in contenders[:1] for run in contender.runs), None)
+    if best and contenders[0].stage == best.final_stage:
+        path = shlex.quote(str(ComparisonFolder(folder).run(best.name).path))
+        yield NextStep("Diarize a recording with the leader", f"bench diarize talk.wav --run {path}")
+        yield NextStep("Export the leader for its toolkit", f"bench export {path} exported")
+    if decided:
+        yield from more_seeds
+
+
+def _is_clear(section: Section, contenders: Sequence[Contender]) -> bool:
+    return len(contenders) > 1 and _is_better(section, *contenders[:2])
+
+
+def _repeatable(comparison: Comparison) -> str | None:
+    """The command of the comparison, where it is one `bench run`."""
+    lines = comparison.command.splitlines()
+    is_run = len(lines) == 1 and lines[0].startswith("bench run ") and "&&" not in lines[0]
+    return visible(lines[0]) if is_run else None

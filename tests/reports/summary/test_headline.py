@@ -1,0 +1,128 @@
+"""The answer in a few lines: the leader, the evidence, what fine-tuning did, caveats and next steps."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from report_records import (
+    CLEAR,
+    CLEAR_CONTRASTS,
+    make_comparison,
+    make_contrast,
+    make_rows,
+    make_run,
+    staged,
+    with_statistics,
+)
+
+from diarbench.reports.results.comparison import Comparison
+from diarbench.reports.summary.headline import Headline, headline
+from diarbench.reports.summary.summary import summarize
+
+
+def answer(comparison: Comparison, dataset: str = "mini") -> Headline:
+    return headline(summarize(comparison), dataset, Path("runs/real"))
+
+
+def test_a_clear_winner_comes_with_points_interval_p_and_seeds():
+    given = answer(staged(CLEAR, *CLEAR_CONTRASTS))
+    assert given.verdict == (
+        "pyannote tuned leads nemo tuned by 6.9 points (1.7 to 14.2, p = 0.016), on these recordings; one seed."
+    )
+    assert given.title == "mini: pyannote tuned leads by 6.9 points"
+    assert given.where == "mini, test of 2 recordings (1.7 min of speech), full: collar 0 s, overlap scored"
+    assert given.effects == {
+        "Fine-tuning": "pyannote not shown to help (0.4 points worse), nemo 20.0 points better",
+        "Tuning": "pyannote 3.8 points better, nemo not shown to help (1.5 points better)",
+    }
+    assert [standing.name for standing in given.standings] == ["pyannote", "nemo"]
+
+
+def test_the_best_stage_leads_and_not_the_last():
+    rates = {
+        "pyannote": {"pretrained": 52.9, "finetuned": 48.7, "tuned": 52.9},
+        "nemo": {"pretrained": 52.8, "finetuned": 53.2, "tuned": 55.6},
+    }
+    contrasts = (
+        make_contrast("pyannote finetuned", "nemo pretrained", 4.1, 0.3, -3, 20, units_needed=276),
+        make_contrast("pyannote finetuned", "pyannote tuned", 4.2, 0.02, 1, 8),
+    )
+    given = answer(staged(rates, *contrasts))
+    assert given.verdict.startswith(
+        "No clear winner: pyannote finetuned leads nemo pretrained by 4.1 points, maybe by chance "
+        "(-3.0 to 20.0, p = 0.3)"
+    )
+    assert given.title == "mini: no clear winner"
+    assert given.effects["Tuning"].startswith("pyannote 4.2 points worse"), "a stage that hurt is said to hurt"
+    assert "About 276 blocks of 10 s would separate the first two (80 % power); there are 6." in given.caveats
+    assert given.next_steps[0].command.endswith("--seed 1 --seed 2 --seed 3")
+    assert not any("diarize" in step.command for step in given.next_steps), "a run's final stage is not the leader"
+
+
+def test_a_size_that_nobody_can_record_is_not_named():
+    contrast = make_contrast("pyannote finetuned", "nemo finetuned", 0.1, 0.9, -3, 3, units_needed=7_242_771)
+    given = answer(staged({"pyannote": {"finetuned": 10}, "nemo": {"finetuned": 10.1}}, contrast))
+    assert not any("7,242,771" in caveat for caveat in given.caveats)
+    assert any("no test set of a practical size" in caveat for caveat in given.caveats)
+
+
+def test_over_recordings_the_verdict_is_not_restricted_to_them():
+    contrast = make_contrast("pyannote finetuned", "nemo finetuned", 10, 0.001, 5, 15, unit="recordings")
+    given = answer(staged({"pyannote": {"finetuned": 10}, "nemo": {"finetuned": 20}}, contrast))
+    assert "on these recordings" not in given.verdict
+
+
+def test_a_leader_that_is_not_shown_to_beat_all_is_said_not_to():
+    rates = {name: {"finetuned": rate} for name, rate in (("a", 10), ("b", 20), ("c", 21))}
+    given = answer(staged(rates, make_contrast("a finetuned", "b finetuned", 10, 0.001, 5, 15)))
+    assert "; not shown to beat c; one seed." in given.verdict
+
+
+def test_seeds_are_counted():
+    runs = [make_run(backend, seed=seed) for backend in ("pyannote", "nemo") for seed in (1, 2, 3)]
+    rows = [row for run in runs for row in make_rows(run, "finetuned", ("one", 100, len(run.backend), 0, 0))]
+    assert answer(make_comparison(tuple(runs), rows)).verdict.endswith("; 3 seeds.")
+
+
+def test_one_system_has_nothing_to_be_compared_with():
+    given = answer(staged({"pyannote": {"pretrained": 52.9, "finetuned": 48.7}}))
+    assert given.verdict == "pyannote finetuned has a DER of 48.7 %; nothing to compare it with; one seed."
+    assert given.effects == {"Fine-tuning": "pyannote 4.2 points better (not tested)"}
+    assert given.next_steps[0].command == "bench diarize talk.wav --run runs/real/mini-pyannote-base-seed1"
+
+
+def test_without_pretrained_rows_the_systems_are_said_to_be_trained_from_scratch():
+    given = answer(with_statistics(is_significant=True))
+    assert given.effects["Fine-tuning"] == "pyannote 10.0 points better (not tested), nemo trained from scratch"
+
+
+def test_all_failed():
+    failed = make_run("nemo", state="failed", failure="out of memory", phases=(), epochs=())
+    given = answer(make_comparison((failed,), []))
+    assert (given.verdict, given.standings, given.effects) == ("No run was scored.", (), {})
+    assert given.next_steps[0].text == "Run the failed runs again"
+
+
+def test_a_dataset_without_a_test_set():
+    comparison = make_comparison((), make_rows(None, "silence", ("one", 60, 60, 0, 0), subset="dev"))
+    assert answer(comparison).verdict == "No scores on the test set."
+
+
+def test_forty_systems_are_counted_and_not_listed():
+    rates = {f"system{n}": {"pretrained": 50.0, "finetuned": 30.0 + n} for n in range(40)}
+    given = answer(staged(rates))
+    assert given.effects == {"Fine-tuning": "not tested: 39 of 40 systems, no change: 1 of 40 systems"}
+    assert len(given.standings) == 40
+
+
+def test_a_leader_no_better_than_a_baseline_is_a_caveat():
+    run = make_run("nemo")
+    rows = [*make_rows(run, "finetuned", ("one", 10, 11, 0, 0)), *make_rows(None, "silence", ("one", 10, 10, 0, 0))]
+    assert "No system is better than a trivial baseline (100 %)." in answer(make_comparison((run,), rows)).caveats
+
+
+@pytest.mark.parametrize("command", ["bench run --seed 4", "bench run && bench tune", "diarbench.benchmarks.api.run"])
+def test_only_a_command_that_can_be_extended_is_repeated_with_more_seeds(command):
+    given = answer(staged({"a": {"finetuned": 1}, "b": {"finetuned": 2}}, command=command))
+    assert not any("--seed 1 --seed 2" in step.command for step in given.next_steps)
