@@ -1,10 +1,10 @@
 """Tune a pipeline's hyper-parameters on dev: infer once, decode once per trial, for any toolkit.
 
 Optuna's tree-structured Parzen estimator (Bergstra et al., 2011) minimises the DER pooled over dev under one condition.
-The defaults are the first trial, so that the result is never worse on dev. Trials run one after another and each
-decodes its recordings in parallel, so that the values depend only on the seed and never on timing. Each trial is
-written to ``tuning.json`` before the next one is suggested; the study is rebuilt from that file, so that a search that
-was killed loses no trial and repeats none.
+The defaults are the first trial, and the lowest trial replaces them only where dev shows its gain (`choice`). Trials
+run one after another and each decodes its recordings in parallel, so that the values depend only on the seed and never
+on timing. Each trial is written to ``tuning.json`` before the next one is suggested; the study is rebuilt from that
+file, so that a search that was killed loses no trial and repeats none.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from diarbench.backends.base import Diarizer, Inference
+from diarbench.benchmarks.runs.choice import choose
 from diarbench.benchmarks.runs.inference_cache import CachedDiarizer, InferenceCache, model_digest
 from diarbench.benchmarks.runs.search_space import Space, Values, describe_space, search_spaces
 from diarbench.benchmarks.scoring.der import CONDITIONS, pooled, score
@@ -47,6 +48,7 @@ STUDY_IDENTITY = {
     "space": "search space",
     "defaults": "set of defaults",
     "audio_s": "dev set",
+    "speech_s": "dev reference, or by version 0.1, which kept no errors by recording",
 }
 """The fields that must be equal to resume a study, and their names in the error message."""
 
@@ -99,7 +101,7 @@ class Tuner:
         path: Path,
         on_progress: Callable[..., None] = lambda **progress: None,
     ) -> None:
-        check_speech(dev, condition)
+        self.speech_s = check_speech(dev, condition)
         self.network, self.device, self.dev, self.cache, self.path = network, device, dev, cache, path
         self.condition, self.seed, self.on_progress = condition, seed, on_progress
         self.reference = {recording.uri: recording.turns for recording in dev}
@@ -139,6 +141,7 @@ class Tuner:
             space=describe_space(space),
             defaults=dict(diarizer.defaults),
             audio_s=sum(recording.duration_s for recording in self.dev),
+            speech_s=self.speech_s,
         )
 
     def _search(
@@ -185,23 +188,27 @@ class Tuner:
                 "storage_s": tuning.storage_s + storage_s,
             }
         )
-        return extended.model_copy(update={"chosen": extended.best.values if extended.best else {}})
+        if extended.best is None:
+            return extended
+        choice = choose(trials, self.speech_s)
+        return extended.model_copy(update={"choice": choice, "chosen": trials[choice.trial].values})
 
     def _try(self, diarizer: Diarizer, number: int, values: Values, frozen: Values, pool: ThreadPoolExecutor) -> Trial:
         """Decode dev with some values and score it."""
         frozen_diarizer, inferences = self._infer_dev(diarizer, values, frozen)
         begun = time.perf_counter()
-        der, failure = None, None
+        der, failure, error_s = None, None, {}
         try:
             decode = frozen_diarizer.decode
             decoded = pool.map(lambda r, inference: from_annotation(decode(r, inference, values)), self.dev, inferences)
             hypothesis = {recording.uri: turns for recording, turns in zip(self.dev, decoded, strict=True)}
-            errors = score(self.reference, hypothesis, self.scored, [CONDITIONS[self.condition]])
-            der = pooled(errors[self.condition]).der
+            errors = score(self.reference, hypothesis, self.scored, [CONDITIONS[self.condition]])[self.condition]
+            der, error_s = pooled(errors).der, {uri: parts.error_s for uri, parts in errors.items()}
         except Exception as error:  # toolkits raise many kinds of errors for values that they cannot use
             logger.warning("trial %d could not be decoded", number, exc_info=True)
             failure = f"{type(error).__name__}: {(str(error).splitlines() or [''])[0]}"
-        return Trial(number=number, values=values, der=der, seconds=time.perf_counter() - begun, failure=failure)
+        seconds = time.perf_counter() - begun
+        return Trial(number=number, values=values, der=der, seconds=seconds, failure=failure, error_s=error_s)
 
     def _infer_dev(self, diarizer: Diarizer, values: Values, frozen: Values) -> tuple[Diarizer, list[Inference]]:
         """The diarizer with its frozen values, and inference of dev, made once for all trials with these values."""
@@ -214,15 +221,17 @@ class Tuner:
         return self.inferred[key]
 
 
-def check_speech(dev: Sequence[Recording], condition: str) -> None:
-    """Raises UserError where dev has no speech that the condition scores, so that there is no DER to minimise."""
+def check_speech(dev: Sequence[Recording], condition: str) -> dict[str, float]:
+    """Seconds of speech of each recording that the condition scores. Raises UserError where dev has none."""
     turns = {recording.uri: recording.turns for recording in dev}
     scored = {recording.uri: recording.regions for recording in dev}
-    if not pooled(score(turns, {}, scored, [CONDITIONS[condition]])[condition]).total:
+    errors = score(turns, {}, scored, [CONDITIONS[condition]])[condition]
+    if not pooled(errors).total:
         raise UserError(
             f"{dev[0].rttm.parent}: no speech that the condition {condition} scores, so nothing can be tuned on dev; "
             "use --no-tune or another --tune-condition"
         )
+    return {uri: parts.total for uri, parts in errors.items()}
 
 
 def study_of(tuning: Tuning, space: Space) -> optuna.Study:

@@ -165,8 +165,9 @@ class Worker:
             tuning = tuner.run(diarizer, self.job.search_space, budget)
         self._note(tuning=tuning)
         if tuning.best and tuning.default_der is not None:
-            rates = f"dev DER {tuning.default_der:.1%} to {tuning.best.der:.1%}"
-            self._emit(note=f"tuned in {len(tuning.trials)} trials, {rates}")
+            rates = f"dev DER {tuning.default_der:.1%} to {tuning.chosen_der:.1%}"
+            reason = tuning.choice.reason if tuning.choice else ""
+            self._emit(note=f"tuned in {len(tuning.trials)} trials, {rates}: {reason}")
         # RTTM decoded with other hyper-parameters is deleted; inference stays in the cache.
         for folder in self.files.final_rttm():
             shutil.rmtree(folder, ignore_errors=True)

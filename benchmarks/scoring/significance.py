@@ -90,10 +90,10 @@ def compare(a: Sequence[ErrorSeconds], b: Sequence[ErrorSeconds], unit: str = "r
         p=permutation_p(differences_s),
         units_needed=None,
     )
-    standard_error = _standard_error(differences_s, speech_s)
-    if difference.is_significant or der == 0 or not standard_error > 0:
+    deviation = standard_error(differences_s, speech_s)
+    if difference.is_significant or der == 0 or not deviation > 0:
         return difference
-    size_factor = ((norm.ppf((1 + LEVEL) / 2) + norm.ppf(POWER)) * standard_error / der) ** 2
+    size_factor = ((norm.ppf((1 + LEVEL) / 2) + norm.ppf(POWER)) * deviation / der) ** 2
     needed = max(math.ceil(size_factor * len(a)), FEWEST_UNITS, len(a) + 1)
     return difference.model_copy(update={"units_needed": needed})
 
@@ -145,7 +145,7 @@ def _interval(error_s: Floats, speech_s: Floats, unit: str) -> Interval:
     return Interval(low=float(low), high=float(high), units=n, unit=unit)
 
 
-def _standard_error(error_s: Floats, speech_s: Floats) -> float:
+def standard_error(error_s: Floats, speech_s: Floats) -> float:
     """Linearised standard error of ``sum(error_s) / sum(speech_s)``."""
     n = error_s.size
     if n < 2:

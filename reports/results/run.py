@@ -88,6 +88,31 @@ class Trial(Record):
     """Decoding and scoring of all dev recordings."""
     failure: str | None = None
     """Why decoding failed, in one line."""
+    error_s: dict[str, float] = Field(default_factory=dict)
+    """Seconds of error of each dev recording; empty where decoding failed and in runs of version 0.1."""
+
+
+class Choice(Record):
+    """Which trial tuning chose, and the evidence: the trial with the lowest DER compared with the defaults on dev."""
+
+    trial: int
+    """The chosen trial; 0 where the defaults are kept."""
+    lowest: int
+    """The first trial with the lowest DER on dev."""
+    gain: float = 0.0
+    """DER of the defaults minus DER of the lowest trial, as a fraction."""
+    at_least: float | None = None
+    """The lower confidence bound of the gain, by recordings; None where it cannot be estimated."""
+    level: float | None = None
+    """The one-sided confidence level of the bound."""
+    recordings: int | None = None
+    """Dev recordings behind the bound."""
+    reason: str
+    """Why this trial was chosen, or why the defaults were kept, in one sentence."""
+
+    @property
+    def kept_defaults(self) -> bool:
+        return self.trial == 0
 
 
 class Tuning(Record):
@@ -103,7 +128,11 @@ class Tuning(Record):
     defaults: dict[str, float | int | str]
     trials: tuple[Trial, ...] = ()
     chosen: dict[str, float | int | str] = Field(default_factory=dict)
-    """The values of the first trial with the lowest DER, with the frozen values."""
+    """The values of the chosen trial, with the frozen values."""
+    choice: Choice | None = None
+    """Which trial was chosen and why; None in runs of version 0.1, which chose the lowest DER on dev."""
+    speech_s: dict[str, float] = Field(default_factory=dict)
+    """Seconds of reference speech of each dev recording under the condition."""
     importance: dict[str, float] = Field(default_factory=dict)
     """The share of each hyper-parameter in the spread of the DER (PED-ANOVA, Watanabe et al. 2023), largest first."""
     audio_s: float = 0.0
@@ -123,8 +152,14 @@ class Tuning(Record):
         return self.trials[0].der if self.trials else None
 
     @property
+    def chosen_der(self) -> float | None:
+        """DER on dev at the chosen values."""
+        trial = self.trials[self.choice.trial] if self.choice else self.best
+        return trial.der if trial else None
+
+    @property
     def best(self) -> Trial | None:
-        """The first trial with the lowest DER; None where no trial has one."""
+        """The first trial with the lowest DER on dev, chosen or not; None where no trial has one."""
         rated = [trial for trial in self.trials if trial.der is not None]
         return min(rated, key=lambda trial: trial.der or 0.0, default=None)
 

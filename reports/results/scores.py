@@ -35,6 +35,10 @@ class ErrorSeconds(Record):
         """Diarization error rate as a fraction; None where the reference has no speech."""
         return (self.miss + self.false_alarm + self.confusion) / self.total if self.total > 0 else None
 
+    @property
+    def error_s(self) -> float:
+        return self.miss + self.false_alarm + self.confusion
+
     def __add__(self, other: ErrorSeconds) -> ErrorSeconds:
         return ErrorSeconds(
             total=self.total + other.total,
