@@ -49,6 +49,7 @@ def plan(
     precision: str | None = None,
     inits: Sequence[str] = ("auto",),
     loggers: Sequence[str] = (),
+    require_training: bool = False,
     tune: bool = True,
     trials: int | None = None,
     tune_seconds: float | None = None,
@@ -89,6 +90,7 @@ def plan(
             "strategy": strategy,
             "loggers": tuple(dict.fromkeys(loggers)),
             "profile": profile,
+            "require_training": require_training,
         },
         plda,
     )

@@ -17,6 +17,7 @@ from diarbench.backends.recipes.schema import Recipe
 from diarbench.backends.training.averaging import ExponentialMovingAverage
 from diarbench.backends.training.schedule import WarmupSchedule
 from diarbench.backends.training.windows import ExcludedSpeech
+from diarbench.datasets.io.files import write_atomic
 from diarbench.reports.results.run import Epoch
 from diarbench.reports.results.run_folder import RunFolder
 
@@ -32,6 +33,11 @@ class History:
     rates: list[float] = field(default_factory=list)
     """Learning rate at the end of each epoch."""
     best_epoch: int = 0
+    """The best of the trained epochs; 0 before the first."""
+    error_s: list[dict[str, float]] = field(default_factory=list)
+    """Seconds of error of each dev recording after each epoch; empty in checkpoints of version 0.1."""
+    speech_s: dict[str, float] = field(default_factory=dict)
+    """Seconds of reference speech of each dev recording."""
     seconds: float = 0.0
     """Time spent on training and measuring."""
     audio_s: float = 0.0
@@ -44,6 +50,8 @@ class History:
             "epochs": [epoch.model_dump() for epoch in self.epochs],
             "rates": self.rates,
             "best_epoch": self.best_epoch,
+            "error_s": self.error_s,
+            "speech_s": self.speech_s,
             "seconds": self.seconds,
             "audio_s": self.audio_s,
             "excluded": vars(self.excluded),
@@ -53,6 +61,7 @@ class History:
         """Take over what `state_dict` returned, in this version or in 0.1."""
         self.epochs = [Epoch(**epoch) for epoch in state["epochs"]]
         self.rates, self.best_epoch = state["rates"], state["best_epoch"]
+        self.error_s, self.speech_s = state.get("error_s", []), state.get("speech_s", {})
         self.seconds, self.audio_s = state["seconds"], state["audio_s"]
         self.excluded = ExcludedSpeech(**(state.get("excluded") or state["clipped"]))  # the key of version 0.1
 
@@ -92,6 +101,11 @@ class TrainingState:
         """Save the network, with averaged weights where the recipe averages them."""
         with self.averaged():
             self._save("best")
+
+    def keep_first(self) -> None:
+        """Let the best network be the one before training."""
+        if self.fabric.is_global_zero:
+            write_atomic(self.folder.checkpoint("best"), self.folder.checkpoint("first").read_bytes())
 
     def save_last(self) -> None:
         """Save the network and all that resuming needs."""

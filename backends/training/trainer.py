@@ -20,6 +20,7 @@ import numpy as np
 import torch
 from lightning.fabric import Fabric
 
+from diarbench.backends.evidence import weigh
 from diarbench.backends.recipes.schema import Recipe
 from diarbench.backends.training.averaging import ExponentialMovingAverage
 from diarbench.backends.training.batches import BatchLoader
@@ -34,6 +35,7 @@ from diarbench.datasets.dataset import Dataset
 from diarbench.datasets.io.errors import UserError
 from diarbench.reports.results.run import Epoch
 from diarbench.reports.results.run_folder import RunFolder
+from diarbench.reports.results.statistics import Choice
 
 logger = logging.getLogger(__name__)
 
@@ -53,6 +55,8 @@ class TrainingResult:
     seconds: float
     """Time spent on training and measuring, over all sessions of a resumed run."""
     notes: tuple[str, ...]
+    choice: Choice | None = None
+    """Why the best epoch or the pretrained network; None where the pretrained network could not be kept."""
 
 
 class Trainer:
@@ -61,6 +65,9 @@ class Trainer:
     Writes ``checkpoints/{first,last,best}.ckpt`` and ``epochs.csv`` into the folder. Raises UserError where the data
     hold no window, where the recipe does not fit the network, or where a loss, gradient or weight is not finite (the
     last good epoch stays saved). With several processes, each gets a share of every batch and only the first writes.
+
+    With ``may_keep_first``, the network before training counts as an epoch: it is kept as the best one where dev does
+    not show that the best trained epoch beats it.
     """
 
     def __init__(
@@ -73,9 +80,11 @@ class Trainer:
         fabric: Fabric,
         folder: Path,
         loggers: Sequence[EpochLogger] = (),
+        *,
+        may_keep_first: bool = False,
     ) -> None:
         self.network, self.dataset, self.recipe, self.seed, self.fabric = network, dataset, recipe, seed, fabric
-        self.folder, self.loggers = RunFolder(folder), loggers
+        self.folder, self.loggers, self.may_keep_first = RunFolder(folder), loggers, may_keep_first
         self.history = History()
         self.feature_cache = FeatureCache.of(network) if recipe.cache_features else None
         self.loader = BatchLoader(network, dataset, recipe, seed, fabric, self.feature_cache, self.history.excluded)
@@ -95,9 +104,16 @@ class Trainer:
         self.start(progress)
         while len(self.history.epochs) <= self.recipe.epochs and not self._has_stalled():
             self.train_epoch(progress)
-        history = self.history
+        history, choice = self.history, self._choose()
+        if choice and choice.kept_start:
+            self.state.keep_first()
         return TrainingResult(
-            tuple(history.epochs), history.best_epoch, history.audio_s, history.seconds, self._notes()
+            tuple(history.epochs),
+            choice.chosen if choice else history.best_epoch,
+            history.audio_s,
+            history.seconds,
+            self._notes(),
+            choice,
         )
 
     def start(self, progress: Progress) -> None:
@@ -128,6 +144,16 @@ class Trainer:
     def _has_stalled(self) -> bool:
         epochs_since_best = len(self.history.epochs) - 1 - self.history.best_epoch
         return self.recipe.patience is not None and epochs_since_best >= self.recipe.patience
+
+    def _choose(self) -> Choice | None:
+        """Whether the best trained epoch replaces the network before training, by dev DER."""
+        history = self.history
+        best = history.best_epoch
+        if not self.may_keep_first or len(history.error_s) != len(history.epochs) or not sum(history.speech_s.values()):
+            return None
+        gain_s = {uri: before - history.error_s[best][uri] for uri, before in history.error_s[0].items()}
+        start = "the pretrained network"
+        return weigh(best, f"epoch {best}", start, f"{start} is kept", gain_s, history.speech_s)
 
     def _train_on_batches(self, progress: Progress) -> list[float]:
         """Train on an epoch's windows; returns the mean losses per window (segmentation, VAD, total)."""
@@ -176,14 +202,16 @@ class Trainer:
         """The record of the current epoch, with its train losses where it was trained."""
         number = len(self.history.epochs)
         with torch.no_grad(), self.state.averaged(), self._explaining_errors(f"on dev in epoch {number}"):
-            dev_losses, best = self.validator.measure()
-        if not math.isfinite(dev_losses[2]):
-            raise self._diverged(f"the loss on dev became {dev_losses[2]} in epoch {number}")
+            losses, best, error_s, speech_s = self.validator.measure()
+        if not math.isfinite(losses[2]):
+            raise self._diverged(f"the loss on dev became {losses[2]} in epoch {number}")
+        self.history.error_s.append(error_s)
+        self.history.speech_s = speech_s
         return Epoch(
             epoch=number,
-            loss_val_segmentation=dev_losses[0],
-            loss_val_vad=dev_losses[1],
-            loss_val=dev_losses[2],
+            loss_val_segmentation=losses[0],
+            loss_val_vad=losses[1],
+            loss_val=losses[2],
             **best._asdict(),
             **({} if train_losses is None else dict(zip(TRAIN_LOSSES, train_losses, strict=True))),
         )

@@ -29,6 +29,18 @@ class BestThreshold(NamedTuple):
     threshold: float
 
 
+class DevMeasure(NamedTuple):
+    """A network on dev."""
+
+    losses: list[float]
+    """Mean losses per window: segmentation, VAD, total."""
+    best: BestThreshold
+    error_s: dict[str, float]
+    """Seconds of error of each recording at the best threshold."""
+    speech_s: dict[str, float]
+    """Seconds of reference speech of each recording."""
+
+
 class ThresholdSweep:
     """Diarization errors of windows at 51 thresholds, after pyannote.audio's OptimalDiarizationErrorRate.
 
@@ -52,12 +64,19 @@ class ThresholdSweep:
         self.counts += np.stack([total, miss.numpy(), false_alarm.numpy(), shared.numpy() - correct])
 
     def best(self) -> BestThreshold:
-        """Figures at the threshold with the least DER, of ties the one nearest to 0.5; zeros without speech."""
-        rates = self.counts[1:] / max(self.counts[0, 0], 1.0)
-        der = rates.sum(0)
-        best = min(range(len(THRESHOLDS)), key=lambda k: (round(der[k], 9), abs(THRESHOLDS[k].item() - 0.5)))
+        """Figures at the best threshold; zeros without speech."""
+        rates, best = self._rates(), self.best_index()
         miss, false_alarm, confusion = (float(rate) for rate in rates[:, best])
-        return BestThreshold(float(der[best]), confusion, false_alarm, miss, float(THRESHOLDS[best]))
+        return BestThreshold(float(rates[:, best].sum()), confusion, false_alarm, miss, float(THRESHOLDS[best]))
+
+    def best_index(self) -> int:
+        """The threshold with the least DER, of ties the one nearest to 0.5."""
+        der = self._rates().sum(0)
+        return min(range(len(THRESHOLDS)), key=lambda k: (round(der[k], 9), abs(THRESHOLDS[k].item() - 0.5)))
+
+    def _rates(self) -> np.ndarray:
+        """Miss, false alarm and confusion (3, thresholds) as fractions of the reference speech."""
+        return self.counts[1:] / max(self.counts[0, 0], 1.0)
 
 
 def grid(window_s: float) -> np.ndarray:
@@ -78,11 +97,11 @@ class Validator:
         """``wrapped`` is the network as Fabric wraps it; see `ForwardDispatch`."""
         self.network, self.wrapped, self.loader, self.fabric, self.seed = network, wrapped, loader, fabric, seed
 
-    def measure(self) -> tuple[list[float], BestThreshold]:
-        """Mean losses per window (segmentation, VAD, total) and the figures at the best threshold."""
+    def measure(self) -> DevMeasure:
+        """Losses, and errors at the threshold that is best for all of dev."""
         seed_all(self.seed, 0)
         self.wrapped.eval()
-        sums, sweep = np.zeros(3), ThresholdSweep()
+        sums, sweeps = np.zeros(3), {window.recording.uri: ThresholdSweep() for window in self.loader.dev_windows}
         window_s = self.loader.recipe.window_s
         points = grid(window_s)
         for batch in self.loader.dev_batches():
@@ -90,10 +109,18 @@ class Validator:
             sums += batch.counted * np.array(torch.stack(losses).tolist())
             for activity, window in zip(activities[: batch.counted].float().cpu(), batch.windows, strict=False):
                 reference, _ = targets(window, self.loader.samples, points, None)
-                sweep.add(
+                sweeps[window.recording.uri].add(
                     on_grid(activity, self.network.first_frame_s, self.network.frame_s, window_s),
                     torch.from_numpy(reference),
                 )
         sums = sum_over_processes(self.fabric, sums)
-        sweep.counts = sum_over_processes(self.fabric, sweep.counts)
-        return (sums / len(self.loader.dev_windows)).tolist(), sweep.best()
+        counts = sum_over_processes(self.fabric, [sweep.counts for sweep in sweeps.values()])
+        dev = ThresholdSweep()
+        dev.counts = counts.sum(0)
+        at_best = GRID_S * counts[:, :, dev.best_index()]
+        return DevMeasure(
+            (sums / len(self.loader.dev_windows)).tolist(),
+            dev.best(),
+            dict(zip(sweeps, at_best[:, 1:].sum(1).tolist(), strict=True)),
+            dict(zip(sweeps, at_best[:, 0].tolist(), strict=True)),
+        )

@@ -79,6 +79,14 @@ def run(
             rich_help_panel=HOW,
         ),
     ] = [],  # noqa: B006
+    require_training: Annotated[
+        bool,
+        typer.Option(
+            "--require-training",
+            help="Use the best trained network even where dev does not show that it beats the pretrained one.",
+            rich_help_panel=HOW,
+        ),
+    ] = False,
     tune: Annotated[
         bool,
         typer.Option("--tune/--no-tune", help="Tune the pipeline's hyper-parameters on dev.", rich_help_panel=TUNING),
@@ -139,9 +147,9 @@ def run(
 
     Running the same command again resumes in the same folder and skips finished runs.
     """
-    from rich.console import Console
+    from diarbench.reports.console import make_console
 
-    console = Console()
+    console = make_console()
     with working(console, "Checking datasets, recipes and weights"):
         from diarbench.benchmarks import api
         from diarbench.benchmarks.runs.plan import check_out, default_out
@@ -158,6 +166,7 @@ def run(
             precision=precision,
             inits=init,
             loggers=logger,
+            require_training=require_training,
             tune=tune,
             trials=trials,
             tune_seconds=tune_seconds,
@@ -198,15 +207,14 @@ def tune(
     verbose: Annotated[bool, Verbose] = False,
 ) -> None:
     """Continue tuning a comparison's runs on dev with more trials, and score them again."""
-    from rich.console import Console
-
     from diarbench.benchmarks.runs import runner
     from diarbench.benchmarks.runs.progress import RunProgress
     from diarbench.datasets.io.errors import UserError
+    from diarbench.reports.console import make_console
 
     if trials is None and seconds is None:
         raise UserError("no limit for tuning; give --trials, --seconds, or both")
-    console = Console()
+    console = make_console()
     with RunProgress(console, verbose) as progress:
         comparison = runner.tune(folder, trials, seconds, _this_command(), progress)
     show(comparison, folder, console, verbose)

@@ -1,10 +1,11 @@
 """Tune a pipeline's hyper-parameters on dev: infer once, decode once per trial, for any toolkit.
 
-Optuna's tree-structured Parzen estimator (Bergstra et al., 2011) minimises the DER pooled over dev under one condition.
-The defaults are the first trial, and the lowest trial replaces them only where dev shows its gain (`choice`). Trials
-run one after another and each decodes its recordings in parallel, so that the values depend only on the seed and never
-on timing. Each trial is written to ``tuning.json`` before the next one is suggested; the study is rebuilt from that
-file, so that a search that was killed loses no trial and repeats none.
+Trials are drawn at random (Bergstra and Bengio 2012, "Random search for hyper-parameter optimization"). The defaults
+are the first, and the trial with the lowest DER replaces them only where dev shows its gain (`choice`). A sampler that
+learns from the trials, such as TPE, would fit the few recordings of dev before that rule sees them: docs/tuning.md has
+figures. Trials run one after another and each decodes its recordings in parallel, so that the values depend only on the
+seed and never on timing. Each trial is written to ``tuning.json`` before the next one; a search that was killed loses
+no trial and repeats none.
 """
 
 from __future__ import annotations
@@ -159,7 +160,7 @@ class Tuner:
                 elif number == 1 and any(diarizer.defaults[name] != value for name, value in frozen.items()):
                     values = {**diarizer.defaults, **frozen}
                 else:
-                    values = {**diarizer.defaults, **frozen, **suggest_values(study, space, self.seed, number)}
+                    values = {**diarizer.defaults, **frozen, **draw_values(space, self.seed, number)}
                 storage_s = time.perf_counter() - begun
                 trial = self._try(diarizer, number, values, frozen, pool)
                 begun = time.perf_counter()
@@ -191,7 +192,7 @@ class Tuner:
         if extended.best is None:
             return extended
         choice = choose(trials, self.speech_s)
-        return extended.model_copy(update={"choice": choice, "chosen": trials[choice.trial].values})
+        return extended.model_copy(update={"choice": choice, "chosen": trials[choice.chosen].values})
 
     def _try(self, diarizer: Diarizer, number: int, values: Values, frozen: Values, pool: ThreadPoolExecutor) -> Trial:
         """Decode dev with some values and score it."""
@@ -255,18 +256,13 @@ def _add_trial(study: optuna.Study, trial: Trial, space: Space, frozen: Values) 
         study.add_trial(create_trial(state=state, value=trial.der, params=params, distributions=dict(space)))
 
 
-def suggest_values(study: optuna.Study, space: Space, seed: int, number: int) -> Values:
-    """The sampler's values for trial ``number``.
-
-    The sampler is seeded for each trial, so that a resumed search suggests the same values as one that never stopped.
-    """
+def draw_values(space: Space, seed: int, number: int) -> Values:
+    """The values of trial ``number``, drawn at random; they depend on nothing else, so a search can be resumed."""
     import optuna
 
-    sampler_seed = int.from_bytes(bytes.fromhex(digest([seed, number])[:8]), "big")
-    # A copy of the study, because the suggested trial stays unfinished in it.
-    copy = optuna.create_study(direction="minimize", sampler=optuna.samplers.TPESampler(seed=sampler_seed))
-    copy.add_trials(study.get_trials(deepcopy=False))
-    return dict(copy.ask(dict(space)).params)
+    trial_seed = int.from_bytes(bytes.fromhex(digest([seed, number])[:8]), "big")
+    study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=trial_seed))
+    return dict(study.ask(dict(space)).params)
 
 
 def importance(study: optuna.Study) -> dict[str, float]:

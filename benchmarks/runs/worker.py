@@ -131,14 +131,17 @@ class Worker:
         if self.job.search_space:  # an error is raised before training, not hours later
             search_spaces(backend.diarizer(network, "cpu"), self.job.search_space)
         trainer_arguments = (network, backend.name, dataset, recipe, job.seed, fabric, self.folder)
+        # A fresh head has random weights: the network before training is then not the pretrained one.
+        is_pretrained = start.weights.pretrained and recipe.objective.head != "fresh"
+        may_keep_first = is_pretrained and not job.require_training
         if not self.is_main_process:
-            Trainer(*trainer_arguments).run(lambda **_: None)
+            Trainer(*trainer_arguments, may_keep_first=may_keep_first).run(lambda **_: None)
             end_group()
             return
         settings = {**job.model_dump(exclude={"recipe", "loggers"}), **job.recipe}
         self.speed.loaded()
         with self.speed.phase("training"), open_loggers(job.loggers, self.folder, settings) as loggers:
-            trained = Trainer(*trainer_arguments, loggers).run(self._emit)
+            trained = Trainer(*trainer_arguments, loggers, may_keep_first=may_keep_first).run(self._emit)
             end_group()
         # Where training was resumed, only the training loop knows the total time.
         measured = self.speed.phases[-1]
@@ -146,10 +149,11 @@ class Worker:
         self._note(
             epochs=trained.epochs,
             best_epoch=trained.best_epoch,
+            epoch_choice=trained.choice,
             trained_audio_s=trained.audio_s,
             notes=(*trained.notes, *too_many_speakers_warning(dataset, start)),
         )
-        for note in trained.notes:
+        for note in (*trained.notes, *self.record.decisions):
             self._emit(note=note)
 
     def _tune(self, backend: Backend, start: InitialWeights, dataset: Dataset, device: str) -> None:

@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import norm, t
 
+from diarbench.backends.evidence import standard_error
 from diarbench.benchmarks.scoring.blocks import errors_by_window
 from diarbench.benchmarks.scoring.der import ScoringProtocol, score
 from diarbench.datasets.io.rttm import Region, Turn
@@ -143,15 +144,6 @@ def _interval(error_s: Floats, speech_s: Floats, unit: str) -> Interval:
     tail = float(norm.cdf(-math.sqrt(n / (n - 1)) * t.ppf((1 + LEVEL) / 2, n - 1)))
     low, high = np.quantile(np.concatenate(rates), [tail, 1 - tail])
     return Interval(low=float(low), high=float(high), units=n, unit=unit)
-
-
-def standard_error(error_s: Floats, speech_s: Floats) -> float:
-    """Linearised standard error of ``sum(error_s) / sum(speech_s)``."""
-    n = error_s.size
-    if n < 2:
-        return math.nan
-    residual = error_s - error_s.sum() / speech_s.sum() * speech_s
-    return float(np.sqrt(n / (n - 1) * (residual**2).sum()) / speech_s.sum())
 
 
 def _chunks(rows: int, columns: int) -> list[int]:

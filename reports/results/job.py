@@ -55,6 +55,8 @@ class Job(RunIdentity):
     """Lightning's name of the distributed strategy."""
     loggers: tuple[str, ...] = ()
     """Loggers that receive each epoch; not part of the hash."""
+    require_training: bool = False
+    """Whether to use the best trained network even where dev does not show that it beats the pretrained one."""
     trials: int | None = 0
     """Tuning trials on dev: 0 keeps the defaults, None runs as many as ``tune_seconds`` allow."""
     tune_seconds: float | None = None

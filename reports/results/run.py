@@ -92,29 +92,6 @@ class Trial(Record):
     """Seconds of error of each dev recording; empty where decoding failed and in runs of version 0.1."""
 
 
-class Choice(Record):
-    """Which trial tuning chose, and the evidence: the trial with the lowest DER compared with the defaults on dev."""
-
-    trial: int
-    """The chosen trial; 0 where the defaults are kept."""
-    lowest: int
-    """The first trial with the lowest DER on dev."""
-    gain: float = 0.0
-    """DER of the defaults minus DER of the lowest trial, as a fraction."""
-    at_least: float | None = None
-    """The lower confidence bound of the gain, by recordings; None where it cannot be estimated."""
-    level: float | None = None
-    """The one-sided confidence level of the bound."""
-    recordings: int | None = None
-    """Dev recordings behind the bound."""
-    reason: str
-    """Why this trial was chosen, or why the defaults were kept, in one sentence."""
-
-    @property
-    def kept_defaults(self) -> bool:
-        return self.trial == 0
-
-
 class Tuning(Record):
     """``tuning.json``: the search for a pipeline's hyper-parameters on dev. The study is rebuilt from its trials."""
 
@@ -142,7 +119,7 @@ class Tuning(Record):
     decode_s: float = 0.0
     """Time of decoding and scoring, all trials."""
     storage_s: float = 0.0
-    """Time of sampling the trials' values and storing the trials."""
+    """Time of drawing the trials' values and storing the trials."""
     upstream: Tuning | None = Field(default=None, validation_alias=AliasChoices("upstream", "first"))
     """The earlier search for hyper-parameters on which inference depends; they were then frozen."""
 
@@ -154,7 +131,7 @@ class Tuning(Record):
     @property
     def chosen_der(self) -> float | None:
         """DER on dev at the chosen values."""
-        trial = self.trials[self.choice.trial] if self.choice else self.best
+        trial = self.trials[self.choice.chosen] if self.choice else self.best
         return trial.der if trial else None
 
     @property
@@ -205,14 +182,25 @@ class Run(RunIdentity):
     phases: tuple[Phase, ...] = ()
     epochs: tuple[Epoch, ...] = ()
     best_epoch: int | None = None
+    """The epoch whose network is used; 0 where the pretrained network is kept."""
+    epoch_choice: Choice | None = None
+    """Why that epoch; None for a network that was not pretrained, and where a trained one was required."""
     tuning: Tuning | None = None
     """None where the hyper-parameters were not tuned."""
     environment: Environment | None = None
 
     def domain(self, dataset: str) -> Domain | None:
         """The dataset with this name; None where the run was not scored on it."""
-        home = Domain(dataset=self.dataset, root=self.dataset_root, fingerprint=self.fingerprint, corpus=self.corpus)
+        home = Domain.model_construct(
+            dataset=self.dataset, root=self.dataset_root, fingerprint=self.fingerprint, corpus=self.corpus
+        )
         return next((domain for domain in (home, *self.also_score) if domain.dataset == dataset), None)
+
+    @property
+    def decisions(self) -> tuple[str, ...]:
+        """What training and tuning decided on dev, and why."""
+        choices = (("fine-tuning", self.epoch_choice), ("tuning", self.tuning.choice if self.tuning else None))
+        return tuple(f"{step}: {choice.reason}" for step, choice in choices if choice)
 
     @property
     def final_stage(self) -> str:

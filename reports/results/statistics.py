@@ -71,6 +71,32 @@ class Difference(Record):
         return ""
 
 
+class Choice(Record):
+    """What was chosen on dev, and the evidence: the candidate with the lowest DER compared with the start.
+
+    Candidates are trials or epochs; number 0 is the start: the default hyper-parameters, or the pretrained network.
+    """
+
+    chosen: int
+    """The number of what is used; 0 where the start is kept."""
+    lowest: int
+    """The first candidate with the lowest figure on dev."""
+    gain: float = 0.0
+    """DER of the start minus DER of the lowest candidate, as a fraction."""
+    at_least: float | None = None
+    """The lower confidence bound of the gain, by recordings; None where it cannot be estimated."""
+    level: float | None = None
+    """The one-sided confidence level of the bound."""
+    recordings: int | None = None
+    """Dev recordings behind the bound."""
+    reason: str
+    """Why this was chosen, or why the start was kept, in one sentence."""
+
+    @property
+    def kept_start(self) -> bool:
+        return self.chosen == 0
+
+
 class Contrast(Record):
     """Two systems of a comparison on the same recordings, each with all its seeds pooled."""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -198,6 +199,41 @@ def test_early_stopping_keeps_the_best_by_the_recipe_s_figure(ami_mini: Dataset,
         f"stopped after epoch {len(losses) - 1} of 30: no improvement on epoch {trained.best_epoch} by loss/val "
         "in 2 epochs"
     )
+
+
+def train_from_pretrained(dataset: Dataset, recipe: Recipe, folder: Path) -> TrainingResult:
+    seed_all(1, 0)
+    network, fabric = make_network(), Fabric(accelerator="cpu", devices=1)
+    return Trainer(network, "dummy", dataset, recipe, 1, fabric, folder, may_keep_first=True).run(lambda **_: None)
+
+
+def weights_of(folder: Path, name: str) -> dict[str, Any]:
+    return load_checkpoint(folder / "checkpoints" / f"{name}.ckpt", "dummy")["weights"]
+
+
+def test_the_pretrained_network_is_kept_where_training_does_not_help(ami_mini: Dataset, tmp_path: Path) -> None:
+    recipe = BASIC.model_copy(update={"learning_rate": 1e-9, "epochs": 2})
+    for _ in range(2):  # the second time it resumes after the last epoch
+        kept = train_from_pretrained(ami_mini, recipe, tmp_path)
+        assert kept.best_epoch == 0 and kept.choice is not None and kept.choice.kept_start
+        assert kept.choice.lowest in (1, 2) and kept.choice.recordings == 2
+        assert kept.choice.reason == (
+            f"the pretrained network is kept: epoch {kept.choice.lowest} is not better on dev (+0.0 points)"
+        )
+        best, first = weights_of(tmp_path, "best"), weights_of(tmp_path, "first")
+        assert all(torch.equal(best[name], first[name]) for name in first)
+    required = train(ami_mini, recipe, tmp_path / "required")
+    assert required.best_epoch == kept.choice.lowest and required.choice is None
+
+
+def test_a_trained_network_that_dev_shows_to_be_better_is_chosen(ami_mini: Dataset, tmp_path: Path) -> None:
+    many = replace(ami_mini, recordings={**ami_mini.recordings, "dev": ami_mini.recordings["train"]})
+    trained = train_from_pretrained(many, BASIC, tmp_path)
+    choice = trained.choice
+    assert choice is not None and choice.chosen == trained.best_epoch == choice.lowest > 0
+    assert choice.gain == pytest.approx(trained.epochs[0].der - trained.epochs[choice.chosen].der)
+    assert choice.at_least is not None and 0 < choice.at_least < choice.gain
+    assert choice.reason.endswith(f"(80 % lower bound {100 * choice.at_least:+.1f} points, 10 recordings)")
 
 
 EVERYTHING = BASIC.model_copy(

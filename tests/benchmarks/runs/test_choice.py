@@ -36,7 +36,7 @@ def choice_of(errors_s, speech_s):
 
 def test_a_gain_that_all_recordings_share_is_chosen():
     choice = choice_of([[5.0] * 6, [4.0, 4.1, 3.9, 4.0, 4.1, 3.9], [6.0] * 6], [10.0] * 6)
-    assert (choice.trial, choice.lowest, choice.recordings, choice.level) == (1, 1, 6, 0.8)
+    assert (choice.chosen, choice.lowest, choice.recordings, choice.level) == (1, 1, 6, 0.8)
     assert choice.gain == pytest.approx(0.1)
     # The gains have a standard deviation of 0.0894 s; Student's t with five degrees of freedom is 0.9195 at 0.8.
     assert choice.at_least == pytest.approx(0.1 - 0.9195 * 0.0894 / 6**0.5 / 10, abs=1e-5)
@@ -47,27 +47,27 @@ def test_a_gain_that_all_recordings_share_is_chosen():
 
 def test_a_gain_of_one_recording_alone_is_not_chosen():
     choice = choice_of([[5.0] * 6, [0.0, 5.2, 5.2, 5.2, 5.2, 5.2]], [10.0] * 6)
-    assert choice.kept_defaults and choice.lowest == 1 and choice.gain == pytest.approx(0.0667, abs=1e-4)
+    assert choice.kept_start and choice.lowest == 1 and choice.gain == pytest.approx(0.0667, abs=1e-4)
     assert choice.at_least < 0
     assert choice.reason.startswith(
-        "kept at the defaults: trial 1 is 6.7 points better than the defaults on dev, which is not shown (80 %"
+        "the defaults are kept: trial 1 is 6.7 points better than the defaults on dev, which is not shown (80 %"
     )
 
 
 def test_few_recordings_need_more_evidence():
-    assert choice_of([[5.0] * 4, [4.0, 2.0, 4.5, 4.8]], [10.0] * 4).kept_defaults
-    assert not choice_of([[5.0] * 4, [4.0, 3.9, 4.1, 3.8]], [10.0] * 4).kept_defaults
+    assert choice_of([[5.0] * 4, [4.0, 2.0, 4.5, 4.8]], [10.0] * 4).kept_start
+    assert not choice_of([[5.0] * 4, [4.0, 3.9, 4.1, 3.8]], [10.0] * 4).kept_start
     alone = choice_of([[5.0], [1.0]], [10.0])
-    assert alone.kept_defaults and alone.at_least is None
+    assert alone.kept_start and alone.at_least is None
     assert "a single recording cannot show" in alone.reason
 
 
 def test_trials_that_failed_and_defaults_that_are_the_lowest():
     assert choice_of([[5.0] * 6, None, [6.0] * 6], [10.0] * 6).reason == (
-        "kept at the defaults: no trial was better on dev"
+        "the defaults are kept: no trial was better on dev"
     )
     choice = choice_of([None, [6.0] * 6], [10.0] * 6)
-    assert choice.trial == 1 and choice.reason == "the defaults could not be decoded"
+    assert choice.chosen == 1 and choice.reason == "the defaults could not be decoded"
 
 
 def gains(network, dev_size, rule, draws=400, trials=50):
@@ -83,7 +83,7 @@ def gains(network, dev_size, rule, draws=400, trials=50):
 
 
 def by_the_rule(error_s, speech_s):
-    return choice_of(error_s, speech_s).trial
+    return choice_of(error_s, speech_s).chosen
 
 
 def lowest_on_dev(error_s, speech_s):

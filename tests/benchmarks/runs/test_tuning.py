@@ -80,7 +80,7 @@ def test_the_defaults_come_first_and_are_replaced_by_the_rule(parts: Any, ami_mi
     assert len(tuning.trials) == 15 and tuning.best is not None and tuning.default_der is not None
     assert tuning.best.der == min(trial.der for trial in tuning.trials) < tuning.default_der
     assert tuning.choice == choose(tuning.trials, tuning.speech_s) and tuning.choice.lowest == tuning.best.number
-    assert tuning.chosen == tuning.trials[tuning.choice.trial].values
+    assert tuning.chosen == tuning.trials[tuning.choice.chosen].values
     for trial in tuning.trials:
         assert sum(trial.error_s.values()) / sum(tuning.speech_s.values()) == pytest.approx(trial.der)
     assert tuning.importance == {"threshold": 1.0}
@@ -100,7 +100,8 @@ def test_a_trial_has_the_der_of_dev_under_the_condition(parts: Any, ami_mini: Da
         turns = {
             r.uri: from_annotation(diarizer.decode(r, diarizer.infer(r), trial.values)) for r in ami_mini.subset("dev")
         }
-        identity = dict.fromkeys(("run", "recipe", "seed", "init")) | dict.fromkeys(("dataset", "backend", "stage"), "x")
+        identity = dict.fromkeys(("run", "recipe", "seed", "init"))
+        identity |= dict.fromkeys(("dataset", "backend", "stage"), "x")
         rows, _ = score_rows(ami_mini.subset("dev"), turns, {**identity, "subset": "dev"})
         assert trial.der == next(row.der for row in rows if row.condition == "forgiving")
 
