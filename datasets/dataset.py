@@ -10,6 +10,7 @@ Audio is 16 kHz mono. Turns lie inside the audio; a speaker's overlapping turns 
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -18,8 +19,9 @@ from typing import TYPE_CHECKING, Any, Literal
 from pydantic import Field, model_validator
 
 from diarbench.datasets.io.errors import UserError
+from diarbench.datasets.io.names import Name, check_name
 from diarbench.datasets.io.records import Record, read_record
-from diarbench.datasets.io.rttm import Region, Turn, read_rttm, read_uem, read_uris
+from diarbench.datasets.io.rttm import Region, Turn, read_lines, read_rttm, read_uem
 
 if TYPE_CHECKING:
     from pyannote.core import Annotation, Timeline
@@ -55,7 +57,7 @@ class DatasetInfo(Record):
     """``dataset.json``."""
 
     schema_version: int = 1
-    name: str
+    name: Name
     corpus: str
     """What the recordings are from (``AMI``), held against the training data of pretrained weights."""
     source: str
@@ -136,14 +138,14 @@ class Dataset:
 
     @classmethod
     def open(cls, root: Path) -> Dataset:
-        """Raises UserError where the folder is not a dataset or a listed file is gone."""
+        """Raises UserError where the folder is not a dataset, or a listed file is gone or outside the folder."""
         if not (root / "dataset.json").is_file():
             raise UserError(f"{root}: not a converted dataset (no dataset.json); make one with 'bench data convert'")
         info = read_record(root / "dataset.json", DatasetInfo)
         recordings: dict[Subset, tuple[Recording, ...]] = {}
         for subset in SUBSETS:
             if (root / f"{subset}.txt").is_file():
-                recordings[subset] = tuple(recording_in(root, subset, uri) for uri in read_uris(root / f"{subset}.txt"))
+                recordings[subset] = tuple(_listed(root, subset))
         for listed in recordings.values():
             for recording in listed:
                 for path in (recording.audio, recording.rttm, recording.uem):
@@ -159,6 +161,15 @@ class Dataset:
         if not listed:
             raise UserError(f"{self.root}: no recordings in {subset}.txt; a run needs train, dev and test")
         return listed
+
+
+def _listed(root: Path, subset: Subset) -> Iterator[Recording]:
+    for where, line in read_lines(root / f"{subset}.txt"):
+        if uri := line.strip():
+            try:
+                yield recording_in(root, subset, check_name(uri))
+            except ValueError as error:
+                raise UserError(f"{where}: {error}; 'bench data check' lists what is wrong with a dataset") from error
 
 
 def recording_in(root: Path, subset: Subset, uri: str) -> Recording:

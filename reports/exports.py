@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from diarbench.reports.formatting import visible
+from diarbench.datasets.io.names import visible
 from diarbench.reports.results.comparison import Comparison
 from diarbench.reports.summary.summary import summarize
 from diarbench.reports.tables.identity import identity_table

@@ -2,24 +2,11 @@
 
 from __future__ import annotations
 
-import unicodedata
-
+from diarbench.datasets.io.names import visible
 from diarbench.reports.results.scores import Condition
 from diarbench.reports.results.statistics import Interval
 
 NONE = "-"
-
-_BIDI_CONTROLS = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
-
-
-def visible(name: object) -> str:
-    """A name on one line, with control characters and direction marks written as escapes (``\\n``, ``\\u202e``)."""
-    return "".join(
-        char.encode("unicode_escape").decode()
-        if char in _BIDI_CONTROLS or unicodedata.category(char) in ("Cc", "Cs", "Zl", "Zp")
-        else char
-        for char in str(name)
-    )
 
 
 WIDEST_RATE, WIDEST_DIFFERENCE = 2.0, 1.0
@@ -27,13 +14,6 @@ WIDEST_RATE, WIDEST_DIFFERENCE = 2.0, 1.0
 
 A rate has no upper bound where resampled units may have hardly any reference speech.
 """
-
-
-def three_digits(value: float | None) -> str:
-    """A figure for people: three digits, or a whole number."""
-    if value is None:
-        return NONE
-    return f"{value:,.0f}" if abs(value) >= 99.95 else f"{value:.3g}"
 
 
 def percent(rate: float | None) -> str:

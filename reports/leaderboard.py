@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 from diarbench.datasets.io.errors import UserError
+from diarbench.datasets.io.names import visible
 from diarbench.reports import markdown
-from diarbench.reports.formatting import convention, visible
+from diarbench.reports.formatting import convention
 from diarbench.reports.results.merge import merge, read_comparison
 from diarbench.reports.results.run_folder import ComparisonFolder
 from diarbench.reports.summary.summary import Line, summarize

@@ -5,8 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Sequence
 
+from diarbench.datasets.io.names import visible
 from diarbench.reports.charts.static import Plot
-from diarbench.reports.formatting import convention, visible
+from diarbench.reports.formatting import convention
 from diarbench.reports.results.comparison import Comparison
 from diarbench.reports.results.run import Run
 from diarbench.reports.summary.summary import Section, Summary, summarize

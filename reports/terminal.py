@@ -14,7 +14,8 @@ from rich.console import Console
 from rich.table import Table as RichTable
 from rich.text import Text
 
-from diarbench.reports.formatting import NONE, convention, percent, shortened, visible
+from diarbench.datasets.io.names import visible
+from diarbench.reports.formatting import NONE, convention, percent, shortened
 from diarbench.reports.leaderboard import Leaderboard
 from diarbench.reports.results.comparison import Comparison
 from diarbench.reports.results.run import EPOCH_COLUMNS, Run

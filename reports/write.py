@@ -10,7 +10,7 @@ from diarbench.reports import markdown
 from diarbench.reports.charts import static as plots
 from diarbench.reports.html import page
 from diarbench.reports.results.comparison import Comparison
-from diarbench.reports.results.run_folder import ComparisonFolder
+from diarbench.reports.results.run_folder import ComparisonFolder, refuse_links
 from diarbench.reports.summary.summary import summarize
 
 
@@ -22,6 +22,7 @@ def write_reports(comparisons: Sequence[Comparison], out: Path) -> list[Path]:
     together. Returns the paths of the reports.
     """
     folder, written = ComparisonFolder(out), []
+    refuse_links(folder.plots)
     first_dataset = 1
     for number, comparison in enumerate(comparisons, start=1):
         numbered = None if len(comparisons) == 1 else number

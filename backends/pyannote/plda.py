@@ -6,6 +6,7 @@ import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from diarbench.datasets.io.archives import check_zip
 from diarbench.datasets.io.errors import UserError
 from diarbench.datasets.io.files import digest, sha256_of
 
@@ -41,8 +42,12 @@ def load_plda(folder: Path) -> PLDA:
 
     transform, weights = plda_files(folder)
     try:
+        for file in (transform, weights):
+            check_zip(file, file, file.stat().st_size)
         plda = PLDA(transform, weights)
         plda(np.ones((2, DIMENSION), np.float32))
+    except UserError:
+        raise
     except Exception as error:  # numpy raises many kinds of errors for a wrong file or wrong dimensions
         raise UserError(f"{weights}: not a PLDA of {DIMENSION}-dimensional embeddings ({error})") from error
     return plda

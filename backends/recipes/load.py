@@ -6,12 +6,12 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-import yaml
 from pydantic import BaseModel, ValidationError
 
 from diarbench.backends.objective import Objective
 from diarbench.backends.recipes.schema import Augmentation, Band, Noise, Recipe, Schedule, Sounds
 from diarbench.datasets.io.errors import UserError, did_you_mean
+from diarbench.datasets.io.yaml_files import parse_yaml, read_yaml
 
 
 def names() -> list[str]:
@@ -30,13 +30,7 @@ def load(name_or_path: str) -> Recipe:
     """A recipe by name, or from a YAML file. Raises UserError that names the file and the key that is wrong."""
     path = Path(name_or_path)
     is_file = path.suffix in (".yaml", ".yml")
-    try:
-        content = path.read_text(encoding="utf-8") if is_file else text(name_or_path)
-        settings = yaml.safe_load(content)
-    except OSError as error:
-        raise UserError(f"{path}: cannot be read ({error.strerror})") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise UserError(f"{path}: not YAML ({str(error).splitlines()[0]})") from error
+    settings = read_yaml(path) if is_file else parse_yaml(text(name_or_path).encode(), name_or_path)
     if not isinstance(settings, dict):
         raise UserError(f"{path}: not a recipe (expected 'key: value' lines; 'bench recipes show quick' prints one)")
     if "name" in settings:

@@ -15,6 +15,7 @@ from diarbench.datasets.io.audio import AUDIO_SUFFIXES
 from diarbench.datasets.io.errors import did_you_mean
 from diarbench.datasets.io.files import digest
 from diarbench.datasets.io.files import files as files_in
+from diarbench.datasets.io.names import Name
 from diarbench.datasets.io.records import Record
 
 
@@ -156,7 +157,7 @@ class Augmentation(Record):
 class Recipe(Record):
     """All settings of a fine-tuning except the data, the initial weights and the seed."""
 
-    name: str
+    name: Name
     about: str = ""
     optimizer: str
     """A class of ``torch.optim``."""

@@ -16,6 +16,7 @@ from diarbench.benchmarks.cli.run import run, tune
 from diarbench.benchmarks.cli.score import compare, score
 from diarbench.benchmarks.cli.throughput import app as throughput_app
 from diarbench.datasets.io.errors import UserError
+from diarbench.datasets.io.names import visible
 
 INTERRUPTED = 130
 """The exit status after Ctrl-C."""
@@ -64,7 +65,7 @@ def main() -> None:
     try:
         app()
     except UserError as error:
-        sys.stderr.write(f"bench: {error}\n")
+        sys.stderr.write(f"bench: {visible(error)}\n")
         sys.exit(1)
     except SystemExit as stop:
         if stop.code == INTERRUPTED:  # typer's status for Ctrl-C

@@ -25,11 +25,12 @@ class RecordingProgress:
     """A context manager that shows how many recordings are done; call it with the count."""
 
     def __init__(self, action: str) -> None:
-        from rich.console import Console
         from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
+        from diarbench.reports.console import make_console
+
         text = TextColumn(f"{{task.completed}} recordings {action}")
-        self.bar = Progress(SpinnerColumn(), text, TimeElapsedColumn(), console=Console(stderr=True))
+        self.bar = Progress(SpinnerColumn(), text, TimeElapsedColumn(), console=make_console(stderr=True))
         self.task = self.bar.add_task(action, total=None)
 
     def __enter__(self) -> Self:
@@ -47,8 +48,9 @@ def log_to_terminal() -> None:
     """Show logged warnings, such as what a conversion drops or fixes, on stderr."""
     import logging
 
-    from rich.console import Console
     from rich.logging import RichHandler
 
-    handler = RichHandler(console=Console(stderr=True), show_time=False, show_path=False)
+    from diarbench.reports.console import make_console
+
+    handler = RichHandler(console=make_console(stderr=True), show_time=False, show_path=False)
     logging.basicConfig(level=logging.WARNING, format="%(message)s", handlers=[handler])

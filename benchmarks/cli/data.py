@@ -19,30 +19,29 @@ app = typer.Typer(help="Fetch, convert, inspect and check datasets.", no_args_is
 @app.command("list")
 def list_() -> None:
     """List the datasets that can be fetched by name."""
-    from rich.console import Console
     from rich.table import Table
 
     from diarbench.datasets.corpora.catalog import KNOWN, known, location
+    from diarbench.reports.console import make_console
 
     table = Table("name", "what", "licence", "where")
     for name in KNOWN:
         module = known(name)
         where = str(location(name)) if location(name).exists() else "not fetched"
         table.add_row(name, module.SUMMARY, module.LICENCE, where)
-    Console().print(table)
+    make_console().print(table)
 
 
 @app.command()
 def fetch(name: Annotated[str, typer.Argument(help="A name from 'bench data list'.")]) -> None:
     """Fetch a dataset by name, unless it is there already, and print its source and licence."""
-    from rich.console import Console
-
     from diarbench.datasets.corpora.catalog import fetch as fetch_
+    from diarbench.reports.console import make_console
 
-    with Console(stderr=True).status(f"fetching {name}"):
+    with make_console(stderr=True).status(f"fetching {name}"):
         dataset = fetch_(name)
     info = dataset.info
-    Console(soft_wrap=True).print(
+    make_console(soft_wrap=True).print(
         f"{name}: {dataset.root}\n  source: {info.source}\n  licence: {info.licence}", highlight=False
     )
 
@@ -78,11 +77,10 @@ def convert(
     """Convert a corpus into the layout that both toolkits train on, and count what is changed."""
     import os
 
-    from rich.console import Console
-
     from diarbench.datasets.conversion.convert import convert as convert_
     from diarbench.datasets.conversion.split import Split
     from diarbench.datasets.formats.detect import find_corpus
+    from diarbench.reports.console import make_console
 
     *source, target = places
     if not 1 <= len(source) <= 2:
@@ -99,7 +97,7 @@ def convert(
             workers=workers or os.cpu_count() or 1,
             progress=progress,
         )
-    console = Console()
+    console = make_console()
     console.print(summary_table([converted]))
     for kind, count in converted.info.changes.items():
         console.print(f"{count:>8} {kind}", highlight=False)
@@ -115,11 +113,10 @@ def check(
     import json as json_
     import os
 
-    from rich.console import Console
-
     from diarbench.datasets.checking import check as checks
     from diarbench.datasets.checking.fix import fix as fix_
     from diarbench.datasets.corpora.catalog import fetch as fetch_
+    from diarbench.reports.console import make_console
 
     root = Path(dataset) if Path(dataset).is_dir() else fetch_(dataset).root
     workers = os.cpu_count() or 1
@@ -139,7 +136,7 @@ def check(
         }
         typer.echo(json_.dumps(report, ensure_ascii=False, indent=1))
     else:
-        console = Console(soft_wrap=True, highlight=False)
+        console = make_console(soft_wrap=True, highlight=False)
         for line in changes:
             console.print(f"fixed: {line}", markup=False)
         print_findings(console, checked.findings)
@@ -181,12 +178,11 @@ def show(
     ] = None,
 ) -> None:
     """Show hours, speakers, turns and overlap per subset of one or more datasets."""
-    from rich.console import Console
-
     from diarbench.datasets.corpora.catalog import open_dataset
+    from diarbench.reports.console import make_console
 
     opened = [open_dataset(dataset) for dataset in datasets]
-    console = Console()
+    console = make_console()
     console.print(summary_table(opened))
     if plot:
         from diarbench.datasets.plots import draw

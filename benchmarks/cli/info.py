@@ -28,13 +28,14 @@ def _backends() -> Iterator[tuple[str, str | None, str]]:
 
 def backends() -> None:
     """List the toolkits that can be fine-tuned and their initial weights."""
-    from rich.console import Console
     from rich.table import Table
+
+    from diarbench.reports.console import make_console
 
     table = Table("backend", "installed", "--init auto")
     for name, command, origin in _backends():
         table.add_row(name, command or "yes", origin)
-    Console().print(table)
+    make_console().print(table)
 
 
 @recipes_app.callback(invoke_without_command=True)
@@ -42,15 +43,15 @@ def list_(context: typer.Context) -> None:
     """List the recipes that come with diarbench; each sets how networks are fine-tuned."""
     if context.invoked_subcommand:
         return
-    from rich.console import Console
     from rich.table import Table
 
     from diarbench.backends.recipes import load as recipes
+    from diarbench.reports.console import make_console
 
     table = Table("recipe", "about")
     for name in recipes.names():
         table.add_row(name, recipes.load(name).about)
-    Console().print(table)
+    make_console().print(table)
 
 
 @recipes_app.command()
@@ -66,14 +67,14 @@ def doctor() -> None:
     import subprocess
     import sys
 
-    from rich.console import Console
     from rich.table import Table
 
     from diarbench.backends.packages import importable, package_version
     from diarbench.benchmarks.runs.environment import TRACKED_PACKAGES, environment
     from diarbench.datasets.corpora.catalog import KNOWN, location
+    from diarbench.reports.console import make_console
 
-    console = Console()
+    console = make_console()
     machine = environment("")
     table = Table("item", "status", "fix")
     table.add_row("python", machine.python, "")

@@ -31,8 +31,7 @@ def report(
 
     Several OUT are merged; different datasets, recordings or protocols are shown separately and not ranked together.
     """
-    from rich.console import Console
-
+    from diarbench.reports.console import make_console
     from diarbench.reports.exports import FORMATS
     from diarbench.reports.results.merge import merge, read_comparison
     from diarbench.reports.terminal import print_comparison, print_summary
@@ -48,7 +47,7 @@ def report(
     if format_:
         sys.stdout.write(FORMATS[format_](groups))
         return
-    console = Console(color_system=None) if plain else Console()
+    console = make_console(plain=plain)
     for group in groups if verbose else ():
         print_comparison(group, console)
     for reason in reasons:
@@ -61,13 +60,12 @@ def leaderboard(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="A folder that contains comparisons, at any depth.")],
 ) -> None:
     """Write DIR/leaderboard.md: all runs in a folder, lowest DER first, one table per dataset and protocol."""
-    from rich.console import Console
-
     from diarbench.datasets.io.files import write_atomic
+    from diarbench.reports.console import make_console
     from diarbench.reports.leaderboard import find, render
     from diarbench.reports.results.run_folder import ComparisonFolder
     from diarbench.reports.terminal import print_leaderboard
 
     board = find(folder)
-    print_leaderboard(board, Console())
+    print_leaderboard(board, make_console())
     write_atomic(ComparisonFolder(folder).leaderboard, render(board))

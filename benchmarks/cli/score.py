@@ -59,13 +59,12 @@ def score(
     json: Json = False,
 ) -> None:
     """Score a hypothesis RTTM: error seconds and rates under each condition, with confidence intervals."""
-    from rich.console import Console
-
     from diarbench.benchmarks.cli import score_tables as tables
     from diarbench.benchmarks.scoring import slices as slicing
     from diarbench.benchmarks.scoring.evaluate import protocols_named, score_system
     from diarbench.benchmarks.scoring.inputs import read_inputs
     from diarbench.benchmarks.scoring.pyannote_metrics import other_metrics
+    from diarbench.reports.console import make_console
 
     inputs = read_inputs(reference, [hypothesis], uem)
     protocols = protocols_named(condition)
@@ -86,7 +85,7 @@ def score(
     if metrics:
         result["metrics"] = other_metrics(*sides).model_dump()
     if not _print_notes_and_json(inputs, json, result):
-        tables.print_score(Console(), f"{hypothesis} against {reference}", protocols, result)
+        tables.print_score(make_console(), f"{hypothesis} against {reference}", protocols, result)
 
 
 def compare(
@@ -105,12 +104,11 @@ def compare(
 
     The tables also have three other rows: silence, one speaker, and the DOVER-Lap fusion of the two systems.
     """
-    from rich.console import Console
-
     from diarbench.benchmarks.cli import score_tables as tables
     from diarbench.benchmarks.scoring import slices as slicing
     from diarbench.benchmarks.scoring.evaluate import compare_systems, protocols_named
     from diarbench.benchmarks.scoring.inputs import read_inputs
+    from diarbench.reports.console import make_console
 
     paths = [hypothesis_a, hypothesis_b]
     inputs = read_inputs(reference, paths, uem)
@@ -143,7 +141,7 @@ def compare(
             conditions[name]["explains"] = slicing.contributions(parts_a, parts_b)
     result = {"conditions": conditions, "recordings": len(inputs.scored), **agreement}
     if not _print_notes_and_json(inputs, json, result):
-        tables.print_comparison(Console(), (a, b), protocols, result)
+        tables.print_comparison(make_console(), (a, b), protocols, result)
 
 
 def _protocol_and_interval(score: Score) -> dict[str, Any]:
@@ -173,10 +171,10 @@ def _print_notes_and_json(inputs: Inputs, json: bool, result: dict[str, Any]) ->
     """Print the notes, and the result if ``json`` is set; returns ``json``."""
     import json as json_
 
-    from rich.console import Console
+    from diarbench.reports.console import make_console
 
     for note in inputs.notes:
-        Console(stderr=json, soft_wrap=True).print(f"note: {note}", style="yellow", highlight=False, markup=False)
+        make_console(stderr=json, soft_wrap=True).print(f"note: {note}", style="yellow", highlight=False, markup=False)
     if json:
         typer.echo(json_.dumps({**result, "notes": inputs.notes}, indent=1, ensure_ascii=False))
     return json

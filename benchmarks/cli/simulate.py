@@ -99,8 +99,6 @@ def simulate(
     """Simulate conversations from speech of single speakers; no two subsets share a speaker."""
     import os
 
-    from rich.console import Console
-
     from diarbench.datasets.conversion.convert import convert as convert_
     from diarbench.datasets.corpora.catalog import open_dataset
     from diarbench.datasets.dataset import Dataset
@@ -111,6 +109,7 @@ def simulate(
     from diarbench.datasets.simulation.perturbation import Perturbation
     from diarbench.datasets.simulation.segments import speech_segments, split_speakers
     from diarbench.datasets.simulation.turn_taking import fit_turn_taking, turn_taking_from_options
+    from diarbench.reports.console import make_console
 
     log_to_terminal()
     source_is_dataset = is_dataset(source)
@@ -180,7 +179,7 @@ def simulate(
             simulated = convert_(corpus, target, progress=progress)
     finally:
         simulations.clear(work)
-    Console().print(summary_table([simulated] if not like else [open_dataset(like), simulated]))
+    make_console().print(summary_table([simulated] if not like else [open_dataset(like), simulated]))
 
 
 def perturb(
@@ -206,14 +205,13 @@ def perturb(
     """Add copies of the train recordings at other speeds; dev and test do not change."""
     import os
 
-    from rich.console import Console
-
     from diarbench.datasets.conversion.convert import convert as convert_
     from diarbench.datasets.corpora.catalog import open_dataset
     from diarbench.datasets.simulation import conversations as simulations
     from diarbench.datasets.simulation import perturbation as perturbing
     from diarbench.datasets.simulation.effects import Effects
     from diarbench.datasets.simulation.perturbation import Perturbation
+    from diarbench.reports.console import make_console
 
     log_to_terminal()
     dataset = open_dataset(source)
@@ -243,7 +241,7 @@ def perturb(
             perturbed = convert_(simulations.add_to_dataset(base, corpus, train=True), target, progress=progress)
     finally:
         simulations.clear(work)
-    Console().print(summary_table([dataset, perturbed]))
+    make_console().print(summary_table([dataset, perturbed]))
 
 
 def _noise_files(source: str | None, work: Path) -> tuple[tuple[Path, ...], str]:

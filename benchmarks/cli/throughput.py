@@ -41,11 +41,10 @@ def throughput(
     import subprocess
     import sys
 
-    from rich.console import Console
-
     from diarbench.backends.packages import importable
     from diarbench.benchmarks.throughput.sessions import read_session, stored
     from diarbench.datasets.io.errors import UserError, did_you_mean
+    from diarbench.reports.console import make_console
 
     if not importable("pytest_benchmark") or not importable("pytest"):
         raise UserError("bench throughput needs pytest-benchmark: pip install 'diarbench[throughput]'")
@@ -63,7 +62,7 @@ def throughput(
     new = [path for path in stored(store) if path not in old]
     if new:
         session = read_session(new[-1])
-        console = Console()
+        console = make_console()
         console.print(session_table(session))
         console.print(str(session.path), highlight=False, markup=False, soft_wrap=True)
     if process.returncode or not new:
@@ -82,10 +81,9 @@ def compare(
     plot: Annotated[Path | None, typer.Option(help="Save a plot to this PNG, SVG or PDF file.")] = None,
 ) -> None:
     """Show the change of each benchmark from session A to session B, with its noise."""
-    from rich.console import Console
-
     from diarbench.benchmarks.throughput.sessions import change, find_session, plot_history
     from diarbench.datasets.io.errors import UserError
+    from diarbench.reports.console import make_console
 
     limit = None if fail_above is None else fraction(fail_above)
     first, second = find_session(a, store), find_session(b, store)
@@ -93,7 +91,7 @@ def compare(
     if not common:
         raise UserError(f"{first.path} and {second.path} have no benchmark in common")
     same = first.hardware == second.hardware
-    console = Console()
+    console = make_console()
     console.print(comparison_table(first, second))
     if not same:
         console.print(f"Different machines ({first.hardware}; {second.hardware}): compared in kernels, not in seconds.")
@@ -118,16 +116,16 @@ def history(
     plot: Annotated[Path | None, typer.Option(help="Save a plot to this PNG, SVG or PDF file.")] = None,
 ) -> None:
     """Show every benchmark in the latest sessions, with its noise."""
-    from rich.console import Console
     from rich.text import Text
 
     from diarbench.benchmarks.throughput.sessions import plot_history, read_session, stored
     from diarbench.datasets.io.errors import UserError
+    from diarbench.reports.console import make_console
 
     sessions = [read_session(path) for path in stored(store)[-last:]]
     if not sessions:
         raise UserError(f"{store}: no sessions; create one with 'bench throughput'")
-    console = Console()
+    console = make_console()
     for session in sessions:
         console.print(
             f"{session.label}: {session.when}, {session.commit or 'no git'}, {session.hardware}", highlight=False

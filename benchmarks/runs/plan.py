@@ -18,6 +18,7 @@ from diarbench.benchmarks.runs.tuning import TRIALS, check_speech
 from diarbench.datasets.dataset import Dataset
 from diarbench.datasets.io.errors import UserError
 from diarbench.datasets.io.files import digest
+from diarbench.datasets.io.names import check_name
 from diarbench.reports.results.job import NOT_HASHED, Domain, Job
 from diarbench.reports.results.run_folder import ComparisonFolder, RunFolder
 
@@ -113,6 +114,11 @@ def plan(
             )
         )
     names = [plan.job.name for plan in plans]
+    for name in names:
+        try:
+            check_name(name)
+        except ValueError as error:
+            raise UserError(f"{error}; a run is named after its dataset and recipe: shorten either name") from error
     if duplicate := next((name for name in names if names.count(name) > 1), None):
         raise UserError(
             f"two runs would be called {duplicate}: name each backend, dataset, recipe, seed and fraction once"

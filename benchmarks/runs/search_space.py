@@ -7,11 +7,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import yaml
-
 from diarbench.backends import registry
 from diarbench.backends.base import Diarizer
 from diarbench.datasets.io.errors import UserError, did_you_mean
+from diarbench.datasets.io.yaml_files import read_yaml
 
 if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
@@ -78,16 +77,11 @@ def edit_space(space: Space, defaults: Mapping[str, Any], edits: Mapping[str, Ma
 
 def load_space(path: Path) -> dict[str, dict[str, dict[str, Any]]]:
     """Ranges by backend and hyper-parameter from a YAML file. Raises UserError for an invalid file or range."""
-    try:
-        content = yaml.safe_load(path.read_text())
-    except OSError as error:
-        raise UserError(f"{path}: cannot be read ({error.strerror})") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise UserError(f"{path}: not YAML ({str(error).splitlines()[0]})") from error
+    content = read_yaml(path)
     if not isinstance(content, dict) or not all(isinstance(ranges, dict) for ranges in content.values()):
         raise UserError(f"{path}: not a search space (expected ranges by hyper-parameter under each backend's name)")
     for backend, ranges in content.items():
-        registry.check_name(backend)
+        registry.check_name(str(backend))
         for name, edit in ranges.items():
             if problem := _range_problem(edit):
                 raise UserError(f"{path}: {backend}: {name}: {problem}")

@@ -44,7 +44,7 @@ from diarbench.datasets.io.rttm import read_rttm, write_rttm
 from diarbench.datasets.subsampling import annotated_s, with_train
 from diarbench.reports.results.job import Job
 from diarbench.reports.results.run import Phase
-from diarbench.reports.results.run_folder import RunFolder
+from diarbench.reports.results.run_folder import RunFolder, refuse_links
 from diarbench.reports.results.scores import Row, Scores
 
 logger = logging.getLogger(__name__)
@@ -279,6 +279,7 @@ def main() -> None:
     folder = path.parent
     # Whatever the toolkits print goes to the log; the original standard output carries only events.
     events = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    refuse_links(folder)
     log = RunFolder(folder).log.open("a", encoding="utf-8")
     os.dup2(log.fileno(), 1)
     os.dup2(log.fileno(), 2)

@@ -10,6 +10,7 @@ from diarbench.datasets.conversion.converted import fingerprint
 from diarbench.datasets.conversion.normalize import normalize_name
 from diarbench.datasets.dataset import SUBSETS, Recording, Subset, recording_in
 from diarbench.datasets.io.files import nfc, sha256_of
+from diarbench.datasets.io.names import check_name
 from diarbench.datasets.io.rttm import read_lines
 
 
@@ -33,6 +34,11 @@ def listed_recordings(result: CheckResult, lists: list[Subset]) -> Iterator[Reco
             if not name:
                 result.warn("blank line", where, "some readers interpret it as a recording named ''")
                 continue
+            try:
+                check_name(name)
+            except ValueError as error:
+                result.error("unsafe name", where, f"{error}; rename it and its files")
+                continue
             if name != normalize_name(name):
                 _check_name(result, where, name)
             earlier, earlier_where = seen.setdefault(nfc(name).casefold(), (name, where))
@@ -51,8 +57,8 @@ def _check_name(result: CheckResult, where: object, name: str) -> None:
     if nfc(name) != name:
         text = f"{name!r} is not in Unicode's composed form (NFC); rename it and its files"
         result.warn("decomposed name", where, text)
-    if any(character.isspace() or character in "/\\" for character in name):
-        result.error("space in a name", where, f"{name!r} cannot contain spaces or slashes; rename it and its files")
+    if any(character.isspace() for character in name):
+        result.error("space in a name", where, f"{name!r} cannot contain spaces; rename it and its files")
 
 
 def all_files_exist(recordings: list[Recording]) -> bool:

@@ -13,8 +13,8 @@ from diarbench.datasets.io.rttm import Region, Turn
 
 
 def normalize_name(name: str) -> str:
-    """A name in Unicode's composed form (NFC), with underscores in place of white space and slashes."""
-    return re.sub(r"[\s/\\\x00-\x1f]+", "_", unicodedata.normalize("NFC", name).strip()) or "_"
+    """A name in Unicode's composed form (NFC), with underscores in place of white space, slashes and controls."""
+    return re.sub(r"[\s/\\\x00-\x1f\x7f]+", "_", unicodedata.normalize("NFC", name).strip()) or "_"
 
 
 def normalize_turns(turns: Iterable[Turn], duration_s: float, changes: Counter[str]) -> list[Turn]:

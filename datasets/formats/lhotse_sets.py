@@ -19,6 +19,7 @@ from typing import Any
 
 from diarbench.datasets.conversion.corpus import Corpus, SourceRecording
 from diarbench.datasets.formats.matching import NO_AUDIO, NO_REFERENCE, log, make_turns, one_line, subsets_from_names
+from diarbench.datasets.io.archives import check_gzip
 from diarbench.datasets.io.audio import Clip
 from diarbench.datasets.io.errors import UserError, did_you_mean, require
 from diarbench.datasets.io.files import files, nfc
@@ -110,6 +111,8 @@ def _recording_sets(path: Path) -> list[Path]:
 
 
 def _load(kind: Any, path: Path) -> Any:
+    if path.suffix == ".gz":
+        check_gzip(path)
     try:
         return kind.from_jsonl(path)
     except Exception as error:  # lhotse raises many kinds of errors for a damaged file

@@ -24,6 +24,7 @@ from diarbench.datasets.io.audio import Clip
 from diarbench.datasets.io.errors import UserError, did_you_mean
 from diarbench.datasets.io.files import nfc
 from diarbench.datasets.io.rttm import read_uris
+from diarbench.datasets.io.yaml_files import read_yaml
 
 SUBSETS: dict[str, Subset] = {"train": "train", "development": "dev", "test": "test"}
 
@@ -35,16 +36,14 @@ def sniff(path: Path) -> bool:
 
 def find(path: Path, protocol: str = "") -> Corpus:
     """Read a protocol, such as ``AMI.SpeakerDiarization.only_words``. The name is optional if there is only one."""
-    import yaml
-
+    content = read_yaml(path)
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
         protocols = {
             f"{database}.SpeakerDiarization.{name}": entries
             for database, tasks in content["Protocols"].items()
             for name, entries in (tasks.get("SpeakerDiarization") or {}).items()
         }
-    except (yaml.YAMLError, UnicodeDecodeError, TypeError, KeyError, AttributeError) as error:
+    except (TypeError, KeyError, AttributeError) as error:
         raise UserError(f"{path}: not a pyannote.database YAML ({one_line(error)})") from error
     if not protocol and len(protocols) == 1:
         protocol = next(iter(protocols))

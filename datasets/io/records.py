@@ -31,6 +31,11 @@ def read_record(path: Path, kind: type[R]) -> R:
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({error.strerror})") from error
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"])
-        raise UserError(f"{path}: not a valid {kind.__name__}: {where}: {first['msg']}") from error
+        raise UserError(f"{path}: not a valid {kind.__name__}: {first_problem(error)}") from error
+
+
+def first_problem(error: ValidationError) -> str:
+    """The key and the message of the first thing that is wrong with a record."""
+    first = error.errors()[0]
+    where = ".".join(str(part) for part in first["loc"])
+    return f"{where}: {first['msg'].removeprefix('Value error, ')}".removeprefix(": ")

@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 from diarbench.datasets.io.errors import UserError
 from diarbench.datasets.io.files import write_atomic
+from diarbench.datasets.io.names import check_relative_path
 
 
 class Turn(NamedTuple):
@@ -71,7 +72,7 @@ def scan_rttm(
             _tell(Problem("malformed line", where, text), problems)
             continue
         span = _span(fields[3], fields[4], where, problems, is_duration=True)
-        if span:
+        if span and _has_safe_name(fields[1], where, problems):
             yield where, fields[1], Turn(*span, fields[7])
 
 
@@ -101,7 +102,7 @@ def read_uem(path: Path, problems: list[Problem] | None = None) -> dict[str, lis
             _tell(Problem("malformed line", where, text), problems)
             continue
         span = _span(fields[2], fields[3], where, problems, is_duration=False)
-        if span:
+        if span and _has_safe_name(fields[0], where, problems):
             regions.setdefault(fields[0], []).append(Region(*span))
     return regions
 
@@ -164,6 +165,16 @@ def _span(
     )
     _tell(Problem(kind, where, text), problems)
     return None
+
+
+def _has_safe_name(uri: str, where: str, problems: list[Problem] | None) -> bool:
+    """Whether a file may be named after a recording; where not, that is a problem."""
+    try:
+        check_relative_path(uri)
+    except ValueError as error:
+        _tell(Problem("unsafe name", where, f"{error}; rename the recording"), problems)
+        return False
+    return True
 
 
 def _tell(problem: Problem, problems: list[Problem] | None) -> None:

@@ -9,7 +9,8 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 
-from diarbench.reports.formatting import NONE, visible
+from diarbench.datasets.io.names import visible
+from diarbench.reports.formatting import NONE
 from diarbench.reports.results.run import Run, Tuning
 from diarbench.reports.results.scores import SpeakerCounts, rates_of
 from diarbench.reports.results.statistics import Interval

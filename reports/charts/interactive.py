@@ -8,8 +8,9 @@ from html import escape
 from textwrap import wrap
 from typing import Any, NamedTuple
 
+from diarbench.datasets.io.names import visible
 from diarbench.reports.charts.charts import COLOURS, Chart, Curve, Matrix, Panel
-from diarbench.reports.formatting import number, visible
+from diarbench.reports.formatting import number
 
 SYMBOLS = ("circle", "square", "triangle-up", "diamond", "triangle-down", "cross", "x")
 

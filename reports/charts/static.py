@@ -6,8 +6,9 @@ import io
 from textwrap import fill
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from diarbench.datasets.io.names import visible
 from diarbench.reports.charts.charts import COLOURS, Chart, Matrix, Panel, charts
-from diarbench.reports.formatting import number, visible
+from diarbench.reports.formatting import number
 from diarbench.reports.summary.summary import Summary
 
 if TYPE_CHECKING:

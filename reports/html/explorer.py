@@ -11,10 +11,12 @@ from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 from urllib.parse import quote
 
+from diarbench.datasets.dataset import DatasetInfo
 from diarbench.datasets.io.errors import UserError
 from diarbench.datasets.io.files import sha256_of
+from diarbench.datasets.io.names import visible
+from diarbench.datasets.io.records import read_record
 from diarbench.datasets.io.rttm import Region, Turn, read_rttm, read_uem
-from diarbench.reports.formatting import visible
 from diarbench.reports.html.error_timeline import KINDS, find_errors, map_speakers, moments
 from diarbench.reports.results.comparison import Comparison
 from diarbench.reports.results.run import Run
@@ -177,14 +179,32 @@ def _read(
 
 
 def _audio(comparison: Comparison, section: Section, uri: str) -> Path | None:
-    """A recording's WAV file in the dataset of the runs; None where it no longer exists."""
-    for run in comparison.runs:
-        domain = run.domain(section.dataset)
-        root = Path(domain.root).resolve() if domain else None
-        path = root and (root / section.subset / "wav" / f"{uri}.wav").resolve()
-        if root and path and path.is_relative_to(root) and path.is_file():
+    """A recording's WAV file in the dataset of the runs; None where it no longer exists.
+
+    A stranger's ``results.json`` may name any folder, so the folder must be this dataset, and the file audio in it.
+    """
+    for domain in filter(None, (run.domain(section.dataset) for run in comparison.runs)):
+        root = Path(domain.root).resolve()
+        path = root / section.subset / "wav" / f"{uri}.wav"
+        if path.resolve().is_relative_to(root) and _is_dataset(root, domain.fingerprint) and _is_wav(path):
             return path
     return None
+
+
+def _is_dataset(root: Path, fingerprint: str) -> bool:
+    try:
+        return read_record(root / "dataset.json", DatasetInfo).fingerprint == fingerprint
+    except UserError:
+        return False
+
+
+def _is_wav(path: Path) -> bool:
+    import soundfile
+
+    try:
+        return bool(soundfile.info(str(path)).format == "WAV")
+    except (OSError, RuntimeError):
+        return False
 
 
 def _worst(errors: list[list[int]], systems: int) -> Iterator[list[int]]:

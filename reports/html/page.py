@@ -9,9 +9,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from diarbench.datasets.io.names import visible
 from diarbench.reports.charts import interactive
 from diarbench.reports.charts.charts import charts
-from diarbench.reports.formatting import visible
 from diarbench.reports.html.explorer import explore
 from diarbench.reports.results.comparison import Comparison
 from diarbench.reports.summary.summary import Section, Summary, summarize

@@ -6,6 +6,7 @@ from typing import Literal
 
 from pydantic import AliasChoices, Field
 
+from diarbench.datasets.io.names import RelativePath
 from diarbench.datasets.io.records import Record
 from diarbench.reports.results.run import Run
 from diarbench.reports.results.scores import Condition, Row
@@ -27,7 +28,7 @@ class Comparison(Record):
     runs: tuple[Run, ...]
     rows: tuple[Row, ...]
     contrasts: tuple[Contrast, ...] = ()
-    source_hashes: dict[str, str] = Field(
+    source_hashes: dict[RelativePath, str] = Field(
         default_factory=dict, validation_alias=AliasChoices("source_hashes", "rests_on")
     )
     """SHA-256 of the files that the rows were computed from, by path relative to ``results.json``."""

@@ -7,13 +7,14 @@ from typing import Any
 from pydantic import AliasChoices, Field, field_validator
 
 from diarbench.datasets.io.files import digest
+from diarbench.datasets.io.names import Name, check_name
 from diarbench.datasets.io.records import Record
 
 
 class Domain(Record):
     """A dataset that a run is scored on."""
 
-    dataset: str
+    dataset: Name
     root: str
     """Its path on this machine; the report plays audio from there."""
     fingerprint: str
@@ -23,8 +24,8 @@ class Domain(Record):
 class RunIdentity(Record):
     """The fields that a job and its run have in common."""
 
-    backend: str
-    dataset: str
+    backend: Name
+    dataset: Name
     dataset_root: str
     """Where the dataset is on this machine. Not part of the job's hash; its fingerprint is."""
     fingerprint: str
@@ -74,6 +75,7 @@ class Job(RunIdentity):
         """Recipe keys of version 0.1 under their present names, so that an old run can be resumed."""
         if not isinstance(recipe, dict):
             return recipe
+        check_name(str(recipe.get("name")))
         recipe = {("cache_features" if key == "keep_features" else key): value for key, value in recipe.items()}
         if isinstance(objective := recipe.get("objective"), dict) and "arrival" in objective:
             shares = objective["arrival"], objective.get("permutation")

@@ -6,8 +6,10 @@ from typing import Any
 
 from pydantic import AliasChoices, Field
 
+from diarbench.datasets.io.names import Name
 from diarbench.datasets.io.records import Record
 from diarbench.reports.results.job import Domain, RunIdentity
+from diarbench.reports.results.statistics import Choice
 
 
 class Epoch(Record):
@@ -158,12 +160,12 @@ class Environment(Record):
 class Run(RunIdentity):
     """One fine-tuning of a backend on a dataset with a recipe and a seed; ``run.json`` when done."""
 
-    name: str
+    name: Name
     """The name of its folder in the comparison."""
     job: str
     """Hash of the job."""
     corpus: str
-    recipe: str
+    recipe: Name
     state: str
     failure: str | None = None
     """The reason of the failure, in one line."""

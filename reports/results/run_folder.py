@@ -15,13 +15,23 @@ A comparison's folder holds the folders of its runs:
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from diarbench.datasets.io.errors import UserError
 from diarbench.datasets.io.records import read_record
 from diarbench.reports.results.job import Job
 from diarbench.reports.results.run import Run
+
+
+def refuse_links(folder: Path) -> None:
+    """Raises UserError where a folder, or anything in it, is a link: what is written there could land anywhere."""
+    for root, folders, files in os.walk(folder):
+        for path in (Path(root), *(Path(root) / name for name in (*folders, *files))):
+            if path.is_symlink():
+                raise UserError(f"{path}: is a link; diarbench writes to no links in a folder of results; remove it")
 
 
 @dataclass(frozen=True)

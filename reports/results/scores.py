@@ -8,6 +8,7 @@ from typing import Any
 from pydantic import Field, computed_field, model_validator
 
 from diarbench.datasets.dataset import Subset
+from diarbench.datasets.io.names import Name, RelativePath
 from diarbench.datasets.io.records import Record
 from diarbench.reports.results.statistics import Interval
 
@@ -51,7 +52,7 @@ class ErrorSeconds(Record):
 class FileScore(ErrorSeconds):
     """One recording's part of a row."""
 
-    uri: str
+    uri: RelativePath
 
 
 class SpeakerCounts(Record):
@@ -66,13 +67,13 @@ class SpeakerCounts(Record):
 class Row(ErrorSeconds):
     """A system's pooled score on a subset under a condition, in seconds, with the score of each recording."""
 
-    run: str | None
+    run: Name | None
     """The name of the run; None for a reference system."""
-    dataset: str
-    backend: str
-    recipe: str | None
+    dataset: Name
+    backend: Name
+    recipe: Name | None
     seed: int | None
-    stage: str
+    stage: Name
     """``pretrained``, ``finetuned``, ``tuned``, or a reference system's name: ``silence``, ``one-speaker``."""
     init: str | None
     subset: Subset

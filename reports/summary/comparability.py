@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 from string import ascii_lowercase
 from typing import Any
 
-from diarbench.reports.formatting import minutes, visible
+from diarbench.datasets.io.names import visible
+from diarbench.reports.formatting import minutes
 from diarbench.reports.results.run import Run
 from diarbench.reports.results.scores import Row
 

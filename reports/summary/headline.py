@@ -9,16 +9,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from diarbench.reports.formatting import (
-    convention,
-    difference_span,
-    minutes,
-    p_value,
-    percent,
-    plural,
-    span,
-    visible,
-)
+from diarbench.datasets.io.names import visible
+from diarbench.reports.formatting import convention, difference_span, minutes, p_value, percent, plural, span
 from diarbench.reports.results.comparison import Comparison
 from diarbench.reports.results.run_folder import ComparisonFolder
 from diarbench.reports.results.statistics import Difference

@@ -8,7 +8,8 @@ from functools import cached_property
 from statistics import mean
 
 from diarbench.datasets.dataset import Subset
-from diarbench.reports.formatting import NONE, visible
+from diarbench.datasets.io.names import visible
+from diarbench.reports.formatting import NONE
 from diarbench.reports.results.comparison import Comparison
 from diarbench.reports.results.run import Phase, Run
 from diarbench.reports.results.scores import Condition, Row

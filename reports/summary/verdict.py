@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from diarbench.reports.formatting import percent, plural, span, visible
+from diarbench.datasets.io.names import visible
+from diarbench.reports.formatting import percent, plural, span
 from diarbench.reports.summary.summary import Summary
 
 

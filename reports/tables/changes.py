@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from diarbench.reports.formatting import NONE, count, difference_span, number, percent, points, visible
+from diarbench.datasets.io.names import visible
+from diarbench.reports.formatting import NONE, count, difference_span, number, percent, points
 from diarbench.reports.results.statistics import Contrast
 from diarbench.reports.summary.summary import Section, Summary
 from diarbench.reports.tables.table import Cell, Column, Table

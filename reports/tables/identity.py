@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from diarbench.reports.formatting import NONE, visible
+from diarbench.datasets.io.names import visible
+from diarbench.reports.formatting import NONE
 from diarbench.reports.summary.summary import Line, Section
 from diarbench.reports.tables.table import Cell, Column, Table
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from diarbench.reports.formatting import NONE, convention, count, memory, minutes, number, visible
+from diarbench.datasets.io.names import visible
+from diarbench.reports.formatting import NONE, convention, count, memory, minutes, number
 from diarbench.reports.results.comparison import Comparison
 from diarbench.reports.results.run import EPOCH_COLUMNS, Run
 from diarbench.reports.summary.comparability import machine

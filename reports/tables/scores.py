@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from diarbench.reports.formatting import difference_span, number, percent, span, visible
+from diarbench.datasets.io.names import visible
+from diarbench.reports.formatting import difference_span, number, percent, span
 from diarbench.reports.results.scores import ErrorSeconds, rates_of, sum_slices
 from diarbench.reports.summary.summary import Contender, Section
 from diarbench.reports.tables.identity import identity_cells, identity_columns, identity_table

@@ -10,6 +10,8 @@ from typing import Any
 
 from report_records import SENKO, make_comparison, make_rows, make_run
 
+from diarbench.datasets.dataset import DatasetInfo
+from diarbench.datasets.io.records import write_record
 from diarbench.datasets.io.rttm import Region, Turn
 from diarbench.reports.html.error_timeline import find_errors, map_speakers, moments
 from diarbench.reports.results.comparison import Comparison
@@ -24,6 +26,14 @@ def write_wav(path: Path, seconds: float) -> None:
     with wave.open(str(path), "wb") as file:
         file.setparams((1, 2, 16_000, 0, "NONE", ""))
         file.writeframes(b"".join(struct.pack("<h", n % 200) for n in range(int(16_000 * seconds))))
+
+
+def write_dataset_json(root: Path, fingerprint: str = "f" * 64) -> None:
+    """The record of a dataset, without which the page embeds no audio from a folder."""
+    info = DatasetInfo(
+        name="mini", corpus="AMI", source="", licence="", split_rule="", fingerprint=fingerprint, subsets={}
+    )
+    write_record(root / "dataset.json", info)
 
 
 def rttm(uri: str, speech: Speech) -> str:
@@ -81,6 +91,7 @@ def small(root: Path) -> Comparison:
     }
     for uri, (seconds, _) in recordings.items():
         write_wav(data / "test" / "wav" / f"{uri}.wav", seconds)
+    write_dataset_json(data)
     folder = Folder(root)
     folder.reference("mini", recordings)
     pyannote = make_run("pyannote", weights=SENKO, dataset_root=str(data))

@@ -36,12 +36,16 @@ def epoch(number: int, der: float) -> Epoch:
 
 
 def make_run(backend: str, **changes: Any) -> Run:
-    """A finished run: 120 s of training, 5 s of diarizing 100 s of audio (RTF 0.05), at most 1500 MB."""
+    """A finished run: 120 s of training, 5 s of diarizing 100 s of audio (RTF 0.05), at most 1500 MB.
+
+    Names are not validated, so that renderers can be given what no file may hold.
+    """
     seed = changes.get("seed", 1)
+    names = {"name": f"mini-{backend}-base-seed{seed}", "backend": backend}
     values: dict[str, Any] = {
-        "name": f"mini-{backend}-base-seed{seed}",
+        "name": "run",
         "job": "0123456789abcdef",
-        "backend": backend,
+        "backend": "backend",
         "dataset": "mini",
         "dataset_root": "/nowhere/mini",
         "corpus": "AMI",
@@ -71,7 +75,7 @@ def make_run(backend: str, **changes: Any) -> Run:
             versions={"torch": "2.14.1"},
         ),
     }
-    return Run(**(values | changes))
+    return Run(**values).model_copy(update=names | changes)
 
 
 def make_tuning(*ders: float) -> Tuning:
@@ -98,13 +102,17 @@ def make_rows(
     run: Run | None, stage: str, *files: tuple[str, float, float, float, float], subset: str = "test"
 ) -> list:
     """One row per condition; a file is ``(uri, total, miss, false alarm, confusion)`` in seconds."""
-    parts = tuple(FileScore(uri=u, total=t, miss=m, false_alarm=f, confusion=c) for u, t, m, f, c in files)
+    parts = tuple(
+        FileScore(uri="u", total=t, miss=m, false_alarm=f, confusion=c).model_copy(update={"uri": u})
+        for u, t, m, f, c in files
+    )
+    names = {"run": run.name, "dataset": run.dataset, "backend": run.backend, "recipe": run.recipe} if run else {}
     return [
         Row(
-            run=run.name if run else None,
-            dataset=run.dataset if run else "mini",
-            backend=run.backend if run else "reference",
-            recipe=run.recipe if run else None,
+            run=None,
+            dataset="mini",
+            backend="reference",
+            recipe=None,
             seed=run.seed if run else None,
             stage=stage,
             init=run.init if run else None,
@@ -115,7 +123,7 @@ def make_rows(
             miss=sum(p.miss for p in parts),
             false_alarm=sum(p.false_alarm for p in parts),
             confusion=sum(p.confusion for p in parts),
-        )
+        ).model_copy(update=names)
         for condition in CONDITIONS
     ]
 

@@ -11,9 +11,9 @@ from places import FIXTURES
 from report_records import with_statistics
 from rich.console import Console
 
+from diarbench.datasets.io.names import visible
 from diarbench.datasets.io.records import read_record
 from diarbench.reports import markdown, terminal
-from diarbench.reports.formatting import visible
 from diarbench.reports.html import page
 from diarbench.reports.results.comparison import Comparison
 from diarbench.reports.summary.summary import summarize

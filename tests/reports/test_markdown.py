@@ -9,7 +9,7 @@ from markdown_it import MarkdownIt
 from report_records import SCRATCH, make_comparison, make_rows, make_run, two_backends
 
 from diarbench.backends.recipes import load as recipes
-from diarbench.reports.formatting import visible
+from diarbench.datasets.io.names import visible
 from diarbench.reports.markdown import code, escape, render
 
 

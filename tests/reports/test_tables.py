@@ -19,7 +19,7 @@ from report_records import (
 )
 from rich.console import Console
 
-from diarbench.reports.formatting import visible
+from diarbench.datasets.io.names import visible
 from diarbench.reports.results.comparison import Comparison
 from diarbench.reports.results.run import EPOCH_COLUMNS, Environment, Phase
 from diarbench.reports.results.statistics import Difference, Interval

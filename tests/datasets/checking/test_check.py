@@ -125,7 +125,7 @@ CASES: list[tuple[str, str, str, Damage]] = [
     ("warning", "blank line", "train.txt:2", line("", "train.txt")),
     ("warning", "blank line", "train.txt:2", line("   ", "train.txt")),
     ("error", "space in a name", "train.txt:2", line("train 2", "train.txt")),
-    ("error", "space in a name", "train.txt:2", line("../other/train_2", "train.txt")),
+    ("error", "unsafe name", "train.txt:2", line("../other/train_2", "train.txt")),
     ("warning", "decomposed name", "train.txt:2", line(NFD, "train.txt")),
     ("warning", "empty list", "dev.txt", content("", "dev.txt")),
     ("warning", "no list", "dev.txt", without("dev.txt")),

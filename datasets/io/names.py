@@ -1,0 +1,51 @@
+"""Names that become files and folders: recordings, datasets, runs, recipes."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from functools import lru_cache
+from typing import Annotated
+
+from pydantic import AfterValidator
+
+LONGEST_BYTES = 240
+"""Leaves room for a suffix below the 255 bytes that file systems allow."""
+
+_BIDI_CONTROLS = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
+
+
+def check_name(name: str) -> str:
+    """The name itself. Raises ValueError where it is not the name of one file in its folder."""
+    if not name.strip(". "):
+        raise ValueError(f"{name!r} cannot be a name: it is empty or only dots")
+    if re.search(r"[/\\\x00-\x1f\x7f]", name):
+        raise ValueError(f"{name[:80]!r} cannot be a name: it has a path separator or a control character")
+    if len(name.encode("utf-8", "surrogatepass")) > LONGEST_BYTES:
+        raise ValueError(f"{name[:40]!r}... cannot be a name: longer than {LONGEST_BYTES} bytes")
+    return name
+
+
+@lru_cache(maxsize=10_000)  # a recording's name stands on each line of its RTTM
+def check_relative_path(path: str) -> str:
+    """The path itself. Raises ValueError where it is absolute or could leave its folder."""
+    for part in path.split("/"):
+        check_name(part)
+    return path
+
+
+Name = Annotated[str, AfterValidator(check_name)]
+"""The name of one file or folder."""
+
+RelativePath = Annotated[str, AfterValidator(check_relative_path)]
+"""Names separated by slashes: a path that stays in its folder."""
+
+
+def is_control(char: str) -> bool:
+    """Whether a terminal or a browser may act on a character instead of showing it."""
+    return char in _BIDI_CONTROLS or unicodedata.category(char) in ("Cc", "Cs", "Zl", "Zp")
+
+
+def visible(text: object) -> str:
+    """A text on one line, with control characters and direction marks written as escapes (``\\n``, ``\\u202e``)."""
+    return "".join(char.encode("unicode_escape").decode() if is_control(char) else char for char in str(text))
