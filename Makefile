@@ -17,6 +17,13 @@ lint: $(VENV)/installed
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy -p diarbench.datasets -p diarbench.backends -p diarbench.benchmarks -p diarbench.reports
 
+# Lists known vulnerabilities of the installed packages; fails where a package cannot be looked up.
+.PHONY: audit
+audit: $(VENV)/installed
+	$(PYTHON) -m venv $(VENV)/audit
+	$(VENV)/audit/bin/python -m pip install --quiet pip-audit
+	$(VENV)/audit/bin/pip-audit --strict --skip-editable --progress-spinner off --path $(VENV)/lib/python3*/site-packages
+
 # The link shows the type checker the package as it is installed: the root folders under the name diarbench.
 $(VENV)/installed: pyproject.toml weights/small-sortformer/pyproject.toml
 	$(PYTHON) -m venv $(VENV)

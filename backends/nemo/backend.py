@@ -83,9 +83,7 @@ class NemoBackend:
         """See Backend."""
         from diarbench.backends.nemo.network import SortformerNetwork
 
-        network = SortformerNetwork.from_config(checkpoint["architecture"])
-        network.load_state_dict(checkpoint["weights"])
-        return network
+        return SortformerNetwork.from_checkpoint(checkpoint)
 
     def diarizer(self, network: torch.nn.Module, device: str) -> Diarizer:
         """See Backend."""

@@ -15,24 +15,23 @@ from typing import Any
 
 import torch
 from omegaconf import OmegaConf
-from packaging.version import Version
+from packaging.version import InvalidVersion, Version
 
 from diarbench.backends import losses
 from diarbench.backends.base import Losses
-from diarbench.backends.checkpoints import check_checkpoint, is_checkpoint, load_safetensors, load_tensors
-from diarbench.backends.nemo.checkpoints import (
-    DATA_SECTIONS,
-    WEIGHTS,
-    check_config,
-    nemo_names,
-    omegaconf_classes,
-    preset_for,
-    read_config,
-    read_member,
+from diarbench.backends.checkpoints import (
+    check_checkpoint,
+    is_checkpoint,
+    load_safetensors,
+    load_tensors,
+    stored_numbers,
 )
+from diarbench.backends.nemo.checkpoints import WEIGHTS, nemo_names, omegaconf_classes, preset_for, read_config
+from diarbench.backends.nemo.configuration import DATA_SECTIONS, check_size, safe_config
 from diarbench.backends.nemo.losses import AuxiliaryLoss, affinity_loss
 from diarbench.backends.nemo.presets import SPEAKER_EMBEDDING
 from diarbench.backends.objective import Objective
+from diarbench.datasets.io.archives import read_tar_member
 from diarbench.datasets.io.errors import UserError
 from nemo.collections.asr.models import SortformerEncLabelModel
 from nemo.collections.asr.parts.utils.asr_multispeaker_utils import get_ats_targets, get_pil_targets
@@ -63,10 +62,10 @@ class SortformerNetwork(torch.nn.Module):
 
         Raises UserError where the configuration would build anything but the parts of a Sortformer.
         """
-        check_config(source, config)
+        config = safe_config(config, source)
         kind = _network_class(config)
         state = random.getstate()
-        model = kind.model_class(cfg=OmegaConf.create(dict(config)))
+        model = kind.model_class(cfg=OmegaConf.create(config))
         random.setstate(state)  # NeMo's constructor seeds Python's generator for the whole process
         return kind(model)
 
@@ -84,34 +83,40 @@ class SortformerNetwork(torch.nn.Module):
             tensors, _ = load_safetensors(path)
             return cls._from_tensors(path, preset_for(path, tensors), tensors)
         if path.suffix == ".nemo":
-            tensors = load_tensors(path, content=read_member(path, WEIGHTS))
+            tensors = load_tensors(path, content=read_tar_member(path, WEIGHTS))
             return cls._from_tensors(path, config or read_config(path), tensors)
         content = load_tensors(path, omegaconf_classes())
         if is_checkpoint(content):
-            checkpoint = check_checkpoint(path, content, "nemo")
-            return cls._from_tensors(path, checkpoint["architecture"], nemo_names(checkpoint["weights"]))
+            return cls.from_checkpoint(check_checkpoint(path, content, "nemo"), path)
         try:
-            settings = OmegaConf.to_container(content["hyper_parameters"]["cfg"])
-            return cls._from_tensors(path, settings, content["state_dict"])
-        except (KeyError, TypeError, ValueError) as error:
+            settings, tensors = OmegaConf.to_container(content["hyper_parameters"]["cfg"]), content["state_dict"]
+        except Exception as error:  # omegaconf raises many kinds of errors
             raise UserError(f"{path}: not a checkpoint of a Sortformer") from error
+        return cls._from_tensors(path, settings, tensors)
 
     @classmethod
-    def _from_tensors(cls, path: Path, config: Any, tensors: Mapping[str, Any]) -> SortformerNetwork:
+    def from_checkpoint(cls, checkpoint: Mapping[str, Any], source: Path | str = "checkpoint") -> SortformerNetwork:
+        """The network in one of diarbench's checkpoints. Raises UserError as `from_file`."""
+        return cls._from_tensors(source, checkpoint["architecture"], nemo_names(checkpoint["weights"]))
+
+    @classmethod
+    def _from_tensors(cls, path: Path | str, config: Any, tensors: Mapping[str, Any]) -> SortformerNetwork:
         if not isinstance(config, dict) or "sortformer_modules" not in config:
             kind = str(config.get("target", "")).rpartition(".")[2] if isinstance(config, dict) else ""
             raise UserError(f"{path}: holds {f'a {kind}' if kind else 'something else'}, not a Sortformer")
-        config = {key: value for key, value in config.items() if key not in DATA_SECTIONS}
-        made_by, here = str(config.get("nemo_version", "0")), version("nemo_toolkit")
-        newer = f" (written by NeMo {made_by}, newer than {here} here)" if Version(made_by) > Version(here) else ""
         try:
+            config = safe_config(config, path)
+            check_size(config, stored_numbers(tensors), path)
             network = cls.from_config(config, path)
             network.model.load_state_dict(tensors)
-        except UserError:
-            raise
+        except UserError as error:
+            raise UserError(f"{error}{_written_by_newer(config)}") from error
         except Exception as error:  # omegaconf, hydra and torch raise many kinds of errors for a mismatch
             reason = " ".join(str(error).split())[:200]
-            raise UserError(f"{path}: not a Sortformer that NeMo {here} can build{newer}: {reason}") from error
+            raise UserError(
+                f"{path}: not a Sortformer that NeMo {version('nemo_toolkit')} can build{_written_by_newer(config)}: "
+                f"{reason}"
+            ) from error
         return network
 
     @property
@@ -240,3 +245,13 @@ def _network_class(config: Mapping[str, Any]) -> type[SortformerNetwork]:
 
         return SmallSortformerNetwork
     return SortformerNetwork
+
+
+def _written_by_newer(config: Mapping[str, Any]) -> str:
+    """`` (written by NeMo ..., newer than ... here)`` where the configuration says so."""
+    here = version("nemo_toolkit")
+    try:
+        made_by = Version(str(config.get("nemo_version", "0")))
+    except InvalidVersion:
+        return ""
+    return f" (written by NeMo {made_by}, newer than {here} here)" if made_by > Version(here) else ""

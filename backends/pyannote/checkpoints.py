@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
+
+from pydantic import ConfigDict, Field, ValidationError
 
 from diarbench.datasets.io.errors import UserError
+from diarbench.datasets.io.records import Record, first_problem
 from pyannote.audio.core.task import Problem, Resolution, Specifications
 from pyannote.audio.models.segmentation import PyanNet
 
@@ -22,8 +25,68 @@ SCRATCH = {
 PARTS = ("sincnet", "lstm", "linear")
 """The parts of a PyanNet that have hyper-parameters."""
 
-POWERSET, SIGMOIDS = "powerset", "sigmoids"
+POWERSET: Literal["powerset"] = "powerset"
+SIGMOIDS: Literal["sigmoids"] = "sigmoids"
 """The two heads: probabilities of sets of speakers, or one probability per speaker."""
+
+
+Layers = Annotated[int, Field(ge=1, le=32)]
+Units = Annotated[int, Field(ge=1, le=8192)]
+
+
+class _Options(Record):
+    model_config = ConfigDict(strict=True)
+
+
+class Sincnet(_Options):
+    """Options of a PyanNet's first layers."""
+
+    stride: int = Field(default=10, ge=1, le=1000)
+    sample_rate: Literal[16_000] = 16_000
+
+
+class Lstm(_Options):
+    """Options of a PyanNet's recurrent layers."""
+
+    hidden_size: Units = 128
+    num_layers: Layers = 2
+    bidirectional: bool = True
+    monolithic: bool = True
+    dropout: float = Field(default=0.0, ge=0, le=1)
+    batch_first: Literal[True] = True
+
+
+class Linear(_Options):
+    """Options of a PyanNet's feed-forward layers."""
+
+    hidden_size: Units = 128
+    num_layers: int = Field(default=2, ge=0, le=32)
+
+
+class Hyperparameters(_Options):
+    """The options of a PyanNet; an absent one has pyannote.audio's default."""
+
+    sincnet: Sincnet = Sincnet()
+    lstm: Lstm = Lstm()
+    linear: Linear = Linear()
+
+
+class Architecture(_Options):
+    """All that a checkpoint may say of its network."""
+
+    hyperparameters: Hyperparameters
+    duration_s: float = Field(gt=0, le=600)
+    speakers: int = Field(ge=1, le=20)
+    simultaneous: int = Field(ge=1, le=20)
+    head: Literal["powerset", "sigmoids"] = POWERSET
+
+
+def check_architecture(settings: Any, source: Path | str) -> dict[str, Any]:
+    """The settings of an architecture, as plain values. Raises UserError, with the path of the key, for any other."""
+    try:
+        return Architecture.model_validate(settings).model_dump(exclude_unset=True)
+    except ValidationError as error:
+        raise UserError(f"{source}: refused: its architecture: {first_problem(error)}") from error
 
 
 def build_specifications(settings: Mapping[str, Any]) -> Specifications:

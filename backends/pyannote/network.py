@@ -20,6 +20,7 @@ from diarbench.backends.pyannote.checkpoints import (
     SCRATCH,
     SIGMOIDS,
     build_specifications,
+    check_architecture,
     settings_from_checkpoint,
     settings_from_tensors,
 )
@@ -78,25 +79,28 @@ class PyannoteNetwork(torch.nn.Module):
 
     @classmethod
     def _from_tensors(cls, path: Path, tensors: Mapping[str, Any], settings: Mapping[str, Any]) -> PyannoteNetwork:
+        network = cls._load(path, tensors, settings)
+        network.settings["hyperparameters"] = {key: dict(network.model.hparams[key]) for key in PARTS}
+        return network
+
+    @classmethod
+    def _load(cls, source: Path | str, tensors: Mapping[str, Any], settings: Mapping[str, Any]) -> PyannoteNetwork:
+        """Raises UserError where the settings are not those of a PyanNet with these tensors."""
+        settings = check_architecture(settings, source)
+        with torch.device("meta"):  # takes no memory, whatever sizes the settings claim
+            wanted = {name: tensor.shape for name, tensor in _build_model(settings).state_dict().items()}
+        for name, shape in wanted.items():
+            if getattr(tensors.get(name), "shape", None) != shape:
+                raise UserError(f"{source}: its weights are not those of the PyanNet that it describes ({name})")
         network = cls.from_scratch(settings)
-        model = network.model
-        wanted = model.state_dict().keys()
-        try:
-            # A checkpoint of pyannote.audio 2 or 3 may also have the tensors of a loss function.
-            model.load_state_dict({name: tensor for name, tensor in tensors.items() if name in wanted})
-        except (RuntimeError, TypeError) as error:
-            reason = " ".join(str(error).split())[:200]
-            raise UserError(f"{path}: its weights are not those of the PyanNet that it describes ({reason})") from error
-        network.settings["hyperparameters"] = {key: dict(model.hparams[key]) for key in PARTS}
+        # A checkpoint of pyannote.audio 2 or 3 may also have the tensors of a loss function.
+        network.model.load_state_dict({name: tensors[name] for name in wanted})
         return network
 
     @classmethod
     def from_scratch(cls, settings: Mapping[str, Any] = SCRATCH) -> PyannoteNetwork:
         """A network with random weights, of segmentation-3.0's architecture or of the given settings."""
-        model = PyanNet(**settings["hyperparameters"])
-        model.specifications = build_specifications(settings)
-        model.build()
-        return cls(model, settings)
+        return cls(_build_model(settings), settings)
 
     def train_on(self, objective: Objective) -> PyannoteNetwork:
         """Set the objective of `loss`; a fresh head replaces the old one, with random weights.
@@ -135,9 +139,9 @@ class PyannoteNetwork(torch.nn.Module):
 
     @classmethod
     def restore(cls, checkpoint: Mapping[str, Any]) -> PyannoteNetwork:
-        network = cls.from_scratch(checkpoint["architecture"])
-        network.load_state_dict(checkpoint["weights"])
-        return network
+        """The network in one of diarbench's checkpoints. Raises UserError where it is not a PyanNet's."""
+        tensors = {name.removeprefix("model."): tensor for name, tensor in checkpoint["weights"].items()}
+        return cls._load("checkpoint", tensors, checkpoint["architecture"])
 
     def architecture(self) -> dict[str, Any]:
         return self.settings
@@ -187,3 +191,10 @@ class PyannoteNetwork(torch.nn.Module):
         """0/1, (sets, speakers)."""
         mapping: Any = self.powerset.mapping
         return mapping
+
+
+def _build_model(settings: Mapping[str, Any]) -> PyanNet:
+    model = PyanNet(**settings["hyperparameters"])
+    model.specifications = build_specifications(settings)
+    model.build()
+    return model

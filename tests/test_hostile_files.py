@@ -1,0 +1,531 @@
+"""Files from strangers: none runs code, leaves its folder, discloses a file or fills the memory; each is one line."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import json
+import os
+import pickle
+import resource
+import tarfile
+import zipfile
+from collections import Counter
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from report_files import small, write_dataset_json
+from report_records import make_comparison, make_rows, make_run
+
+from diarbench.backends import registry
+from diarbench.backends.checkpoints import load_tensors
+from diarbench.backends.objective import Objective
+from diarbench.backends.recipes import load as recipes
+from diarbench.benchmarks.cli.__main__ import main
+from diarbench.benchmarks.runs.search_space import load_space
+from diarbench.datasets.checking.check import check
+from diarbench.datasets.dataset import Dataset
+from diarbench.datasets.formats import pyannote_yaml
+from diarbench.datasets.io.archives import check_gzip, read_tar_member
+from diarbench.datasets.io.errors import UserError
+from diarbench.datasets.io.names import check_name, check_relative_path
+from diarbench.datasets.io.rttm import read_rttm
+from diarbench.datasets.io.yaml_files import parse_yaml
+from diarbench.reports.console import make_console
+from diarbench.reports.html import page
+from diarbench.reports.results.comparison import Comparison
+from diarbench.reports.results.job import Job
+from diarbench.reports.results.merge import read_comparison
+from diarbench.reports.results.run_folder import refuse_links
+from diarbench.reports.write import write_reports
+
+torch = pytest.importorskip("torch")
+
+MEMORY_BYTES = 2_000_000_000
+GIGABYTES = 3_000_000_000
+
+
+@pytest.fixture(autouse=True)
+def within_two_gigabytes() -> Iterator[None]:
+    """No test may take 2 GB more than the process has when it begins."""
+    pages = int(Path("/proc/self/statm").read_text().split()[0])
+    before = resource.getrlimit(resource.RLIMIT_AS)
+    resource.setrlimit(resource.RLIMIT_AS, (pages * resource.getpagesize() + MEMORY_BYTES, before[1]))
+    yield
+    resource.setrlimit(resource.RLIMIT_AS, before)
+
+
+@pytest.fixture(autouse=True)
+def nothing_outside(tmp_path: Path) -> Iterator[Path]:
+    """The folder above a test's files, in which nothing may appear."""
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    yield outside
+    assert list(outside.iterdir()) == []
+
+
+def refused(action: Callable[..., Any], *arguments: Any) -> str:
+    """The message with which an action is refused, which is one line."""
+    with pytest.raises(UserError) as error:
+        action(*arguments)
+    assert str(error.value) and "\n" not in str(error.value)
+    return str(error.value)
+
+
+class Reduced:
+    """Is unpickled by a call."""
+
+    def __init__(self, call: Callable[..., Any], *arguments: Any) -> None:
+        self.call, self.arguments = call, arguments
+
+    def __reduce__(self) -> Any:
+        return self.call, self.arguments
+
+
+def a_comparison() -> Comparison:
+    run = make_run("pyannote")
+    return make_comparison((run,), make_rows(run, "finetuned", ("a", 10, 1, 1, 1)))
+
+
+# Names
+
+BAD_NAMES = ("../../x", "..", ".", "", "a/b", "a\\b", "/etc/passwd", "x\x00y", "x\x1b[2Jy", "x\ny", "n" * 300, " . ")
+
+
+@pytest.mark.parametrize("name", BAD_NAMES)
+def test_a_name_never_leaves_its_folder(name: str) -> None:
+    with pytest.raises(ValueError, match="cannot be a name"):
+        check_name(name)
+
+
+@pytest.mark.parametrize("name", ("meeting", "IS1009a.Mix-Headset", "회의 1", "..a", "a b", "trñ00"))
+def test_ordinary_names_are_names(name: str) -> None:
+    assert check_name(name) == name
+
+
+@pytest.mark.parametrize("path", ("../x", "/x", "a/../b", "a//b", "a/./b", ""))
+def test_a_relative_path_stays_in_its_folder(path: str) -> None:
+    with pytest.raises(ValueError, match="cannot be a name"):
+        check_relative_path(path)
+
+
+@pytest.mark.parametrize("name", ("../../outside/x", "/etc/x", "a/../../outside/x"))
+def test_a_dataset_whose_list_leaves_its_folder_is_refused(name: str, ami_mini: Dataset, tmp_path: Path) -> None:
+    root = tmp_path / "set"
+    root.mkdir()
+    (root / "dataset.json").write_bytes((ami_mini.root / "dataset.json").read_bytes())
+    (root / "test.txt").write_text(f"{name}\n")
+    assert refused(Dataset.open, root).startswith(f"{root / 'test.txt'}:1: ")
+    assert any(finding.kind == "unsafe name" for finding in check(root).findings)
+
+
+@pytest.mark.parametrize(
+    "line", ("SPEAKER ../../x 1 0 1 <NA> <NA> a <NA> <NA>", "SPEAKER /x 1 0 1 <NA> <NA> a <NA> <NA>")
+)
+def test_an_rttm_names_no_file_elsewhere(line: str, tmp_path: Path) -> None:
+    (tmp_path / "a.rttm").write_text(line)
+    assert refused(read_rttm, tmp_path / "a.rttm").startswith(f"{tmp_path / 'a.rttm'}:1: ")
+
+
+CHANGED_NAMES: dict[str, Callable[[dict[str, Any]], Any]] = {
+    "run": lambda record: record["runs"][0].update(name="../../outside/run"),
+    "run's dataset": lambda record: record["runs"][0].update(dataset="../outside"),
+    "recipe": lambda record: record["rows"][0].update(recipe="a/../../outside"),
+    "row's run": lambda record: record["rows"][0].update(run="/etc"),
+    "stage": lambda record: record["rows"][0].update(stage="x/../../outside"),
+    "recording": lambda record: record["rows"][0]["files"][0].update(uri="../../outside/x"),
+    "source": lambda record: record.update(source_hashes={"../outside/x": "0"}),
+}
+
+
+@pytest.mark.parametrize("kind", CHANGED_NAMES)
+def test_results_with_a_name_that_leaves_its_folder_are_refused(kind: str, tmp_path: Path) -> None:
+    record = json.loads(a_comparison().model_dump_json())
+    CHANGED_NAMES[kind](record)
+    (tmp_path / "results.json").write_text(json.dumps(record))
+    assert "cannot be a name" in refused(read_comparison, tmp_path)
+
+
+@pytest.mark.parametrize("change", ({"dataset": "../outside"}, {"backend": "a/b"}, {"recipe": {"name": "../x"}}))
+def test_a_job_with_a_name_that_leaves_its_folder_is_refused(change: dict[str, Any]) -> None:
+    job = {"backend": "dummy", "dataset": "d", "dataset_root": "/d", "fingerprint": "f", "recipe": {"name": "quick"}}
+    job |= {"seed": 1, "init": "auto", "init_sha256": None, "device": "cpu", "threads": 1}
+    assert Job(**job).name == "d-dummy-quick-seed1"
+    with pytest.raises(ValueError, match="cannot be a name"):
+        Job(**{**job, **change})
+
+
+@pytest.mark.parametrize("name", ("log.txt", "checkpoints", "rttm/test"))
+def test_a_run_s_folder_with_a_link_is_refused(name: str, tmp_path: Path, nothing_outside: Path) -> None:
+    link = tmp_path / "run" / name
+    link.parent.mkdir(parents=True)
+    link.symlink_to(nothing_outside)
+    assert refused(refuse_links, tmp_path / "run").startswith(f"{link}: is a link")
+
+
+# YAML
+
+YAML = {
+    "aliases": "a: &a [x, x, x, x, x, x, x, x, x]\n"
+    + "".join(f"{chr(98 + k)}: &{chr(98 + k)} [{', '.join(['*' + chr(97 + k)] * 9)}]\n" for k in range(12)),
+    "aliases in keys that are merged": "a0: &a0 {x: 1}\n"
+    + "".join(f"a{k + 1}: &a{k + 1} {{<<: *a{k}, y: [*a{k}, *a{k}]}}\n" for k in range(30)),
+    "an alias of itself": "a: &a [*a]",
+    "deep lists": "[" * 5000 + "]" * 5000,
+    "deep mappings": "".join(f"{' ' * k}a:\n" for k in range(900)),
+    "large": "a: " + "x" * 2_000_000,
+    "a tag that runs code": "!!python/object/apply:os.system ['true']",
+    "a tag of an unknown class": "!x {a: 1}",
+    "many values": "[" + "1," * 200_000 + "1]",
+    "not text": "\udcff",
+    "a timestamp out of range": "a: 2001-99-99",
+}
+
+
+@pytest.mark.parametrize("kind", YAML)
+def test_hostile_yaml_is_refused_by_every_reader(kind: str, tmp_path: Path) -> None:
+    content = YAML[kind].encode("utf-8", "surrogateescape")
+    path = tmp_path / "file.yaml"
+    path.write_bytes(content)
+    assert refused(parse_yaml, content, "file.yaml").startswith("file.yaml")
+    for read in (recipes.load, load_space, pyannote_yaml.find):
+        argument = str(path) if read is recipes.load else path
+        assert refused(read, argument).startswith(str(path))
+
+
+# Archives
+
+
+def tar(path: Path, mode: str, *entries: tuple[tarfile.TarInfo, bytes]) -> Path:
+    with tarfile.open(path, mode) as archive:  # type: ignore[call-overload]
+        for entry, content in entries:
+            entry.size = entry.size or len(content)
+            archive.addfile(entry, io.BytesIO(content) if content else None)
+    return path
+
+
+def info(name: str, kind: bytes = tarfile.REGTYPE, **fields: Any) -> tarfile.TarInfo:
+    entry = tarfile.TarInfo(name)
+    entry.type = kind
+    for field, value in fields.items():
+        setattr(entry, field, value)
+    return entry
+
+
+def zeros_in_gzip(path: Path, header: bytes, gigabytes: int = 3) -> Path:
+    """A gzip file of a few megabytes that unpacks to gigabytes."""
+    block = gzip.compress(bytes(10_000_000), 1)
+    with path.open("wb") as file:
+        file.write(gzip.compress(header))
+        for _ in range(gigabytes * 100):
+            file.write(block)
+    return path
+
+
+def sparse_header(name: str) -> bytes:
+    entry = info(name, tarfile.GNUTYPE_SPARSE, size=512)
+    block = bytearray(entry.tobuf(tarfile.GNU_FORMAT))
+    block[483:495] = b"%011o\0" % 8_000_000_000  # the real size
+    block[148:156] = b"%06o\0 " % (256 + sum(block[:148]) + sum(block[156:512]))
+    return bytes(block) + bytes(512 * 3)
+
+
+TARS: dict[str, Callable[[Path], Path]] = {
+    "gzip of zeros": lambda p: zeros_in_gzip(p, info("w", size=GIGABYTES).tobuf()),
+    "gzip of zeros in another member": lambda p: zeros_in_gzip(p, info("other", size=GIGABYTES).tobuf()),
+    "gzip of zeros in a long name": lambda p: zeros_in_gzip(
+        p, info("x", tarfile.GNUTYPE_LONGNAME, size=GIGABYTES).tobuf()
+    ),
+    "gzip of zeros in a pax header": lambda p: zeros_in_gzip(p, info("x", tarfile.XHDTYPE, size=GIGABYTES).tobuf()),
+    "sparse file": lambda p: (p.write_bytes(sparse_header("w")), p)[1],
+    "symbolic link": lambda p: tar(p, "w", (info("w", tarfile.SYMTYPE, linkname="/etc/passwd"), b"")),
+    "hard link": lambda p: tar(p, "w", (info("w", tarfile.LNKTYPE, linkname="absent"), b"")),
+    "device": lambda p: tar(p, "w", (info("w", tarfile.CHRTYPE, devmajor=1, devminor=5), b"")),
+    "truncated": lambda p: (p.write_bytes(tar(p, "w", (info("w"), b"x" * 9000)).read_bytes()[:4000]), p)[1],
+    "without the member": lambda p: tar(p, "w", (info("../outside/y"), b"y")),
+    "not a tar": lambda p: (p.write_bytes(os.urandom(4000)), p)[1],
+    "negative size": lambda p: (p.write_bytes(bytes(info("w").tobuf()[:124]) + b"\xff" * 12 + bytes(376)), p)[1],
+}
+
+
+@pytest.mark.parametrize("kind", TARS)
+def test_a_hostile_tar_is_refused(kind: str, tmp_path: Path) -> None:
+    path = TARS[kind](tmp_path / "m.nemo")
+    assert path.stat().st_size < 20_000_000
+    assert refused(read_tar_member, path, "w").startswith(str(path))
+
+
+def test_a_gzip_manifest_that_unpacks_to_gigabytes_is_refused(tmp_path: Path) -> None:
+    path = zeros_in_gzip(tmp_path / "recordings.jsonl.gz", b"")
+    assert "would unpack to" in refused(check_gzip, path)
+
+
+def zipped_checkpoint(path: Path, member: str = "data/0", size: int = 300_000_000) -> Path:
+    """A checkpoint with a deflated member of zeros."""
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
+        archive.writestr("m/data.pkl", pickle.dumps({}, protocol=2))
+        archive.writestr("m/version", "3")
+        with archive.open(f"m/{member}", "w", force_zip64=True) as file:
+            for _ in range(size // 10_000_000):
+                file.write(bytes(10_000_000))
+    return path
+
+
+def saved(path: Path, content: Any, **options: Any) -> Path:
+    torch.save(content, path, **options)
+    return path
+
+
+def with_pickle(path: Path, content: bytes) -> Path:
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("m/data.pkl", content)
+        archive.writestr("m/version", "3")
+        archive.writestr("m/byteorder", "little")
+    return path
+
+
+PICKLES: dict[str, Callable[[Path, Path], Path]] = {
+    "a call of os": lambda p, out: saved(p, Reduced(os.mkdir, str(out / "x"))),
+    "a call of os, in a newer protocol": lambda p, out: with_pickle(p, pickle.dumps(Reduced(os.mkdir, str(out / "x")))),
+    "a call of os, in torch's old format": lambda p, out: saved(
+        p, Reduced(os.mkdir, str(out / "x")), _use_new_zipfile_serialization=False
+    ),
+    "a bare pickle": lambda p, out: (p.write_bytes(pickle.dumps(Reduced(os.mkdir, str(out / "x")))), p)[1],
+    "a large bytearray": lambda p, out: saved(p, Reduced(bytearray, 8_000_000_000)),
+    "a large storage": lambda p, out: saved(p, Reduced(torch.zeros, 2_000_000_000)),
+    "a file written by a codec": lambda p, out: saved(p, Reduced(Path.write_text, out / "x", "x")),
+    "an import": lambda p, out: with_pickle(p, b"\x80\x02cthis\nno\n."),
+    "a deflated tensor": lambda p, out: zipped_checkpoint(p),
+    "a deflated member of another name": lambda p, out: zipped_checkpoint(p, "other"),
+    "a truncated file": lambda p, out: (p.write_bytes(saved(p, {"a": torch.zeros(9)}).read_bytes()[:300]), p)[1],
+}
+
+
+@pytest.mark.parametrize("kind", PICKLES)
+def test_a_hostile_checkpoint_is_refused(kind: str, tmp_path: Path, nothing_outside: Path) -> None:
+    path = PICKLES[kind](tmp_path / "c.ckpt", nothing_outside)
+    assert refused(load_tensors, path).startswith(str(path))
+
+
+# Configurations of networks
+
+TOKENIZER = "transformers.AutoTokenizer"
+
+
+def at(key: str, value: Any) -> Callable[[dict[str, Any]], None]:
+    """Set a dotted key of a configuration."""
+
+    def change(config: dict[str, Any]) -> None:
+        *parents, last = key.split(".")
+        for parent in parents:
+            config = config[parent]
+        config[last] = value
+
+    return change
+
+
+CONFIGURATIONS: dict[str, tuple[Callable[[dict[str, Any]], None], str]] = {
+    "cls with params": (
+        at("preprocessor", {"cls": TOKENIZER, "params": {"trust_remote_code": True}}),
+        "preprocessor.cls",
+    ),
+    "cls beside the options": (at("encoder.cls", TOKENIZER), "encoder.cls"),
+    "cls that writes a file": (
+        at("loss", {"cls": "pathlib.Path.write_text", "params": {"self": "x", "data": "x"}}),
+        "loss.cls",
+    ),
+    "a function as target": (at("loss._target_", "os.system"), "loss._target_"),
+    "another class of NeMo": (
+        at("loss._target_", "nemo.collections.common.tokenizers.AutoTokenizer"),
+        "loss._target_",
+    ),
+    "a class of the same name": (at("encoder._target_", "evil.ConformerEncoder"), "encoder._target_"),
+    "a target in an option": (at("encoder.dropout", {"_target_": "os.system"}), "encoder.dropout._target_"),
+    "a target in a list": (at("encoder.att_context_size", [[{"_target_": "x"}]]), "encoder.att_context_size[0][0]"),
+    "a target in a tuple": (at("encoder.att_context_size", ({"_target_": "x"},)), "encoder.att_context_size"),
+    "a target in an unknown section": (at("decoder", {"a": {"_target_": "x"}}), "decoder.a._target_"),
+    "params in an unknown section": (at("augmentor", {"params": {}}), "augmentor.params"),
+    "cls of the model": (at("cls", TOKENIZER), "cls"),
+    "another model": (at("target", TOKENIZER), "target"),
+    "arguments of hydra": (at("encoder._args_", [1]), "encoder._args_"),
+    "an option of no class": (at("encoder.trust_remote_code", True), "encoder.trust_remote_code"),
+    "an interpolation": (at("encoder.dropout", "${oc.env:HOME}"), "encoder.dropout"),
+    "an interpolation in a setting": (at("nemo_version", "${a}"), "nemo_version"),
+    "an object": (at("encoder.dropout", object()), "encoder.dropout"),
+    "a set": (at("model_defaults", {"a": {1}}), "model_defaults.a"),
+    "a subclass of dict": (at("encoder", Counter(a=1)), "encoder"),
+    "a key that is no text": (at("model_defaults", {1: 1}), "model_defaults"),
+    "many speakers": (at("max_num_of_spks", 40), "max_num_of_spks"),
+    "many layers": (at("encoder.n_layers", 10**9), "encoder.n_layers"),
+    "a long window": (at("preprocessor.window_size", 1e9), "preprocessor.window_size"),
+    "not a number": (at("encoder.dropout", float("nan")), "encoder.dropout"),
+    "wide layers": (at("encoder.d_model", 9000), "encoder"),
+    "no encoder": (lambda config: config.pop("encoder"), "encoder"),
+    "deep nesting": (at("model_defaults", json.loads("[" * 50 + "]" * 50)), "model_defaults"),
+}
+
+
+@pytest.mark.slow
+class TestNemo:
+    @pytest.fixture(scope="class")
+    def network(self) -> Any:
+        if command := registry.missing("nemo"):
+            pytest.skip(command)
+        return registry.load("nemo").network(registry.load("nemo").resolve_init("scratch"), Objective())
+
+    @pytest.mark.parametrize("kind", CONFIGURATIONS)
+    def test_a_hostile_configuration_is_refused_by_its_key(self, kind: str, network: Any) -> None:
+        change, key = CONFIGURATIONS[kind]
+        checkpoint = {"architecture": network.architecture(), "weights": network.state_dict()}
+        registry.load("nemo").restore(checkpoint)
+        change(checkpoint["architecture"])
+        assert f"configuration: {key}" in refused(registry.load("nemo").restore, checkpoint)
+
+    def test_every_file_with_a_configuration_is_refused(self, network: Any, tmp_path: Path) -> None:
+        from omegaconf import OmegaConf
+
+        backend, hostile = registry.load("nemo"), {"encoder": {"a": ({"_target_": "os.system"},)}}
+        network.model.save_to(str(tmp_path / "m.nemo"))
+        with tarfile.open(tmp_path / "m.nemo") as archive:
+            files = {each.name: archive.extractfile(each).read() for each in archive if each.isreg()}  # type: ignore[union-attr]
+        config = files["./model_config.yaml"] if "./model_config.yaml" in files else files["model_config.yaml"]
+        hostile_yaml = config.replace(b"_target_: nemo", b"cls: os.system\n  _target_: nemo", 1)
+        entries = [(info(n), hostile_yaml if n.endswith("yaml") else content) for n, content in files.items()]
+        tar(tmp_path / "m.nemo", "w", *entries)
+        architecture = {**network.architecture(), **hostile}
+        saved(tmp_path / "ours.ckpt", {"format": 1, "backend": "nemo", "architecture": architecture, "weights": {}})
+        cfg = OmegaConf.create(network.architecture())
+        cfg.encoder._set_value({"_target_": "os.system"})
+        weights = network.model.state_dict()
+        saved(tmp_path / "lightning.ckpt", {"state_dict": weights, "hyper_parameters": {"cfg": cfg}})
+        for name in ("m.nemo", "ours.ckpt", "lightning.ckpt"):
+            initial = backend.resolve_init(str(tmp_path / name))
+            assert "refused: its configuration: " in refused(backend.network, initial, Objective())
+
+
+ARCHITECTURES: dict[str, tuple[Callable[[dict[str, Any]], None], str]] = {
+    "an unknown option": (at("hyperparameters.lstm.device", "cuda"), "lstm.device"),
+    "an object": (at("hyperparameters.lstm.dropout", object()), "lstm.dropout"),
+    "a tuple": (at("hyperparameters", ({},)), "hyperparameters"),
+    "many layers": (at("hyperparameters.lstm.num_layers", 10**9), "lstm.num_layers"),
+    "wide layers": (at("hyperparameters.linear.hidden_size", 10**9), "linear.hidden_size"),
+    "many speakers": (at("speakers", 10**6), "speakers"),
+    "text for a number": (at("duration_s", "10"), "duration_s"),
+    "an unknown head": (at("head", "os.system"), "head"),
+    "an unknown key": (at("_target_", "os.system"), "_target_"),
+}
+
+
+@pytest.mark.slow
+class TestPyannote:
+    @pytest.fixture(scope="class")
+    def network(self) -> Any:
+        if command := registry.missing("pyannote"):
+            pytest.skip(command)
+        return registry.load("pyannote").network(registry.load("pyannote").resolve_init("auto"), Objective())
+
+    @pytest.mark.parametrize("kind", ARCHITECTURES)
+    def test_a_hostile_architecture_is_refused_by_its_key(self, kind: str, network: Any) -> None:
+        change, key = ARCHITECTURES[kind]
+        checkpoint = {"architecture": json.loads(json.dumps(network.architecture())), "weights": network.state_dict()}
+        registry.load("pyannote").restore(checkpoint)
+        change(checkpoint["architecture"])
+        assert key in refused(registry.load("pyannote").restore, checkpoint)
+
+    def test_weights_that_claim_a_huge_shape_are_refused(self, network: Any, tmp_path: Path) -> None:
+        weights = {name.removeprefix("model."): tensor for name, tensor in network.state_dict().items()}
+        for name in ("linear.0.weight", "lstm.weight_hh_l0", "classifier.weight"):
+            shape = [60_000, *weights[name].shape[1:]] if name != "lstm.weight_hh_l0" else [240_000, 60_000]
+            path = saved(tmp_path / "m.bin", {**weights, name: torch.zeros(1).expand(shape)})
+            refused(registry.load("pyannote").network, registry.load("pyannote").resolve_init(str(path)), Objective())
+
+    def test_a_checkpoint_of_pyannote_with_other_objects_is_refused(self, network: Any, tmp_path: Path) -> None:
+        backend = registry.load("pyannote")
+        for change in (
+            {"hyper_parameters": {"lstm": {"num_layers": 10**9}}},
+            {"hyper_parameters": {"lstm": {"hidden_size": ({"_target_": "os.system"},)}}},
+            {"hyper_parameters": Reduced(os.mkdir, str(tmp_path / "outside" / "x"))},
+        ):
+            checkpoint: dict[str, Any] = {"state_dict": network.model.state_dict()}
+            checkpoint["hyper_parameters"] = dict(network.model.hparams)
+            network.model.on_save_checkpoint(checkpoint)
+            path = saved(tmp_path / "m.ckpt", {**checkpoint, **change})
+            refused(backend.network, backend.resolve_init(str(path)), Objective())
+
+
+def test_a_damaged_plda_and_one_of_zeros_are_refused(tmp_path: Path) -> None:
+    if command := registry.missing("pyannote"):
+        pytest.skip(command)
+    import numpy as np
+
+    from diarbench.backends.pyannote.plda import FILES, load_plda
+
+    objects = np.array([Reduced(os.mkdir, str(tmp_path / "outside" / "x"))], dtype=object)
+    for written in (
+        lambda path: np.savez(path, mean1=objects, mean2=objects, lda=objects, mu=objects, tr=objects, psi=objects),
+        lambda path: np.savez_compressed(path, mean1=np.zeros(30_000_000)),
+        lambda path: path.write_bytes(b"PK"),
+    ):
+        for name in FILES:
+            written(tmp_path / name)
+        refused(load_plda, tmp_path)
+
+
+# Disclosure
+
+
+def test_audio_is_embedded_from_inside_its_dataset_only(tmp_path: Path) -> None:
+    comparison, audio = small(tmp_path), tmp_path / "data" / "test" / "wav" / "one.wav"
+    secret, root = tmp_path / "secret.wav", tmp_path / "data"
+
+    def embedded() -> int:
+        return page.render(comparison, tmp_path).count('"wav": "')
+
+    assert embedded() == 2
+    audio.rename(secret)
+    audio.symlink_to(secret)
+    assert embedded() == 1, "a link leaves the dataset"
+    audio.unlink()
+    audio.write_bytes(Path("/etc/passwd").read_bytes())
+    assert embedded() == 1, "not audio"
+    audio.unlink()
+    secret.rename(audio)
+    assert embedded() == 2
+    write_dataset_json(root, "0" * 64)
+    assert embedded() == 0, "another dataset"
+    (root / "dataset.json").unlink()
+    assert embedded() == 0, "no dataset"
+
+
+def test_reports_are_not_written_through_a_link(tmp_path: Path, nothing_outside: Path) -> None:
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / "plots").symlink_to(nothing_outside)
+    assert "is a link" in refused(
+        write_reports,
+        [a_comparison()],
+        out,
+    )
+
+
+# The terminal
+
+
+def test_no_control_character_of_a_name_reaches_the_terminal(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from rich.table import Table
+
+    output = io.StringIO()
+    table = Table("name")
+    table.add_row("x\x1b[31mred\x07\u202e")
+    make_console(file=output, force_terminal=True, color_system=None).print(table, "y\x1b]0;title\x07", "z\x9b2J")
+    assert not {"\x07", "\x9b", "\u202e"} & set(output.getvalue())
+    assert "\x1b[31m" not in output.getvalue() and "\x1b]0" not in output.getvalue()
+    monkeypatch.setattr("sys.argv", ["bench", "data", "check", str(tmp_path / "a\x1b[2Jb")])
+    with pytest.raises(SystemExit) as stopped:
+        main()
+    captured = capsys.readouterr()
+    assert stopped.value.code and "\x1b[2J" not in captured.err + captured.out
