@@ -120,6 +120,8 @@ def read_run(folder: RunFolder, option: str) -> Run:
 
 def best_checkpoint(folder: RunFolder, run: Run, option: str) -> Path:
     """The checkpoint of a run's best epoch. Raises UserError where it has none yet."""
+    if run.folds:
+        raise UserError(f"{option}: pools {len(run.folds)} folds and has no network; give one of them, {run.folds[0]}")
     best = folder.checkpoint("best")
     if not best.is_file():
         raise UserError(f"{option}: no checkpoints/best.ckpt; the run's state is {run.state}")

@@ -42,6 +42,8 @@ def plan(
     recipes: Sequence[str] = ("quick",),
     seeds: Sequence[int] = (1,),
     *,
+    folds: int | None = None,
+    repeat: int = 1,
     train_fractions: Sequence[float] = (1.0,),
     also_score: Sequence[str] = (),
     epochs: int | None = None,
@@ -93,6 +95,8 @@ def plan(
             "require_training": require_training,
         },
         plda,
+        folds,
+        repeat,
     )
 
 

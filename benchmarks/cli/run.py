@@ -36,6 +36,17 @@ def run(
         typer.Option(help="A recipe's name or YAML file; repeatable.", rich_help_panel=WHAT),
     ] = ["quick"],  # noqa: B006
     seed: Annotated[list[int], typer.Option(min=0, help="A seed; repeatable.", rich_help_panel=WHAT)] = [1],  # noqa: B006
+    folds: Annotated[
+        int | None,
+        typer.Option(
+            help="Cross-validation in this many folds: each recording is tested once, by a system that never heard "
+            "its speakers.",
+            rich_help_panel=WHAT,
+        ),
+    ] = None,
+    repeat: Annotated[
+        int, typer.Option(min=1, help="With --folds: repeat with so many divisions.", rich_help_panel=WHAT)
+    ] = 1,
     train_fraction: Annotated[
         list[float],
         typer.Option(
@@ -159,6 +170,8 @@ def run(
             dataset,
             recipe,
             seed,
+            folds=folds,
+            repeat=repeat,
             train_fractions=train_fraction,
             also_score=also_score,
             epochs=epochs,
@@ -223,6 +236,10 @@ def tune(
 def print_plans(plans: Sequence[Plan], folder: Path, console: Console) -> None:
     """One line per planned run."""
     console.print(f"{len(plans)} runs into {folder}:", highlight=False, markup=False, soft_wrap=True)
+    divided = dict.fromkeys((planned.job.dataset, planned.job.fold) for planned in plans)
+    for dataset, fold in ((dataset, fold) for dataset, fold in divided if fold):
+        line = f"  {dataset}{fold.suffix}: test {', '.join(fold.test)}; dev {', '.join(fold.dev)}"
+        console.print(f"{line}; train {len(fold.train)} others", highlight=False, markup=False, soft_wrap=True)
     for planned in plans:
         job = planned.job
         details = [planned.problem or planned.origin, *(f"also scored on {d.dataset}" for d in job.also_score)]

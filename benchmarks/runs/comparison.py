@@ -11,6 +11,7 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
+from diarbench.benchmarks.runs.cross_validation import pool_folds
 from diarbench.benchmarks.runs.evaluation import SCORED_SUBSETS, Turns, score_rows
 from diarbench.benchmarks.scoring import significance
 from diarbench.benchmarks.scoring.baselines import one_speaker, silence
@@ -19,6 +20,7 @@ from diarbench.benchmarks.scoring.dover_lap import dover_lap
 from diarbench.benchmarks.scoring.pyannote_metrics import other_metrics
 from diarbench.benchmarks.scoring.slices import Slices, contributions, slices, speaker_counts
 from diarbench.datasets.dataset import Dataset, Subset
+from diarbench.datasets.folds import all_as_test
 from diarbench.datasets.io.files import sha256_of
 from diarbench.datasets.io.records import read_record
 from diarbench.datasets.io.rttm import read_rttm, write_rttm
@@ -55,7 +57,7 @@ class System:
 
 def build_comparison(out: Path, jobs: Sequence[Job], command: str) -> Comparison:
     """The comparison of the runs in a folder; a failed run has no rows. Writes references and fusions to the folder."""
-    runs = [ComparisonFolder(out).run(job.name).read_run() for job in jobs]
+    runs, fold_runs, fold_rows = pool_folds(ComparisonFolder(out), jobs)
     rows: list[Row] = []
     contrasts: list[Contrast] = []
     differences: list[float] = []
@@ -63,8 +65,12 @@ def build_comparison(out: Path, jobs: Sequence[Job], command: str) -> Comparison
     roots |= {domain.dataset: domain.root for job in jobs for domain in job.also_score}
     for name, root in roots.items():
         done = [run for run in runs if run.domain(name) and run.state == "done"]
-        trained_on = any(job.dataset == name for job in jobs)
-        part = DatasetComparison(out, Dataset.open(Path(root)), done, SCORED_SUBSETS if trained_on else ("test",))
+        dataset, subsets = Dataset.open(Path(root)), SCORED_SUBSETS
+        if any(job.fold for job in jobs):
+            dataset, subsets = all_as_test(dataset), ("test",)
+        elif not any(job.dataset == name for job in jobs):
+            subsets = ("test",)
+        part = DatasetComparison(out, dataset, done, subsets)
         rows += part.rows
         contrasts += part.contrasts
         differences += part.differences
@@ -82,7 +88,12 @@ def build_comparison(out: Path, jobs: Sequence[Job], command: str) -> Comparison
         runs=tuple(runs),
         rows=tuple(rows),
         contrasts=tuple(contrasts),
-        source_hashes={str(path.relative_to(out)): sha256_of(path) for path in _sources(ComparisonFolder(out), jobs)},
+        fold_runs=tuple(fold_runs),
+        fold_rows=tuple(fold_rows),
+        source_hashes={
+            str(path.relative_to(out)): sha256_of(path)
+            for path in _sources(ComparisonFolder(out), [*runs, *fold_runs])
+        },
     )
 
 
@@ -269,7 +280,7 @@ def _mean(parts: Sequence[ErrorSeconds]) -> ErrorSeconds:
     return ErrorSeconds(**{name: getattr(total, name) / len(parts) for name in ErrorSeconds.model_fields})
 
 
-def _sources(folder: ComparisonFolder, jobs: Sequence[Job]) -> Iterator[Path]:
+def _sources(folder: ComparisonFolder, runs: Sequence[Run]) -> Iterator[Path]:
     yield from folder.shared_sources()
-    for job in jobs:
-        yield from folder.run(job.name).sources()
+    for run in runs:
+        yield from folder.run(run.name).sources()

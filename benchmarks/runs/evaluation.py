@@ -78,6 +78,7 @@ def queued_run(job: Job) -> Run:
         seed=job.seed,
         train_fraction=job.train_fraction,
         also_score=job.also_score,
+        fold=job.fold,
         init=job.init,
         state="queued",
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import product
 from pathlib import Path
@@ -12,13 +12,16 @@ from typing import Any
 from diarbench.backends import registry
 from diarbench.backends.base import AcceptsPlda, Backend
 from diarbench.backends.recipes.schema import Recipe
+from diarbench.benchmarks.runs.cross_validation import pooled_name
 from diarbench.benchmarks.runs.environment import threads
 from diarbench.benchmarks.runs.evaluation import SCORED_SUBSETS, too_many_speakers_warning
 from diarbench.benchmarks.runs.tuning import TRIALS, check_speech
 from diarbench.datasets.dataset import Dataset
+from diarbench.datasets.folds import Fold, draw_folds, with_fold
 from diarbench.datasets.io.errors import UserError
 from diarbench.datasets.io.files import digest
 from diarbench.datasets.io.names import check_name
+from diarbench.datasets.subsampling import annotated_s
 from diarbench.reports.results.job import NOT_HASHED, Domain, Job
 from diarbench.reports.results.run_folder import ComparisonFolder, RunFolder
 
@@ -60,15 +63,23 @@ def plan(
     tuning: TuningOptions = UNTUNED,
     options: Mapping[str, Any] = MappingProxyType({}),
     plda: Path | None = None,
+    folds: int | None = None,
+    repetitions: int = 1,
 ) -> list[Plan]:
     """All runs of the matrix, in order. Raises UserError for runs that could never succeed; reads no audio.
 
     ``inits`` is ``--init`` by backend, ``options`` are further fields of each Job. A dataset in both ``datasets`` and
-    ``also_score`` is not scored as another domain by the runs that are trained on it.
+    ``also_score`` is not scored as another domain by the runs that are trained on it. With ``folds``, each dataset is
+    divided into so many folds, ``repetitions`` times, and each fold is a run.
     """
     _check_names([*datasets, *also_score])
     domains = {dataset.info.name: _domain(dataset) for dataset in also_score}
-    for dataset in datasets if tuning.trials != 0 else ():
+    if not folds and repetitions > 1:
+        raise UserError("--repeat: repeats a cross-validation; give --folds too")
+    if folds and also_score:
+        raise UserError("--also-score: other domains cannot be scored in a cross-validation; leave out --folds")
+    divided = [part for dataset in datasets for part in _divided(dataset, folds, repetitions)]
+    for dataset, _ in divided if tuning.trials != 0 else ():
         check_speech(dataset.subset("dev"), tuning.condition)
     absent = {backend: registry.missing(backend) for backend in backends}
     loaded = {name: _with_plda(registry.load(name), plda) for name, command in absent.items() if not command}
@@ -77,7 +88,7 @@ def plan(
     if plda and not pldas:
         raise UserError(f"--plda {plda}: none of the backends uses a PLDA; pyannote does")
     plans = []
-    for dataset, backend, recipe, seed, fraction in product(datasets, backends, recipes, seeds, fractions):
+    for (dataset, fold), backend, recipe, seed, fraction in product(divided, backends, recipes, seeds, fractions):
         command, start = absent[backend], initial.get(backend)
         weights = start and start.weights
         for subset in ("train", *SCORED_SUBSETS):
@@ -103,6 +114,7 @@ def plan(
             search_space=tuning.space.get(backend, {}),
             plda=str(plda.resolve()) if plda and pldas.get(backend) else None,
             plda_sha256=pldas.get(backend),
+            fold=fold,
             **options,
         )
         plans.append(
@@ -139,7 +151,7 @@ def check_out(out: Path, plans: Sequence[Plan]) -> None:
     if not out.is_dir():
         raise UserError(f"{out}: is a file; choose another --out")
     jobs = {plan.job.name: plan.job for plan in plans}
-    known = {*ComparisonFolder(out).own_files(), *jobs}
+    known = {*ComparisonFolder(out).own_files(), *jobs, *filter(None, map(pooled_name, jobs.values()))}
     for entry in sorted(out.iterdir()):
         if RunFolder(entry).job.is_file():
             if entry.name not in jobs:
@@ -151,6 +163,16 @@ def check_out(out: Path, plans: Sequence[Plan]) -> None:
                 raise UserError(f"{entry}: was run with {_first_difference(old, new)}; choose another --out")
         elif entry.name not in known and not entry.name.startswith("."):
             raise UserError(f"{out}: holds {entry.name}, which belongs to no run; choose an empty --out")
+
+
+def _divided(dataset: Dataset, folds: int | None, repetitions: int) -> Iterator[tuple[Dataset, Fold | None]]:
+    """The dataset with its own subsets, or with those of each fold of each repetition."""
+    if folds is None:
+        yield dataset, None
+        return
+    for repetition in range(1, repetitions + 1):
+        for fold in draw_folds(dataset, folds, repetition):
+            yield with_fold(dataset, fold), fold
 
 
 def _with_plda(backend: Backend, plda: Path | None) -> Backend:
@@ -181,10 +203,10 @@ def _check_fraction(dataset: Dataset, recipe: Recipe, fraction: float) -> None:
     """Raises UserError where the fraction is not in (0, 1], or leaves less than one training window."""
     if not 0 < fraction <= 1:
         raise UserError(f"--train-fraction {fraction:g}: not a fraction of the train subset; give one above 0, up to 1")
-    train = dataset.info.subsets.get("train")
-    if train is not None and fraction * train.scored_s < recipe.window_s:
+    train_s = annotated_s(dataset.subset("train"))
+    if fraction * train_s < recipe.window_s:
         raise UserError(
-            f"--train-fraction {fraction:g}: {fraction * train.scored_s:.1f} s of {dataset.info.name} is less than "
+            f"--train-fraction {fraction:g}: {fraction * train_s:.1f} s of {dataset.info.name} is less than "
             f"one window of {recipe.window_s:g} s; give a larger one"
         )
 

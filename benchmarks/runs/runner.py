@@ -15,6 +15,7 @@ from diarbench.benchmarks.runs.plan import Plan
 from diarbench.benchmarks.runs.progress import RunProgress
 from diarbench.benchmarks.runs.tuning import check_speech
 from diarbench.datasets.dataset import Dataset
+from diarbench.datasets.folds import with_fold
 from diarbench.datasets.io.errors import UserError
 from diarbench.datasets.io.records import read_record, write_record
 from diarbench.reports.results.comparison import Comparison
@@ -87,10 +88,11 @@ def tune(out: Path, trials: int | None, seconds: float | None, command: str, pro
         raise UserError(f"{out}: is one run of a comparison; give the comparison's folder, {out.parent}")
     before = read_record(ComparisonFolder(out).results, Comparison)
     command = f"{before.command} && {command}"
-    jobs = [ComparisonFolder(out).run(run.name).read_job() for run in before.runs]
+    jobs = [ComparisonFolder(out).run(run.name).read_job() for run in before.trained_runs]
     for job in jobs:
-        check_speech(Dataset.open(Path(job.dataset_root)).subset("dev"), job.tune_condition)
-    fewest = min(len(run.tuning.trials) if run.tuning else 0 for run in before.runs)
+        dataset = Dataset.open(Path(job.dataset_root))
+        check_speech((with_fold(dataset, job.fold) if job.fold else dataset).subset("dev"), job.tune_condition)
+    fewest = min(len(run.tuning.trials) if run.tuning else 0 for run in before.trained_runs)
     if trials is not None and trials < fewest:
         raise UserError(f"{out}: has {fewest} trials already; ask for more with --trials")
     jobs = [job.model_copy(update={"trials": trials, "tune_seconds": seconds}) for job in jobs]

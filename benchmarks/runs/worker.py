@@ -37,6 +37,7 @@ from diarbench.benchmarks.runs.search_space import search_spaces
 from diarbench.benchmarks.runs.timing import Stopwatch
 from diarbench.benchmarks.runs.tuning import Budget, Tuner
 from diarbench.datasets.dataset import Dataset, Recording, Subset, from_annotation
+from diarbench.datasets.folds import with_fold
 from diarbench.datasets.io.errors import UserError
 from diarbench.datasets.io.files import write_atomic
 from diarbench.datasets.io.records import read_record, write_record
@@ -66,6 +67,8 @@ class Worker:
     def run(self) -> None:
         """Train, tune, diarize and score. Raises UserError for what the user can fix."""
         dataset = open_unchanged(self.job.dataset_root, self.job.fingerprint)
+        if self.job.fold:
+            dataset = with_fold(dataset, self.job.fold)
         others = [open_unchanged(domain.root, domain.fingerprint) for domain in self.job.also_score]
         backend = registry.load_for(self.job)
         start = backend.resolve_init(self.job.init)

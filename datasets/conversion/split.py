@@ -9,6 +9,7 @@ from typing import Literal
 
 from diarbench.datasets.conversion.converted import ConvertedRecording
 from diarbench.datasets.dataset import SUBSETS, Subset
+from diarbench.datasets.grouping import connected
 from diarbench.datasets.io.errors import UserError
 
 
@@ -32,7 +33,7 @@ def draw(recordings: Sequence[ConvertedRecording], split: Split) -> dict[str, Su
     subsets. Raises UserError if there are fewer groups than subsets with a share.
     """
     shares = {subset: share for subset, share in zip(SUBSETS, split.shares, strict=True) if share > 0}
-    groups = _connected_by_speakers(recordings) if split.by == "speaker" else [[r] for r in recordings]
+    groups = connected(recordings, lambda r: r.speakers) if split.by == "speaker" else [[r] for r in recordings]
     if len(groups) < len(shares):
         groups_text = f" in {len(groups)} groups without shared speakers" if split.by == "speaker" else ""
         raise UserError(
@@ -52,17 +53,3 @@ def draw(recordings: Sequence[ConvertedRecording], split: Split) -> dict[str, Su
         assigned_s[subset] += sum(r.audio_s for r in group)
         drawn.update((r.uri, subset) for r in group)
     return drawn
-
-
-def _connected_by_speakers(recordings: Sequence[ConvertedRecording]) -> list[list[ConvertedRecording]]:
-    """Groups of recordings that share speakers, directly or through other recordings."""
-    group_of: dict[str, list[ConvertedRecording]] = {}
-    groups: list[list[ConvertedRecording]] = []
-    for recording in recordings:
-        group = [recording]
-        for other in {id(group_of[s]): group_of[s] for s in recording.speakers if s in group_of}.values():
-            group += other
-            groups.remove(other)
-        groups.append(group)
-        group_of.update((speaker, group) for member in group for speaker in member.speakers)
-    return groups

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 from urllib.parse import quote
 
-from diarbench.datasets.dataset import DatasetInfo
+from diarbench.datasets.dataset import SUBSETS, DatasetInfo
 from diarbench.datasets.io.errors import UserError
 from diarbench.datasets.io.files import sha256_of
 from diarbench.datasets.io.names import visible
@@ -185,9 +185,12 @@ def _audio(comparison: Comparison, section: Section, uri: str) -> Path | None:
     """
     for domain in filter(None, (run.domain(section.dataset) for run in comparison.runs)):
         root = Path(domain.root).resolve()
-        path = root / section.subset / "wav" / f"{uri}.wav"
-        if path.resolve().is_relative_to(root) and _is_dataset(root, domain.fingerprint) and _is_wav(path):
-            return path
+        if not _is_dataset(root, domain.fingerprint):
+            continue
+        for subset in (section.subset, *SUBSETS):  # a cross-validation tests recordings of every subset
+            path = root / subset / "wav" / f"{uri}.wav"
+            if path.resolve().is_relative_to(root) and _is_wav(path):
+                return path
     return None
 
 

@@ -28,7 +28,16 @@ class Comparison(Record):
     runs: tuple[Run, ...]
     rows: tuple[Row, ...]
     contrasts: tuple[Contrast, ...] = ()
+    fold_runs: tuple[Run, ...] = ()
+    """The runs that the cross-validations among ``runs`` pool."""
+    fold_rows: tuple[Row, ...] = ()
+    """Their scores on their own test sets."""
     source_hashes: dict[RelativePath, str] = Field(
         default_factory=dict, validation_alias=AliasChoices("source_hashes", "rests_on")
     )
     """SHA-256 of the files that the rows were computed from, by path relative to ``results.json``."""
+
+    @property
+    def trained_runs(self) -> tuple[Run, ...]:
+        """The runs that trained a network: those of the folds in place of what pools them."""
+        return (*(run for run in self.runs if not run.folds), *self.fold_runs)

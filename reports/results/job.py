@@ -6,6 +6,7 @@ from typing import Any
 
 from pydantic import AliasChoices, Field, field_validator
 
+from diarbench.datasets.folds import Fold
 from diarbench.datasets.io.files import digest
 from diarbench.datasets.io.names import Name, check_name
 from diarbench.datasets.io.records import Record
@@ -36,6 +37,8 @@ class RunIdentity(Record):
     """Fraction of the train subset's annotated time."""
     also_score: tuple[Domain, ...] = Field(default=(), validation_alias=AliasChoices("also_score", "also_scored"))
     """Other domains, whose test recordings are also diarized and scored."""
+    fold: Fold | None = None
+    """The subsets of a cross-validation; None: the dataset's own."""
 
 
 class Job(RunIdentity):
@@ -88,7 +91,8 @@ class Job(RunIdentity):
     def name(self) -> str:
         """The run's folder in a comparison."""
         part = "" if self.train_fraction == 1 else f"-fraction{self.train_fraction:g}"
-        return f"{self.dataset}-{self.backend}-{self.recipe['name']}-seed{self.seed}{part}"
+        name = f"{self.dataset}-{self.backend}-{self.recipe['name']}-seed{self.seed}{part}"
+        return f"{name}{self.fold.suffix}" if self.fold else name
 
     @property
     def hash(self) -> str:

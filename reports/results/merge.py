@@ -15,11 +15,12 @@ from diarbench.reports.results.scores import Condition, Row
 
 
 class Group(NamedTuple):
-    """The key of comparisons that may be ranked together: same dataset, recordings and protocol."""
+    """The key of comparisons that may be ranked together: same dataset, recordings, protocol and way of testing."""
 
     dataset: str
     fingerprints: frozenset[str]
     conditions: tuple[Condition, ...]
+    is_cross_validated: bool
 
 
 def read_comparison(out: Path) -> Comparison:
@@ -39,7 +40,9 @@ def merge(comparisons: Mapping[Path, Comparison], root: Path) -> tuple[list[Comp
         moved = _moved(comparison, os.path.relpath(out, root))
         for dataset in dict.fromkeys(run.dataset for run in moved.runs):
             fingerprints = frozenset(run.fingerprint for run in moved.runs if run.dataset == dataset)
-            groups.setdefault(Group(dataset, fingerprints, moved.conditions), []).append(_only(moved, dataset))
+            folds = any(run.folds for run in moved.runs if run.dataset == dataset)
+            group = Group(dataset, fingerprints, moved.conditions, folds)
+            groups.setdefault(group, []).append(_only(moved, dataset))
     left_out = {group: list(_conflicting_domains(parts)) for group, parts in groups.items()}
     joined = [_joined([_without(part, left_out[group]) for part in parts]) for group, parts in groups.items()]
     return joined, [
@@ -56,7 +59,17 @@ def _moved(comparison: Comparison, prefix: str) -> Comparison:
     runs = (run.model_copy(update={"name": f"{prefix}/{run.name}"}) for run in comparison.runs)
     rows = (row.model_copy(update={"run": row.run and f"{prefix}/{row.run}"}) for row in comparison.rows)
     source_hashes = {f"{prefix}/{path}": sha256 for path, sha256 in comparison.source_hashes.items()}
-    return comparison.model_copy(update={"runs": tuple(runs), "rows": tuple(rows), "source_hashes": source_hashes})
+    fold_runs = (run.model_copy(update={"name": f"{prefix}/{run.name}"}) for run in comparison.fold_runs)
+    fold_rows = (row.model_copy(update={"run": f"{prefix}/{row.run}"}) for row in comparison.fold_rows)
+    return comparison.model_copy(
+        update={
+            "runs": tuple(runs),
+            "rows": tuple(rows),
+            "fold_runs": tuple(fold_runs),
+            "fold_rows": tuple(fold_rows),
+            "source_hashes": source_hashes,
+        }
+    )
 
 
 def _only(comparison: Comparison, dataset: str) -> Comparison:
@@ -66,7 +79,11 @@ def _only(comparison: Comparison, dataset: str) -> Comparison:
     scored = {dataset, *(domain.dataset for run in runs for domain in run.also_score)}
     rows = tuple(row for row in comparison.rows if row.dataset in scored and row.run in {None, *names})
     contrasts = tuple(contrast for contrast in comparison.contrasts if contrast.dataset in scored)
-    return comparison.model_copy(update={"runs": runs, "rows": rows, "contrasts": contrasts})
+    of_folds = {
+        "fold_runs": tuple(run for run in comparison.fold_runs if run.dataset == dataset),
+        "fold_rows": tuple(row for row in comparison.fold_rows if row.dataset == dataset),
+    }
+    return comparison.model_copy(update={"runs": runs, "rows": rows, "contrasts": contrasts, **of_folds})
 
 
 def _conflicting_domains(parts: Iterable[Comparison]) -> Iterable[str]:
@@ -107,6 +124,8 @@ def _joined(parts: list[Comparison]) -> Comparison:
             "runs": tuple(run for part in parts for run in part.runs),
             "rows": tuple(rows.values()),
             "contrasts": (),
+            "fold_runs": tuple(run for part in parts for run in part.fold_runs),
+            "fold_rows": tuple(row for part in parts for row in part.fold_rows),
             "source_hashes": {path: sha256 for part in parts for path, sha256 in part.source_hashes.items()},
         }
     )
@@ -121,6 +140,8 @@ def _reasons(groups: Iterable[Group]) -> Iterable[str]:
             yield f"{dataset}: shown separately, not ranked: the recordings or references differ (fingerprint)"
         if len({group.conditions for group in of_dataset}) > 1:
             yield f"{dataset}: shown separately, not ranked: scored under different protocols"
+        if len({group.is_cross_validated for group in of_dataset}) > 1:
+            yield f"{dataset}: shown separately, not ranked: one is a cross-validation and tests other recordings"
     if len({group.dataset for group in listed}) > 1:
         yield "Different datasets are shown separately and not ranked against each other"
 

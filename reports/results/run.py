@@ -191,6 +191,13 @@ class Run(RunIdentity):
     """None where the hyper-parameters were not tuned."""
     environment: Environment | None = None
 
+    folds: tuple[Name, ...] = ()
+    """The runs that a cross-validation pools; empty for a run of its own."""
+    pooled_stage: str | None = None
+    """The final stage of the runs that it pools."""
+    repetition: int = 1
+    """Which division into folds it pools."""
+
     def domain(self, dataset: str) -> Domain | None:
         """The dataset with this name; None where the run was not scored on it."""
         home = Domain.model_construct(
@@ -207,4 +214,4 @@ class Run(RunIdentity):
     @property
     def final_stage(self) -> str:
         """The stage whose RTTM is the run's final output."""
-        return "tuned" if self.tuning else "finetuned"
+        return self.pooled_stage or ("tuned" if self.tuning else "finetuned")

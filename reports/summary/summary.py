@@ -93,7 +93,7 @@ class Line:
         names = PHASES.get(self.stage, ())
         if self.is_out_of_domain and self.row:
             names = (*names[:-1], f"diarizing {self.stage} {self.row.dataset}")
-        elif self.stage == "finetuned" and self.run and self.run.tuning:
+        elif self.stage == "finetuned" and self.run and self.run.final_stage == "tuned":
             names = (*names[:-1], "diarizing finetuned test")
         return [phase for phase in self.run.phases if phase.name in names] if self.run else []
 

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from diarbench.reports.summary.summary import Section, Summary
 from diarbench.reports.tables.changes import chosen_table, data_table, forgotten_table, tuned_table
+from diarbench.reports.tables.folds import fold_table
 from diarbench.reports.tables.identity import identity_table
 from diarbench.reports.tables.runs import cost_table
 from diarbench.reports.tables.scores import contrast_table, metric_table, over_seeds, score_table, slice_table
@@ -18,6 +19,7 @@ TITLES = (
     SCORES,
     COSTS,
     "DER over seeds",
+    "DER by fold of the cross-validation, in % of reference speech",
     "Differences, in points of DER",
     "DER before and after tuning on dev, under the condition tuned for",
     "Tuned hyper-parameters that differ from their defaults",
@@ -36,7 +38,8 @@ class TitledTable(NamedTuple):
 def contents(summary: Summary, section: Section) -> Iterator[TitledTable]:
     """The tables of one section in the order of ``TITLES``; tables without rows are left out.
 
-    Costs, tuning, training data, other domains, slices and other metrics come with a dataset's first condition only.
+    Costs, folds, tuning, training data, other domains, slices and other metrics come with a dataset's first condition
+    only.
     """
     is_first = section.condition == summary.of(section.dataset, section.subset)[0].condition
     identity = identity_table(section)
@@ -44,6 +47,7 @@ def contents(summary: Summary, section: Section) -> Iterator[TitledTable]:
         identity + score_table(section),
         identity + cost_table(section) if is_first else None,
         over_seeds(section),
+        fold_table(summary, section) if is_first else None,
         contrast_table(section),
         tuned_table(summary, section.dataset) if is_first else None,
         chosen_table(summary, section.dataset) if is_first else None,

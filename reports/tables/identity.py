@@ -14,6 +14,7 @@ IDENTITY_COLUMNS = (
     Column("Recipe"),
     Column("Train %", True),
     Column("Seed", True),
+    Column("Repetition", True),
     Column("Stage"),
 )
 
@@ -33,6 +34,7 @@ def identity_columns(section: Section) -> tuple[Column, ...]:
         "Train %": len({line.run.train_fraction for line in runs if line.run}) > 1,
         "Recipe": len({line.recipe for line in runs}) > 1,
         "Seed": len({line.seed for line in runs}) > 1,
+        "Repetition": len({line.run.repetition for line in runs if line.run}) > 1,
     }
     return tuple(column for column in IDENTITY_COLUMNS if varying.get(column.name, True))
 
@@ -46,6 +48,7 @@ def identity_cells(line: Line, columns: tuple[Column, ...]) -> tuple[Cell, ...]:
         "Backend": line.backend,
         "Recipe": line.recipe,
         "Seed": line.seed,
+        "Repetition": line.run.repetition if line.run else None,
         "Stage": line.stage.replace("oracle-", "oracle "),  # two words fit a narrow column
     }
     cells = []

@@ -1,0 +1,137 @@
+"""Divide a dataset's recordings into folds for cross-validation, so that no speaker and no session is in two folds."""
+
+from __future__ import annotations
+
+import random
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+
+from diarbench.datasets.dataset import SUBSETS, Dataset, Recording, Subset
+from diarbench.datasets.grouping import connected
+from diarbench.datasets.io.errors import UserError
+from diarbench.datasets.io.names import Name
+from diarbench.datasets.io.records import Record
+
+FEWEST_FOLDS = 3
+"""One fold to test on, one as dev, and one to train on."""
+
+LARGEST_SHARE = 0.5
+"""A group of recordings with more than this share of the hours leaves too little to train on when it is tested."""
+
+_MICROPHONE = re.compile(r"[._-](mix|headset|lapel|array|mic|ch|channel|far|near|sdm|mdm|ihm)([._-]?[\w-]+)?$", re.I)
+"""The end of a name that tells one microphone of a session from another."""
+
+_LOCAL_SPEAKER = re.compile(r"(spk|spkr|speaker|s)?[ _-]*\d{1,2}|[a-z]", re.I)
+"""A speaker's name that is used anew in each recording, such as ``spk00``, ``speaker_1`` or ``A``."""
+
+
+class Fold(Record):
+    """One fold of a cross-validation: which recordings are in which subset."""
+
+    number: int
+    """From 1."""
+    of: int
+    repetition: int = 1
+    """From 1; it seeds the draw."""
+    train: tuple[Name, ...]
+    dev: tuple[Name, ...]
+    test: tuple[Name, ...]
+
+    @property
+    def suffix(self) -> str:
+        """What the name of a fold's run ends in."""
+        repetition = "" if self.repetition == 1 else f"-repetition{self.repetition}"
+        return f"{repetition}-fold{self.number}of{self.of}"
+
+
+def draw_folds(dataset: Dataset, count: int, repetition: int = 1) -> list[Fold]:
+    """Divide all recordings into ``count`` folds of similar hours; the dev set of a fold is the next fold's test set.
+
+    Recordings that share a speaker or a session stay together, so every recording is tested once, by a system that
+    never heard its speakers. Groups are shuffled by the seed ``repetition``, and the longest go first, each to the
+    fold with the fewest hours. Raises UserError where that cannot be done.
+    """
+    recordings = [recording for subset in SUBSETS for recording in dataset.recordings.get(subset, ())]
+    groups = group_recordings(recordings)
+    _check(dataset, groups, count)
+    hours = {id(group): sum(_annotated_s(recording) for recording in group) for group in groups}
+    random.Random(repetition).shuffle(groups)
+    groups.sort(key=lambda group: hours[id(group)], reverse=True)
+    tested: list[list[Recording]] = [[] for _ in range(count)]
+    for group in groups:
+        min(tested, key=lambda fold: sum(map(_annotated_s, fold))).extend(group)
+    for fold in tested:
+        if not any(recording.turns for recording in fold):
+            names = ", ".join(sorted(recording.uri for recording in fold))
+            raise UserError(f"{dataset.root}: --folds {count}: a fold would have no speech ({names}); use fewer folds")
+    uris = [tuple(sorted(recording.uri for recording in fold)) for fold in tested]
+    return [
+        Fold(
+            number=number + 1,
+            of=count,
+            repetition=repetition,
+            test=uris[number],
+            dev=uris[(number + 1) % count],
+            train=tuple(sorted(uri for step in range(2, count) for uri in uris[(number + step) % count])),
+        )
+        for number in range(count)
+    ]
+
+
+def with_fold(dataset: Dataset, fold: Fold) -> Dataset:
+    """The dataset with the subsets of a fold. Raises UserError where a recording is missing."""
+    by_uri = {recording.uri: recording for listed in dataset.recordings.values() for recording in listed}
+    subsets: dict[Subset, tuple[str, ...]] = {"train": fold.train, "dev": fold.dev, "test": fold.test}
+    for uri in (uri for uris in subsets.values() for uri in uris):
+        if uri not in by_uri:
+            raise UserError(f"{dataset.root}: no recording {uri}, which is in a fold; choose another --out")
+    return replace(dataset, recordings={s: _in_subset(s, (by_uri[uri] for uri in uris)) for s, uris in subsets.items()})
+
+
+def all_as_test(dataset: Dataset) -> Dataset:
+    """The dataset with every recording in test, as a cross-validation tests them."""
+    recordings = (recording for subset in SUBSETS for recording in dataset.recordings.get(subset, ()))
+    return replace(dataset, recordings={"test": _in_subset("test", sorted(recordings, key=lambda r: r.uri))})
+
+
+def group_recordings(recordings: Sequence[Recording]) -> list[list[Recording]]:
+    """Groups of recordings that share a speaker or a session, directly or through other recordings.
+
+    Names that are used anew in each recording (``spk00``, ``A``) do not identify a speaker.
+    """
+    return connected(recordings, _keys)
+
+
+def _keys(recording: Recording) -> set[str]:
+    """The speakers and the session of a recording."""
+    speakers = {turn.speaker for turn in recording.turns if not _LOCAL_SPEAKER.fullmatch(turn.speaker)}
+    return {*(f"speaker {name}" for name in speakers), f"session {_MICROPHONE.sub('', recording.uri)}"}
+
+
+def _check(dataset: Dataset, groups: Sequence[Sequence[Recording]], count: int) -> None:
+    where = f"{dataset.root}: --folds {count}"
+    if count < FEWEST_FOLDS:
+        raise UserError(f"{where}: at least {FEWEST_FOLDS} folds are needed, one each to train, tune and test on")
+    if len(groups) < count:
+        raise UserError(
+            f"{where}: number of groups of recordings without a common speaker or session: {len(groups)}; "
+            + (f"use --folds {len(groups)}" if len(groups) >= FEWEST_FOLDS else "use the dataset's own subsets instead")
+        )
+    total_s = sum(_annotated_s(recording) for group in groups for recording in group)
+    for group in groups:
+        group_s = sum(map(_annotated_s, group))
+        if group_s > LARGEST_SHARE * total_s:
+            names = ", ".join(sorted(recording.uri for recording in group)[:3])
+            raise UserError(
+                f"{where}: {len(group)} recordings ({names}...) share speakers and hold {group_s / total_s:.0%} of the "
+                "hours, so that they cannot be one fold; use the dataset's own subsets instead"
+            )
+
+
+def _annotated_s(recording: Recording) -> float:
+    return sum(end_s - start_s for start_s, end_s in recording.regions)
+
+
+def _in_subset(subset: Subset, recordings: Iterable[Recording]) -> tuple[Recording, ...]:
+    return tuple(replace(recording, subset=subset) for recording in recordings)
