@@ -13,6 +13,7 @@ from diarbench.reports import markdown
 from diarbench.reports.formatting import convention
 from diarbench.reports.results.merge import merge, read_comparison
 from diarbench.reports.results.run_folder import ComparisonFolder
+from diarbench.reports.summary.comparability import STAGES
 from diarbench.reports.summary.summary import Line, summarize
 from diarbench.reports.tables.identity import identity_table
 from diarbench.reports.tables.runs import cost_table
@@ -54,7 +55,7 @@ def find(folder: Path) -> Leaderboard:
         summary = summarize(group)
         for dataset in summary.datasets:
             for section in summary.of(dataset)[:1]:
-                ranked = section.sorted(_by_error)
+                ranked = section.sorted(_rank)
                 title = f"{visible(dataset)}, {section.subset}, {convention(section.condition)}"
                 scores = identity_table(ranked) + score_table(ranked)
                 boards.append(Board(title, scores, cost_table(ranked), summary.footnotes_of(dataset)))
@@ -74,5 +75,7 @@ def _lines(leaderboard: Leaderboard) -> Iterator[str]:
     yield from ("", *(f"- {markdown.escape(note)}" for note in leaderboard.notes))
 
 
-def _by_error(line: Line) -> float:
-    return math.inf if line.row is None or line.row.der is None else line.row.der
+def _rank(line: Line) -> tuple[bool, float]:
+    """By DER; where the reference replaced a part of the pipeline, a line is no system and comes after all systems."""
+    is_oracle = line.run is not None and line.row is not None and line.stage not in STAGES
+    return is_oracle, math.inf if line.row is None or line.row.der is None else line.row.der

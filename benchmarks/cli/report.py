@@ -31,6 +31,7 @@ def report(
 
     Several OUT are merged; different datasets, recordings or protocols are shown separately and not ranked together.
     """
+    from diarbench.benchmarks.runs.merged import with_contrasts
     from diarbench.reports.console import make_console
     from diarbench.reports.exports import FORMATS
     from diarbench.reports.results.merge import merge, read_comparison
@@ -44,6 +45,7 @@ def report(
     else:
         root = out or Path()
         groups, reasons = merge(comparisons, root)
+        groups = [with_contrasts(group) for group in groups]
     if format_:
         sys.stdout.write(FORMATS[format_](groups))
         return

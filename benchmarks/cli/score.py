@@ -106,7 +106,7 @@ def compare(
     """
     from diarbench.benchmarks.cli import score_tables as tables
     from diarbench.benchmarks.scoring import slices as slicing
-    from diarbench.benchmarks.scoring.evaluate import compare_systems, protocols_named
+    from diarbench.benchmarks.scoring.evaluate import FUSION, compare_systems, protocols_named
     from diarbench.benchmarks.scoring.inputs import read_inputs
     from diarbench.reports.console import make_console
 
@@ -114,13 +114,12 @@ def compare(
     inputs = read_inputs(reference, paths, uem)
     protocols = protocols_named(condition)
     agreement = _cross_check(inputs, reference, paths, uem)
-    a, b = [str(path) for path in paths] if hypothesis_a.stem == hypothesis_b.stem else [path.stem for path in paths]
+    a, b = _labels(hypothesis_a, hypothesis_b)
 
     conditions: dict[str, Any] = {}
     for name, pair in compare_systems(inputs, protocols).items():
-        baselines = {key: score for key, score in pair.others.items() if not key.startswith("DOVER")}
-        fusion = {key: score for key, score in pair.others.items() if key not in baselines}
-        systems = {**baselines, a: pair.a, b: pair.b, **fusion}
+        baselines = {key: score for key, score in pair.others.items() if key != FUSION}
+        systems = {**baselines, a: pair.a, b: pair.b, FUSION: pair.others[FUSION]}
         conditions[name] = {
             "protocol": pair.a.protocol.model_dump(),
             "systems": {
@@ -142,6 +141,18 @@ def compare(
     result = {"conditions": conditions, "recordings": len(inputs.scored), **agreement}
     if not _print_notes_and_json(inputs, json, result):
         tables.print_comparison(make_console(), (a, b), protocols, result)
+
+
+def _labels(hypothesis_a: Path, hypothesis_b: Path) -> tuple[str, str]:
+    """What the two systems are called: their files' names, or more where another row has the same name."""
+    from diarbench.benchmarks.scoring.evaluate import BASELINES, FUSION
+
+    paths = (hypothesis_a, hypothesis_b)
+    taken = {*BASELINES, FUSION}
+    for labels in ([path.stem for path in paths], [str(path) for path in paths]):
+        if len(set(labels)) == len(labels) and not taken & set(labels):
+            return labels[0], labels[1]
+    return f"{hypothesis_a} (A)", f"{hypothesis_b} (B)"
 
 
 def _protocol_and_interval(score: Score) -> dict[str, Any]:

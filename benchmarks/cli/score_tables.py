@@ -43,7 +43,9 @@ def print_comparison(
         scores = result["conditions"][protocol.name]
         _print_errors(console, str(protocol), "system", scores["systems"].items())
         difference = scores["difference"]
-        significance = f"95 % interval {_interval(difference['interval'], '+.2f')}, p = {difference['p']:.2g}"
+        at_most = "at most" if difference["p_at_most"] else "="
+        interval = _interval(difference["interval"], "+.2f")
+        significance = f"95 % interval {interval}, p {at_most} {difference['p']:.2g}"
         points = f"{100 * difference['der']:+.2f} points of DER"
         _print(console, f"A: {names[0]}\nB: {names[1]}\nB minus A: {points}, {significance}")
         _print(console, difference["verdict"] + "\n", style="bold")
@@ -106,13 +108,11 @@ def _print_conventions(
     _print(
         console,
         "Speakers are mapped on the whole scored region, before collars; each speaker's overlapping turns are merged."
-        " Rates are relative to the reference speech of all recordings. Intervals: bootstrap over"
+        " Rates are relative to the reference speech of all recordings. Intervals are over"
         f" {interval['units']} {interval['unit']}. Without a collar, {result['agrees_with']} gives the same scores: the"
         f" largest difference in any error component of any recording is {result['largest_difference_s']:.1e} s.\n",
         style="dim",
     )
-    if interval["unit"] != "recordings":
-        _print(console, "There are few recordings: intervals and tests apply to these recordings, not to others.")
 
 
 def _metric_rows(metrics: Mapping[str, Any]) -> Iterable[tuple[str, str]]:

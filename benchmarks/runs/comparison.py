@@ -28,8 +28,8 @@ from diarbench.reports.results.comparison import Comparison
 from diarbench.reports.results.job import Job
 from diarbench.reports.results.run import Run
 from diarbench.reports.results.run_folder import ComparisonFolder
-from diarbench.reports.results.scores import Condition, ErrorSeconds, Row, Scores, sum_slices
-from diarbench.reports.results.statistics import Contrast
+from diarbench.reports.results.scores import Condition, Row, Scores, sum_slices
+from diarbench.reports.results.statistics import Contrast, Difference
 from diarbench.reports.summary.comparability import STAGES
 from diarbench.reports.summary.systems import competing, system_label
 
@@ -91,8 +91,7 @@ def build_comparison(out: Path, jobs: Sequence[Job], command: str) -> Comparison
         fold_runs=tuple(fold_runs),
         fold_rows=tuple(fold_rows),
         source_hashes={
-            str(path.relative_to(out)): sha256_of(path)
-            for path in _sources(ComparisonFolder(out), [*runs, *fold_runs])
+            str(path.relative_to(out)): sha256_of(path) for path in _sources(ComparisonFolder(out), [*runs, *fold_runs])
         },
     )
 
@@ -180,13 +179,9 @@ class DatasetComparison:
 
     def _add_statistics(self) -> None:
         """Add intervals to the test rows; under the first condition also slices, other metrics and speaker counts."""
-        self.errors: dict[str, list[list[ErrorSeconds]]] = {}
-        """By condition and system: the error seconds of each resampled unit."""
         for index, (name, protocol) in enumerate(CONDITIONS.items()):
-            hypotheses = [system.turns for system in self.systems]
-            self.unit, self.errors[name] = significance.units_of(self.reference, hypotheses, self.scored, protocol)
-            for system, errors in zip(self.systems, self.errors[name], strict=True):
-                statistics: dict[str, Any] = {"interval": significance.interval(errors, self.unit)}
+            for system in self.systems:
+                statistics: dict[str, Any] = {"interval": significance.interval(system.rows[index].files)}
                 if name == FIRST_CONDITION:
                     sides = (self.reference, system.turns, self.scored)
                     statistics |= {
@@ -208,7 +203,7 @@ class DatasetComparison:
             if not self.systems[0].rows[index].total:
                 continue  # without scored speech there is no rate, for example where all of it is excluded overlap
             for a, b in labels:
-                difference = significance.compare(self._over_seeds(name, a), self._over_seeds(name, b), self.unit)
+                difference = difference_of(*([s.rows[index] for s in self.systems if s.label == x] for x in (a, b)))
                 yield Contrast(
                     dataset=self.name,
                     subset="test",
@@ -219,11 +214,6 @@ class DatasetComparison:
                     verdict=difference.verdict(a, b),
                     explains=contributions(self._slices(a), self._slices(b)) if name == FIRST_CONDITION else {},
                 )
-
-    def _over_seeds(self, condition: str, label: str) -> list[ErrorSeconds]:
-        """A system's error seconds per unit, averaged over its seeds."""
-        seeds = [errors for s, errors in zip(self.systems, self.errors[condition], strict=True) if s.label == label]
-        return [_mean(unit) for unit in zip(*seeds, strict=True)]
 
     def _slices(self, label: str) -> Slices:
         """A system's error seconds by slice, summed over its seeds."""
@@ -275,9 +265,16 @@ def _but_seed(run: Run) -> tuple[tuple[str, str, str], float]:
     return _setting(run), run.train_fraction
 
 
-def _mean(parts: Sequence[ErrorSeconds]) -> ErrorSeconds:
-    total = sum(parts, ErrorSeconds())
-    return ErrorSeconds(**{name: getattr(total, name) / len(parts) for name in ErrorSeconds.model_fields})
+def difference_of(a: Sequence[Row], b: Sequence[Row]) -> Difference:
+    """The paired difference of two systems; one row a seed. Raises ValueError where they have other recordings."""
+    recordings = [part.uri for part in a[0].files]
+    by_uri = [[{part.uri: part for part in row.files} for row in rows] for rows in (a, b)]
+    if any(set(files) != set(recordings) for rows in by_uri for files in rows):
+        raise ValueError("the two systems were scored on different recordings")
+    seeds_a, seeds_b = ([[files[uri] for uri in recordings] for files in rows] for rows in by_uri)
+    difference = significance.compare_seeds(seeds_a, seeds_b, recordings)
+    of_runs = all(row.run for row in (*a, *b))
+    return difference if of_runs else difference.model_copy(update={"seeds": None})
 
 
 def _sources(folder: ComparisonFolder, runs: Sequence[Run]) -> Iterator[Path]:

@@ -14,6 +14,9 @@ from diarbench.datasets.io.errors import UserError
 from diarbench.reports.results.scores import ErrorSeconds
 from diarbench.reports.results.statistics import Difference, Interval
 
+BASELINES = {"silence": silence, "one speaker": one_speaker}
+FUSION = "DOVER-Lap of the two"
+
 
 @dataclass(frozen=True)
 class Score:
@@ -24,7 +27,7 @@ class Score:
     """Pooled over the recordings; ``errors.der`` is the rate, as a fraction."""
     recordings: dict[str, ErrorSeconds]
     interval: Interval
-    """95 % bootstrap interval of the rate."""
+    """95 % interval of the rate, over recordings."""
 
 
 @dataclass(frozen=True)
@@ -46,7 +49,7 @@ def protocols_named(conditions: Sequence[str] | None) -> list[ScoringProtocol]:
 
 def score_system(inputs: Inputs, protocols: Sequence[ScoringProtocol]) -> dict[str, Score]:
     """The first hypothesis of ``inputs`` under each protocol, by name."""
-    return {protocol.name: _score_all(inputs, {"": inputs.hypotheses[0]}, protocol)[0][""] for protocol in protocols}
+    return {protocol.name: _score_all(inputs, {"": inputs.hypotheses[0]}, protocol)[""] for protocol in protocols}
 
 
 def compare_systems(inputs: Inputs, protocols: Sequence[ScoringProtocol]) -> dict[str, PairedScores]:
@@ -55,16 +58,19 @@ def compare_systems(inputs: Inputs, protocols: Sequence[ScoringProtocol]) -> dic
     Raises UserError where a protocol scores no speech.
     """
     others: dict[str, Turns] = {
-        "silence": {uri: silence(regions) for uri, regions in inputs.scored.items()},
-        "one speaker": {uri: one_speaker(regions) for uri, regions in inputs.scored.items()},
-        "DOVER-Lap of the two": dover_lap(inputs.hypotheses, inputs.scored),
+        **{
+            name: {uri: baseline(regions) for uri, regions in inputs.scored.items()}
+            for name, baseline in BASELINES.items()
+        },
+        FUSION: dover_lap(inputs.hypotheses, inputs.scored),
     }
     systems = {"a": inputs.hypotheses[0], "b": inputs.hypotheses[1], **others}
     pairs = {}
     for protocol in protocols:
-        scores, units = _score_all(inputs, systems, protocol)
+        scores = _score_all(inputs, systems, protocol)
+        a, b = (list(scores[name].recordings.values()) for name in ("a", "b"))
         try:
-            difference = significance.compare(units.errors[0], units.errors[1], units.unit)
+            difference = significance.compare(a, b, list(inputs.scored))
         except ValueError as error:
             raise UserError(f"under {protocol}, {error}") from error
         pairs[protocol.name] = PairedScores(
@@ -73,14 +79,11 @@ def compare_systems(inputs: Inputs, protocols: Sequence[ScoringProtocol]) -> dic
     return pairs
 
 
-def _score_all(
-    inputs: Inputs, systems: Mapping[str, Turns], protocol: ScoringProtocol
-) -> tuple[dict[str, Score], significance.Units]:
-    """Scores by system; all systems are resampled over the same units."""
-    units = significance.units_of(inputs.reference, list(systems.values()), inputs.scored, protocol)
+def _score_all(inputs: Inputs, systems: Mapping[str, Turns], protocol: ScoringProtocol) -> dict[str, Score]:
+    """Scores by system."""
     scores = {}
-    for (name, turns), errors in zip(systems.items(), units.errors, strict=True):
+    for name, turns in systems.items():
         recordings = score(inputs.reference, turns, inputs.scored, [protocol])[protocol.name]
-        interval = significance.interval(errors, units.unit)
+        interval = significance.interval(list(recordings.values()))
         scores[name] = Score(protocol, pooled(recordings), recordings, interval)
-    return scores, units
+    return scores

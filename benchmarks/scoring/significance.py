@@ -1,101 +1,97 @@
-"""Bootstrap intervals, paired permutation tests, and the test set size that a difference needs.
+"""Intervals, paired tests, and the test set size that a difference needs.
 
-A test set is a sample of recordings, so recordings are resampled (Bisani and Ney 2004, "Bootstrap estimates for
-confidence intervals in ASR performance evaluation"). With few recordings, blocks of time are resampled instead, and the
-result says so: such an interval applies to more minutes of the same recordings, not to other recordings. Variation over
-seeds is separate: a system's seconds are the mean over its seeds, and the reports show the range over seeds elsewhere.
-All resampling is seeded, so the same seconds give the same interval.
+A test set is a sample of recordings, so recordings are the units: pieces of one recording are not independent of each
+other. From ten recordings on, intervals are bootstrap intervals (Bisani and Ney 2004, "Bootstrap estimates for
+confidence intervals in ASR performance evaluation"), with fewer Student's t intervals of the ratio, which hold their
+level for any number. All resampling is seeded, so the same seconds give the same interval.
+
+With several seeds of both systems, seeds are a sample too. Recordings and seeds are then two crossed random factors,
+and their variances add up: min F' of Clark 1973, "The language-as-fixed-effect fallacy". With one seed the test is
+about these two networks, and the verdict says so.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import norm, t
 
 from diarbench.backends.evidence import standard_error
-from diarbench.benchmarks.scoring.blocks import errors_by_window
-from diarbench.benchmarks.scoring.der import ScoringProtocol, score
-from diarbench.datasets.io.rttm import Region, Turn
 from diarbench.reports.results.scores import ErrorSeconds
-from diarbench.reports.results.statistics import LEVEL, Difference, Interval
+from diarbench.reports.results.statistics import FEWEST_RECORDINGS, LEVEL, Difference, Interval
 
 Floats = NDArray[np.float64]
 
 RESAMPLES = 10_000
 
-FEW_RECORDINGS = 10
-"""With fewer recordings, blocks of time are resampled."""
-
-BLOCK_S = 10.0
+BOOTSTRAP_FROM = 10
+"""With fewer recordings the bootstrap's interval is too narrow, and Student's t interval is given."""
 
 POWER = 0.8
 
 EXACT_UNITS = 16
-"""The permutation test enumerates all sign patterns up to this number of units."""
+"""The permutation test enumerates all sign patterns up to this number of recordings."""
 
-FEWEST_UNITS = 6
-"""With five units, p cannot be smaller than 2 / 2**5 = 0.0625."""
-
-
-class Units(NamedTuple):
-    """Resampled units of a test set; ``errors`` has one list per system, in the same order of units."""
-
-    unit: str
-    errors: list[list[ErrorSeconds]]
+FEW = 3
+"""At most this many recordings, and at most a tenth of them, count as the few that decide a verdict."""
 
 
-def units_of(
-    reference: Mapping[str, Sequence[Turn]],
-    hypotheses: Sequence[Mapping[str, Sequence[Turn]]],
-    scored: Mapping[str, Sequence[Region]],
-    protocol: ScoringProtocol,
-) -> Units:
-    """Score systems per recording, or per block of time if there are fewer than FEW_RECORDINGS."""
-    if len(scored) >= FEW_RECORDINGS:
-        by_recording = [score(reference, hypothesis, scored, [protocol])[protocol.name] for hypothesis in hypotheses]
-        return Units("recordings", [list(errors.values()) for errors in by_recording])
-    by_block = [
-        [errors for *_, errors in errors_by_window(reference, hypothesis, scored, protocol, BLOCK_S)]
-        for hypothesis in hypotheses
-    ]
-    # Blocks that are not scored, or have no speech in reference and hypotheses, are dropped.
-    used = [i for i, parts in enumerate(zip(*by_block, strict=True)) if any(part != ErrorSeconds() for part in parts)]
-    return Units(f"blocks of {BLOCK_S:g} s", [[errors[i] for i in used] for errors in by_block])
+def interval(errors: Sequence[ErrorSeconds]) -> Interval:
+    """The 95 % interval of the pooled DER over recordings."""
+    bounds = _interval(_error_s(errors), _speech_s(errors))
+    return bounds if bounds.low is None else bounds.model_copy(update={"low": max(bounds.low, 0.0)})
 
 
-def interval(errors: Sequence[ErrorSeconds], unit: str = "recordings") -> Interval:
-    """Bootstrap interval of the pooled DER."""
-    return _interval(_error_s(errors), _speech_s(errors), unit)
+def compare(a: Sequence[ErrorSeconds], b: Sequence[ErrorSeconds], recordings: Sequence[str] = ()) -> Difference:
+    """Paired comparison of one output of each system on the same recordings, in the same order.
 
-
-def compare(a: Sequence[ErrorSeconds], b: Sequence[ErrorSeconds], unit: str = "recordings") -> Difference:
-    """Paired comparison of two systems on the same recordings, in the same order.
-
-    Raises ValueError if they were not scored on the same reference speech, or if there is none.
+    ``recordings`` are their names. Raises ValueError if the systems were not scored on the same reference speech, or if
+    there is none.
     """
-    speech_s = _speech_s(a)
-    if len(a) != len(b) or not np.allclose(speech_s, _speech_s(b), rtol=0, atol=1e-6):
+    return compare_seeds([a], [b], recordings).model_copy(update={"seeds": None})
+
+
+def compare_seeds(
+    a: Sequence[Sequence[ErrorSeconds]], b: Sequence[Sequence[ErrorSeconds]], recordings: Sequence[str] = ()
+) -> Difference:
+    """Paired comparison of two systems with one or several seeds each; ``a[seed][recording]``. Raises as `compare`."""
+    speech_s = _speech_s(a[0])
+    if not all(len(seed) == len(a[0]) and np.allclose(speech_s, _speech_s(seed), 0, 1e-6) for seed in (*a, *b)):
         raise ValueError("the two systems were not scored on the same reference: their recordings or seconds differ")
     if not speech_s.sum() > 0:
         raise ValueError("no reference speech is scored, so there is no error rate to compare")
-    differences_s = _error_s(b) - _error_s(a)
-    der = float(differences_s.sum() / speech_s.sum())
+    errors_a, errors_b = (np.array([_error_s(seed) for seed in system]) for system in (a, b))
+    differences_s = errors_b.mean(axis=0) - errors_a.mean(axis=0)
+    n, der = differences_s.size, float(differences_s.sum() / speech_s.sum())
+    if len(a) > 1 and len(b) > 1:
+        bounds, p, seed_variance = _with_seeds(differences_s, errors_a, errors_b, speech_s)
+    else:
+        bounds, p, seed_variance = _interval(differences_s, speech_s), permutation_p(differences_s), 0.0
     difference = Difference(
         der=der,
-        interval=_interval(differences_s, speech_s, unit),
-        p=permutation_p(differences_s),
+        interval=bounds,
+        p=p,
         units_needed=None,
+        p_at_most=seed_variance == 0 and n > EXACT_UNITS and p <= 1 / (RESAMPLES + 1),
+        better_a=int((differences_s > 1e-9).sum()),
+        better_b=int((differences_s < -1e-9).sum()),
+        seeds=(len(a), len(b)),
+        speech_s=float(speech_s.sum()),
     )
+    if recordings and difference.has_verdict and bool(_shown(differences_s, speech_s)) == difference.is_significant:
+        few = tuple(recordings[k] for k in deciding(differences_s, speech_s))
+        difference = difference.model_copy(update={"outliers": few})
     deviation = standard_error(differences_s, speech_s)
     if difference.is_significant or der == 0 or not deviation > 0:
         return difference
-    size_factor = ((norm.ppf((1 + LEVEL) / 2) + norm.ppf(POWER)) * deviation / der) ** 2
-    needed = max(math.ceil(size_factor * len(a)), FEWEST_UNITS, len(a) + 1)
+    # The variance over seeds stays, however many recordings there are.
+    allowed = (der / (norm.ppf((1 + LEVEL) / 2) + norm.ppf(POWER))) ** 2 - seed_variance
+    if allowed <= 0:
+        return difference.model_copy(update={"needs_seeds": True})
+    needed = max(math.ceil(n * deviation**2 / allowed), FEWEST_RECORDINGS, n + 1)
     return difference.model_copy(update={"units_needed": needed})
 
 
@@ -118,32 +114,76 @@ def permutation_p(differences_s: Floats) -> float:
     return (as_large + 1) / (RESAMPLES + 1)
 
 
+def deciding(differences_s: Floats, speech_s: Floats) -> list[int]:
+    """The few recordings without which a t test would give another verdict; empty where there are none.
+
+    Where the difference is shown, those that contribute most to it; otherwise those that contribute most against the
+    system that most recordings favour.
+    """
+    n = differences_s.size
+    shown = _shown(differences_s, speech_s)
+    favoured = shown or np.sign((differences_s > 0).sum() - (differences_s < 0).sum())
+    order = np.argsort(-differences_s * favoured if shown else differences_s * favoured, kind="stable")
+    for count in range(1, min(FEW, n // 10) + 1):
+        left = np.delete(np.arange(n), order[:count])
+        if _shown(differences_s[left], speech_s[left]) == (0 if shown else favoured):
+            return [int(k) for k in order[:count]] if favoured else []
+    return []
+
+
+def _shown(differences_s: Floats, speech_s: Floats) -> int:
+    """The sign of a difference that a t test finds significant; 0 where it finds none."""
+    der, deviation = differences_s.sum() / speech_s.sum(), standard_error(differences_s, speech_s)
+    return int(np.sign(der)) if abs(der) > t.ppf((1 + LEVEL) / 2, differences_s.size - 1) * deviation else 0
+
+
+def _with_seeds(
+    differences_s: Floats, errors_a: Floats, errors_b: Floats, speech_s: Floats
+) -> tuple[Interval, float, float]:
+    """Interval and p of a difference over recordings and seeds, and its variance over seeds (Clark's min F')."""
+    n, der = differences_s.size, float(differences_s.sum() / speech_s.sum())
+    ders = [errors.sum(axis=1) / speech_s.sum() for errors in (errors_a, errors_b)]
+    variances = [standard_error(differences_s, speech_s) ** 2, *(float(d.var(ddof=1)) / d.size for d in ders)]
+    freedoms = [n - 1, *(d.size - 1 for d in ders)]
+    variance = sum(variances)
+    if n < 2 or not variance > 0:
+        return Interval(low=None, high=None, units=n), 1.0, 0.0
+    freedom = variance**2 / sum(v**2 / f for v, f in zip(variances, freedoms, strict=True))  # Satterthwaite
+    margin = float(t.ppf((1 + LEVEL) / 2, freedom)) * math.sqrt(variance)
+    p = 2 * float(t.sf(abs(der) / math.sqrt(variance), freedom))
+    return Interval(low=der - margin, high=der + margin, units=n), p, sum(variances[1:])
+
+
 def _error_s(errors: Sequence[ErrorSeconds]) -> Floats:
-    return np.array([e.miss + e.false_alarm + e.confusion for e in errors])
+    return np.array([e.error_s for e in errors])
 
 
 def _speech_s(errors: Sequence[ErrorSeconds]) -> Floats:
     return np.array([e.total for e in errors])
 
 
-def _interval(error_s: Floats, speech_s: Floats, unit: str) -> Interval:
-    """Expanded percentile interval of ``sum(error_s) / sum(speech_s)``.
+def _interval(error_s: Floats, speech_s: Floats) -> Interval:
+    """Interval of ``sum(error_s) / sum(speech_s)``: an expanded percentile interval, or with few recordings a t one.
 
-    After Hesterberg 2015, "What teachers should know about the bootstrap": with few units, plain percentiles are too
-    narrow by about as much as the normal distribution is narrower than Student's t.
+    Expanded after Hesterberg 2015, "What teachers should know about the bootstrap": with few units, plain percentiles
+    are too narrow by about as much as the normal distribution is narrower than Student's t.
     """
     n = error_s.size
     if n < 2 or not speech_s.sum() > 0:
-        return Interval(low=None, high=None, units=n, unit=unit)
+        return Interval(low=None, high=None, units=n)
+    quantile = float(t.ppf((1 + LEVEL) / 2, n - 1))
+    if n < BOOTSTRAP_FROM:
+        rate, margin = float(error_s.sum() / speech_s.sum()), quantile * standard_error(error_s, speech_s)
+        return Interval(low=rate - margin, high=rate + margin, units=n)
     rng = np.random.default_rng(0)
     rates: list[Floats] = []
     for size in _chunks(RESAMPLES, n):
         drawn = rng.integers(0, n, size=(size, n))
         resampled = speech_s[drawn].sum(axis=1)
         rates.append(error_s[drawn].sum(axis=1)[resampled > 0] / resampled[resampled > 0])
-    tail = float(norm.cdf(-math.sqrt(n / (n - 1)) * t.ppf((1 + LEVEL) / 2, n - 1)))
+    tail = float(norm.cdf(-math.sqrt(n / (n - 1)) * quantile))
     low, high = np.quantile(np.concatenate(rates), [tail, 1 - tail])
-    return Interval(low=float(low), high=float(high), units=n, unit=unit)
+    return Interval(low=float(low), high=float(high), units=n)
 
 
 def _chunks(rows: int, columns: int) -> list[int]:

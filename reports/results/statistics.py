@@ -9,14 +9,23 @@ LEVEL = 0.95
 """Confidence level of every interval."""
 
 
+FEWEST_RECORDINGS = 6
+"""With fewer recordings there is no verdict: with five, p cannot be smaller than 2 / 2**5 = 0.0625."""
+
+WORTH_HAVING = 100
+"""A test set of more than this many times the present recordings is no answer to what would decide."""
+
+RECORDINGS = "recordings"
+
+
 class Interval(Record):
-    """A 95 % bootstrap interval of a rate, as fractions; None with fewer than two units to resample."""
+    """A 95 % interval of a rate, as fractions; None with fewer than two units."""
 
     low: float | None
     high: float | None
     units: int
-    unit: str
-    """What was resampled: ``recordings``, or ``blocks of 10 s``."""
+    unit: str = RECORDINGS
+    """What is independent: ``recordings``. Version 0.1 also resampled ``blocks of 10 s``, which are not."""
 
 
 class Difference(Record):
@@ -25,38 +34,114 @@ class Difference(Record):
     der: float
     interval: Interval
     p: float
-    """Two-sided p-value of the paired permutation test."""
+    """Two-sided p-value: of the paired permutation test; with several seeds, of the test that also counts them."""
     units_needed: int | None
-    """Number of units with which a difference of this size would be significant with 80 % power.
+    """Number of recordings with which a difference of this size would be significant with 80 % power.
 
-    None where it is already significant, is zero, or cannot be estimated.
+    None where it is already significant, is zero, cannot be estimated, or where more seeds are needed first.
     """
+    p_at_most: bool = False
+    """Whether p is the smallest that the resampling can give: the true one may be smaller."""
+    better_a: int | None = None
+    """Recordings on which A has less error; None in results of version 0.1."""
+    better_b: int | None = None
+    """Recordings on which B has less error."""
+    outliers: tuple[str, ...] = ()
+    """The few recordings without which the verdict would be another one."""
+    seeds: tuple[int, int] | None = None
+    """Seeds of A and B, or repetitions; None where they are not known."""
+    needs_seeds: bool = False
+    """Whether the seeds differ so much that no number of recordings would decide with as many seeds."""
+    speech_s: float | None = None
+    """Seconds of reference speech behind the difference."""
 
     def reversed(self) -> Difference:
         """System A compared with system B."""
         low, high = self.interval.low, self.interval.high
         bounds = {"low": None if high is None else -high, "high": None if low is None else -low}
-        return self.model_copy(update={"der": -self.der, "interval": self.interval.model_copy(update=bounds)})
+        return self.model_copy(
+            update={
+                "der": -self.der,
+                "interval": self.interval.model_copy(update=bounds),
+                "better_a": self.better_b,
+                "better_b": self.better_a,
+                "seeds": self.seeds and self.seeds[::-1],
+            }
+        )
+
+    @property
+    def has_verdict(self) -> bool:
+        """Whether there are enough independent units for a verdict."""
+        return self.interval.unit == RECORDINGS and self.interval.units >= FEWEST_RECORDINGS
 
     @property
     def is_significant(self) -> bool:
-        """Whether p is below 0.05 and the interval excludes zero."""
+        """Whether there is a verdict, p is below 0.05 and the interval excludes zero."""
         low, high = self.interval.low, self.interval.high
-        return self.p < 1 - LEVEL and low is not None and high is not None and not low <= 0 <= high
+        is_beyond_zero = low is not None and high is not None and not low <= 0 <= high
+        return self.has_verdict and self.p < 1 - LEVEL and is_beyond_zero
+
+    @property
+    def is_beyond_reach(self) -> bool:
+        """Whether no number of recordings worth having would show the difference."""
+        return self.units_needed is not None and self.units_needed > WORTH_HAVING * self.interval.units
+
+    @property
+    def p_text(self) -> str:
+        """``p = 0.016``, or ``p at most 0.0001`` at the floor of the resampling."""
+        return f"p {'at most' if self.p_at_most else '='} {self.p:.2g}"
 
     def verdict(self, a: str, b: str) -> str:
-        """One sentence; it warns where the test set is too small."""
-        evidence = f"p = {self.p:.2g}, {self.interval.units} {self.interval.unit}"
+        """One sentence: which system is better or why that cannot be said, with the evidence and what would decide."""
         points = f"{abs(self.der) * 100:.2f} points of DER"
+        evidence = f"{self.p_text}, {self.interval.units} {self.interval.unit}{self.counts(a, b)}{self._seeds}"
+        if not self.has_verdict:
+            return f"No verdict: {points} between {a} and {b} ({evidence}); {self._too_few}."
         if self.is_significant:
             better, worse = (b, a) if self.der < 0 else (a, b)
-            is_small = self.interval.unit != "recordings"
-            warning = "; too few recordings to generalise to others" if is_small else ""
-            return f"{better} is better than {worse} by {points} ({evidence}){warning}."
-        sentence = f"No significant difference: {points} between {a} and {b} ({evidence}{self._disagreement})"
+            return f"{better} is better than {worse} by {points} ({evidence}){self._outliers('not be shown')}."
+        found = f"No significant difference: {points} between {a} and {b} ({evidence}{self._disagreement})"
+        return f"{found}{self._outliers('be significant')}{self._needed}."
+
+    def counts(self, a: str, b: str) -> str:
+        """How many recordings favour each system: ``, 12 favour A, 4 favour B``; empty where it is not known."""
+        if self.better_a is None or self.better_b is None:
+            return ""
+        return f", {self.better_a} favour {a}, {self.better_b} favour {b}"
+
+    @property
+    def _seeds(self) -> str:
+        if self.seeds is None:
+            return ""
+        counts = [f"{count} seed{'s' if count > 1 else ''}" for count in self.seeds]
+        each = "one seed each" if self.seeds == (1, 1) else f"{counts[0]} each"
+        return f", {each if counts[0] == counts[1] else ' and '.join(counts)}"
+
+    @property
+    def _too_few(self) -> str:
+        if self.interval.unit != RECORDINGS:
+            return "blocks of the same recordings are not independent, so they cannot show which system is better"
+        return f"at least {FEWEST_RECORDINGS} recordings are needed for one"
+
+    def _outliers(self, otherwise: str) -> str:
+        if not self.outliers:
+            return ""
+        *others, last = self.outliers
+        few = f"{', '.join(others)} and {last}" if others else last
+        return f"; without {few} it would {otherwise}"
+
+    @property
+    def _needed(self) -> str:
+        if self.needs_seeds:
+            return "; the seeds differ too much for any number of recordings: more seeds are needed"
         if self.units_needed is None:
-            return f"{sentence}."
-        return f"{sentence}; about {self.units_needed} {self.interval.unit} would be needed to show it (80 % power)."
+            return ""
+        if self.is_beyond_reach:
+            return "; no number of recordings worth having would show it"
+        amount = ""
+        if self.speech_s is not None:
+            amount = f" ({_duration(self.speech_s * self.units_needed / self.interval.units)} of speech)"
+        return f"; about {self.units_needed} {self.interval.unit}{amount} would be needed to show it (80 % power)"
 
     @property
     def _disagreement(self) -> str:
@@ -69,6 +154,10 @@ class Difference(Record):
         if not low <= 0 <= high:
             return f"; significant by the {LEVEL:.0%} interval alone: the test's p is not below {1 - LEVEL:.2g}"
         return ""
+
+
+def _duration(seconds: float) -> str:
+    return f"{seconds / 3600:.1f} hours" if seconds >= 5400 else f"{seconds / 60:.1f} minutes"
 
 
 class Choice(Record):
@@ -98,7 +187,7 @@ class Choice(Record):
 
 
 class Contrast(Record):
-    """Two systems of a comparison on the same recordings, each with all its seeds pooled."""
+    """Two systems of a comparison on the same recordings, each with all its seeds."""
 
     dataset: str
     subset: Subset

@@ -127,10 +127,9 @@ def _verdict(section: Section | None, contenders: Sequence[Contender]) -> tuple[
             "no clear winner",
             f"No clear winner: {leader} leads {by}, maybe by chance ({_evidence(difference)}); {seeds}.",
         )
-    scope = "" if difference.interval.unit == "recordings" else ", on these recordings"
     unsure = [other for other in others[1:] if not _is_better(section, first, other)]
     but = f"; not shown to beat {_listed([other.name for other in unsure])}" if unsure else ""
-    return f"{leader} leads by {_points(lead)}", f"{leader} leads {by} ({_evidence(difference)}){scope}{but}; {seeds}."
+    return f"{leader} leads by {_points(lead)}", f"{leader} leads {by} ({_evidence(difference)}){but}; {seeds}."
 
 
 def _is_better(section: Section, a: Contender, b: Contender) -> bool:

@@ -207,7 +207,7 @@ class Section:
     def contrast(self, a: Contender, b: Contender) -> Contrast | None:
         return next((c for c in self.contrasts if {c.a, c.b} == {a.label, b.label}), None)
 
-    def sorted(self, key: Callable[[Line], float]) -> Section:
+    def sorted(self, key: Callable[[Line], tuple[bool, float]]) -> Section:
         return replace(self, lines=tuple(sorted(self.lines, key=key)))
 
     @property
@@ -244,10 +244,10 @@ class Summary:
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What the runs dropped, clipped or truncated; runs with the same note share a line."""
+        """What the runs dropped, clipped or decided on dev; runs with the same note share a line."""
         by_note: dict[str, list[str]] = {}
         for run in self.comparison.runs:
-            for note in run.notes:
+            for note in (*run.notes, *run.decisions):
                 by_note.setdefault(note, []).append(run.name)
         return tuple(visible(f"{', '.join(runs)}: {note}") for note, runs in by_note.items())
 

@@ -35,5 +35,7 @@ def verdict(summary: Summary, dataset: str) -> str:
         conclusion = "No winner is named: the results have no interval for the difference."
     else:
         of = f"{visible(contrast.b)} minus {visible(contrast.a)}: {span(contrast.difference.interval)} points"
-        conclusion = f"{visible(contrast.verdict).removesuffix('.')}; 95 % interval of {of}."
+        conclusion = (
+            f"{visible(contrast.difference.verdict(contrast.a, contrast.b)).removesuffix('.')}; 95 % interval of {of}."
+        )
     return f"{where}, lowest DER first{caveat}: {', '.join(results)}. {conclusion}"

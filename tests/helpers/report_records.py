@@ -161,7 +161,7 @@ def with_statistics(is_significant: bool) -> Comparison:
     for row in comparison.rows:
         der = row.der or 0.0
         statistics: dict[str, Any] = {
-            "interval": Interval(low=der - 0.05, high=der + 0.05, units=2, unit="recordings"),
+            "interval": Interval(low=der - 0.05, high=der + 0.05, units=16),
             "slices": {
                 "speech": {
                     "one speaker": ErrorSeconds(total=90, miss=der * 100 * 5 / 8),
@@ -172,7 +172,7 @@ def with_statistics(is_significant: bool) -> Comparison:
             "metrics": {"jaccard_error_rate": der / 2, "purity": None},
         }
         rows.append(row.model_copy(update=statistics))
-    interval = Interval(low=0.3 if is_significant else -0.01, high=0.5, units=2, unit="recordings")
+    interval = Interval(low=0.3 if is_significant else -0.01, high=0.5, units=16)
     difference = Difference(der=0.4, interval=interval, p=0.01 if is_significant else 0.3, units_needed=None)
     contrast = Contrast(
         dataset="mini",
@@ -188,8 +188,8 @@ def with_statistics(is_significant: bool) -> Comparison:
 
 
 def make_contrast(a: str, b: str, points: float, p: float, low: float, high: float, **changes: Any) -> Contrast:
-    """B minus A in points of DER on mini, with its interval; over blocks of 10 s unless ``unit`` says otherwise."""
-    interval = Interval(low=low / 100, high=high / 100, units=6, unit=changes.pop("unit", "blocks of 10 s"))
+    """B minus A in points of DER on mini, with its interval; over 16 recordings."""
+    interval = Interval(low=low / 100, high=high / 100, units=16)
     difference = Difference(der=points / 100, interval=interval, p=p, units_needed=changes.pop("units_needed", None))
     values: dict[str, Any] = {
         "dataset": "mini",

@@ -15,6 +15,7 @@ from report_records import CONDITIONS, make_comparison, make_rows, make_run, two
 from typer.testing import CliRunner
 
 from diarbench.benchmarks.cli.report import leaderboard, report
+from diarbench.benchmarks.runs.merged import with_contrasts
 from diarbench.datasets.io.errors import UserError
 from diarbench.datasets.io.records import read_record, write_record
 from diarbench.reports import exports
@@ -45,6 +46,51 @@ def one(miss: float, **changes) -> Comparison:
 
 def merged(*comparisons: Comparison) -> tuple[list[Comparison], list[str]]:
     return merge({Path(f"/runs/out{n}"): comparison for n, comparison in enumerate(comparisons)}, Path("/runs"))
+
+
+def of_seeds(miss_s: float, *seeds: int) -> Comparison:
+    """A nemo run a seed, which misses about this many of 10 s in each of twelve recordings."""
+    runs = [make_run("nemo", seed=seed) for seed in seeds]
+    files = [
+        [(f"r{k}", 10, miss_s + 0.1 * (k % 4) + 0.01 * seed, 0, 0) for k in range(12)] for seed in range(len(seeds))
+    ]
+    rows = [row for run, parts in zip(runs, files, strict=True) for row in make_rows(run, "finetuned", *parts)]
+    return make_comparison(tuple(runs), rows)
+
+
+def test_merged_systems_are_compared_by_recording():
+    (both,), _ = merged(of_seeds(3, 1), of_seeds(2, 1))
+    contrast, *_ = with_contrasts(both).contrasts
+    assert (contrast.a, contrast.b) == ("nemo finetuned (out1)", "nemo finetuned (out0)")
+    assert contrast.difference.der == pytest.approx(0.1) and contrast.difference.p == 2 / 2**12
+    assert contrast.verdict.startswith("nemo finetuned (out1) is better than nemo finetuned (out0) by 10.00 points")
+    assert "12 recordings, 12 favour nemo finetuned (out1), 0 favour" in contrast.verdict
+    assert "one seed each" in contrast.verdict
+    section = summarize(with_contrasts(both)).sections[0]
+    assert section.winner == section.contenders[0]
+
+
+def test_merged_seeds_count_as_seeds():
+    (both,), _ = merged(of_seeds(3, 1, 2), of_seeds(2, 1, 2, 3))
+    difference = with_contrasts(both).contrasts[0].difference
+    assert difference.seeds == (3, 2) and difference.interval.units == 12 and difference.is_significant
+
+
+def test_other_recordings_are_not_compared():
+    (both,), _ = merged(of_seeds(3, 1), one(20))
+    assert with_contrasts(both).contrasts == ()
+
+
+def test_an_oracle_is_never_ranked_first(tmp_path):
+    run = make_run("nemo")
+    rows = [
+        *make_rows(run, "finetuned", ("one", 100, 30, 0, 0)),
+        *make_rows(run, "oracle-clustering", ("one", 100, 5, 0, 0)),
+        *make_rows(None, "silence", ("one", 100, 100, 0, 0)),
+    ]
+    write_record(tmp_path / "out" / "results.json", make_comparison((run,), rows))
+    scores = find(tmp_path).boards[0].scores
+    assert [row[1].text for row in scores.rows] == ["finetuned", "silence", "oracle clustering"]
 
 
 def test_the_same_data_and_protocol_are_one_comparison():

@@ -364,5 +364,5 @@ def test_differences_come_with_their_evidence(is_significant):
     table = contrast_table(summarize(with_statistics(is_significant)).sections[0])
     assert table is not None
     low, p, shown = ("30.0", "0.01", "A is better") if is_significant else ("-1.0", "0.3", "not significant")
-    expected = ["pyannote finetuned", "nemo finetuned", "40.0", f"{low} to 50.0", p, "2 recordings", shown, "-"]
+    expected = ["pyannote finetuned", "nemo finetuned", "40.0", f"{low} to 50.0", p, "16 recordings", shown, "-"]
     assert [cell.text for cell in table.rows[0]] == expected

@@ -70,7 +70,7 @@ def test_score_as_json(bench, files):
     assert full["der"] == 3 / 14
     assert full["fractions"] == {"miss": 1 / 14, "false_alarm": 1 / 14, "confusion": 1 / 14}
     assert full["files"]["s"]["miss"] == 1.0 and full["files"]["r"]["confusion"] == 1.0
-    assert full["interval"]["unit"] == "blocks of 10 s"
+    assert (full["interval"]["unit"], full["interval"]["units"]) == ("recordings", 2)
     assert full["protocol"] == {"name": "full", "collar_s": 0.0, "score_overlap": True}
     assert (
         result["conditions"]["fair"]["total"] == 14 - 6 * 0.25
@@ -89,8 +89,7 @@ def test_score_as_tables(bench, files):
         "forgiving (collar ±0.25 s, overlap left out)",
         "worst regions",
         "jaccard error rate",
-        "blocks of 10 s",
-        "apply to these recordings, not to others",
+        "Intervals are over 2 recordings",
     ):
         assert expected in out
 
@@ -255,6 +254,29 @@ def test_compare(bench, tmp_path):
     code, out, err = bench(*words)
     assert (code, err) == (0, "")
     assert "A: worse\nB: better\nB minus A: -20.00 points of DER" in out and "points explained" in out
+
+
+def test_compare_names_that_are_taken(bench, tmp_path):
+    """A hypothesis that is called like a baseline does not replace it, and the same file twice is two systems."""
+    uris = [f"r{i}" for i in range(12)]
+    reference = write(tmp_path / "ref.rttm", [(uri, 0, 10, "A") for uri in uris])
+    silence = write(tmp_path / "silence.rttm", [(uri, 0, 6, "x") for uri in uris])
+    systems = as_json(bench, "compare", reference, silence, silence)["conditions"]["full"]["systems"]
+    assert list(systems) == [
+        *("silence", "one speaker", f"{silence} (A)", f"{silence} (B)", "DOVER-Lap of the two"),
+    ]
+    assert systems["silence"]["der"] == 1 and systems[f"{silence} (A)"]["der"] == pytest.approx(0.4)
+    other = write(tmp_path / "other.rttm", [(uri, 0, 9, "x") for uri in uris])
+    systems = as_json(bench, "compare", reference, silence, other)["conditions"]["full"]["systems"]
+    assert systems["silence"]["der"] == 1 and systems[str(silence)]["der"] == pytest.approx(0.4)
+
+
+def test_compare_and_score_agree_on_units_and_intervals(bench, files):
+    reference, hypothesis, uem = files
+    alone = as_json(bench, "score", reference, hypothesis, "--uem", uem)["conditions"]
+    pair = as_json(bench, "compare", reference, hypothesis, reference, "--uem", uem)["conditions"]
+    for condition, scores in alone.items():
+        assert pair[condition]["systems"][hypothesis.stem]["interval"] == scores["interval"]
 
 
 def test_compare_without_scored_speech(bench, files, tmp_path):

@@ -9,9 +9,9 @@ import pytest
 from places import ROOT
 
 from diarbench.benchmarks.scoring.baselines import one_speaker, silence
-from diarbench.benchmarks.scoring.der import CONDITIONS
+from diarbench.benchmarks.scoring.der import CONDITIONS, score
 from diarbench.benchmarks.scoring.dover_lap import dover_lap
-from diarbench.benchmarks.scoring.significance import compare, interval, units_of
+from diarbench.benchmarks.scoring.significance import compare, interval
 from diarbench.benchmarks.scoring.slices import contributions, slices
 from diarbench.datasets.io.rttm import read_rttm, read_uem
 from diarbench.reports.results.scores import ErrorSeconds
@@ -37,7 +37,8 @@ def test_worked_page():
     }
     rows: dict[str, list[str]] = {}
     for protocol in CONDITIONS.values():
-        errors = units_of(reference, list(systems.values()), scored, protocol).errors
+        scores = [score(reference, system, scored, [protocol])[protocol.name] for system in systems.values()]
+        errors = [list(by_recording.values()) for by_recording in scores]
         for name, parts in zip(systems, errors, strict=True):
             bounds = f" ({percent(interval(parts).low)} to {percent(interval(parts).high)})"
             is_baseline = name in ("silence", "one speaker")

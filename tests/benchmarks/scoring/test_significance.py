@@ -6,14 +6,15 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from scipy.stats import permutation_test
+from scipy.stats import permutation_test, t
 
 from diarbench.benchmarks.scoring import significance
 from diarbench.benchmarks.scoring.blocks import split_regions
-from diarbench.benchmarks.scoring.der import CONDITIONS, pooled, score
-from diarbench.benchmarks.scoring.significance import FEW_RECORDINGS, compare, interval, permutation_p, units_of
+from diarbench.benchmarks.scoring.der import CONDITIONS, score
+from diarbench.benchmarks.scoring.significance import compare, compare_seeds, interval, permutation_p
 from diarbench.datasets.io.rttm import Region, Turn
 from diarbench.reports.results.scores import ErrorSeconds
+from diarbench.reports.results.statistics import Difference, Interval
 
 FULL = CONDITIONS["full"]
 
@@ -32,7 +33,7 @@ def test_exact_permutation_by_hand():
 
 @given(st.lists(st.integers(-20, 20), min_size=2, max_size=10))
 def test_exact_permutation_equals_scipy(tenths):
-    differences = np.array(tenths) / 10
+    differences = np.array(tenths, float)  # whole numbers, of which scipy's sums are exact
     scipy_result = permutation_test(
         (differences,),
         lambda signed, axis: np.abs(signed.sum(axis=axis)),
@@ -68,7 +69,7 @@ def test_a_difference_has_the_sign_of_the_second_system():
     assert comparison.interval.low < -0.15 < comparison.interval.high < 0
     assert comparison.is_significant and comparison.units_needed is None
     assert comparison.verdict("A", "B").startswith(
-        "B is better than A by 15.00 points of DER (p = 0.0001, 20 recordings)."
+        "B is better than A by 15.00 points of DER (p at most 0.0001, 20 recordings, 0 favour A, 20 favour B)."
     )
 
 
@@ -76,9 +77,8 @@ def test_equal_systems():
     comparison = compare(errors(10, *range(12)), errors(10, *range(12)))
     assert (comparison.der, comparison.p, comparison.interval.low, comparison.interval.high) == (0, 1, 0, 0)
     assert not comparison.is_significant and comparison.units_needed is None
-    assert (
-        comparison.verdict("A", "B")
-        == "No significant difference: 0.00 points of DER between A and B (p = 1, 12 recordings)."
+    assert comparison.verdict("A", "B") == (
+        "No significant difference: 0.00 points of DER between A and B (p = 1, 12 recordings, 0 favour A, 0 favour B)."
     )
 
 
@@ -88,13 +88,16 @@ def test_units_needed_for_a_verdict():
     assert comparison.der == pytest.approx(-0.025) and not comparison.is_significant
     by_hand = ((1.959964 + 0.841621) * 0.774597 / 0.25) ** 2
     assert comparison.units_needed == int(np.ceil(by_hand)) == 76
-    assert comparison.verdict("A", "B").endswith("; about 76 recordings would be needed to show it (80 % power).")
+    assert comparison.verdict("A", "B").endswith(
+        "; about 76 recordings (12.7 minutes of speech) would be needed to show it (80 % power)."
+    )
 
 
 def test_five_recordings_are_never_significant():
     comparison = compare(errors(10, *[5] * 5), errors(10, 1.0, 1.1, 0.9, 1.0, 1.0))
     assert comparison.p == 2 / 32 and comparison.interval.high < 0
     assert not comparison.is_significant and comparison.units_needed == 6
+    assert comparison.verdict("A", "B").endswith("; at least 6 recordings are needed for one.")
 
 
 def test_one_recording_has_no_interval():
@@ -112,7 +115,7 @@ def test_systems_scored_differently_are_rejected():
         compare(errors(0, 0), errors(0, 0))
 
 
-@given(st.lists(st.tuples(st.floats(1, 100), st.floats(0, 1)), min_size=2, max_size=30))
+@given(st.lists(st.tuples(st.floats(1, 100), st.floats(0, 1)), min_size=10, max_size=30))
 def test_interval_is_repeatable_and_within_the_range_of_rates(parts):
     recordings = [ErrorSeconds(total=total, miss=total * rate) for total, rate in parts]
     bounds = interval(recordings)
@@ -121,28 +124,66 @@ def test_interval_is_repeatable_and_within_the_range_of_rates(parts):
     assert min(rates) - 1e-9 <= bounds.low <= bounds.high <= max(rates) + 1e-9
 
 
-def test_few_recordings_are_cut_into_blocks_that_add_up():
-    reference = {"r": [Turn(0, 25, "A"), Turn(30, 42, "B")], "s": [Turn(3, 8, "A")]}
-    hypothesis = {"r": [Turn(0, 20, "x"), Turn(30, 42, "x")], "s": []}
-    scored = {"r": [Region(0, 29), Region(29, 43)], "s": [Region(0, 60)]}
-    comparison = units_of(reference, [hypothesis, {}], scored, FULL)
-    assert comparison.unit == "blocks of 10 s"
-    # r has the blocks 0-10, ..., 40-50; in s only 0-10 has speech.
-    assert [part.total for part in comparison.errors[0]] == [10, 10, 5, 10, 2, 5]
-    assert [part.miss for part in comparison.errors[0]] == [0, 0, 5, 0, 0, 5]
-    assert [part.confusion for part in comparison.errors[0]] == [0, 0, 0, 10, 2, 0]
-    for system, block_errors in zip([hypothesis, {}], comparison.errors, strict=True):
-        total = pooled(score(reference, system, scored, [FULL])["full"])
-        assert sum(block_errors, ErrorSeconds()).model_dump() == pytest.approx(total.model_dump())
+def test_few_recordings_have_a_t_interval_by_hand():
+    # Rates of 0.1, 0.2 and 0.3: mean 0.2, standard error 0.1 / sqrt(3), t with two degrees of freedom 4.3027.
+    bounds = interval(errors(10, 1, 2, 3))
+    assert bounds.high == pytest.approx(0.2 + 4.3027 * 0.1 / 3**0.5, abs=1e-5)
+    assert (bounds.low, bounds.units, bounds.unit) == (0, 3, "recordings"), "a rate is never negative"
+    difference = compare(errors(10, 0, 0, 0), errors(10, 1, 2, 3))
+    assert difference.interval.low == pytest.approx(0.2 - 4.3027 * 0.1 / 3**0.5, abs=1e-5)
 
 
-def test_many_recordings_are_the_units():
-    uris = [str(i) for i in range(FEW_RECORDINGS)]
-    reference = {uri: [Turn(0, 5 + i, "A")] for i, uri in enumerate(uris)}
-    scored = {uri: [Region(0, 30)] for uri in uris}
-    comparison = units_of(reference, [{}], scored, FULL)
-    assert comparison.unit == "recordings"
-    assert [part.miss for part in comparison.errors[0]] == [5.0 + i for i in range(FEW_RECORDINGS)]
+def test_the_verdict_names_the_recordings_that_decide():
+    uris = [f"r{k}" for k in range(30)]
+    # B is better on 27 of 30 by 0.5 s; three recordings, on which it fails, hide it.
+    hidden = compare(errors(10, *[3.0] * 30), errors(10, *[2.5, 2.4, 2.6] * 9, 9.5, 9.0, 9.2), uris)
+    assert not hidden.is_significant and (hidden.better_a, hidden.better_b) == (3, 27)
+    assert set(hidden.outliers) == {"r27", "r28", "r29"}
+    assert "3 favour A, 27 favour B" in hidden.verdict("A", "B")
+    assert "; without r27, r29 and r28 it would be significant; about" in hidden.verdict("A", "B")
+    # Without the first two recordings the difference is within chance.
+    made = compare(errors(10, *[3.0] * 30), errors(10, 2.2, 2.3, *[2.7, 3.15] * 14), uris)
+    assert made.is_significant and set(made.outliers) <= {"r0", "r1"} and made.outliers
+    assert "it would not be shown" in made.verdict("A", "B")
+    assert compare(errors(10, *[3.0] * 30), errors(10, *[2.5, 2.4, 2.6] * 10), uris).outliers == ()
+
+
+def test_a_difference_that_no_test_set_would_show():
+    nearly_equal = compare(errors(10, *[3.0, 2.0] * 8), errors(10, *[2.0, 2.999] * 8))
+    assert nearly_equal.units_needed > 1600 and nearly_equal.is_beyond_reach
+    assert nearly_equal.verdict("A", "B").endswith("; no number of recordings worth having would show it.")
+
+
+def test_p_at_the_floor_of_resampling_is_at_most():
+    clear = compare(errors(10, *[3.0, 3.1] * 10), errors(10, *[2.0, 2.1] * 10))
+    assert clear.p_at_most and "p at most 0.0001" in clear.verdict("A", "B")
+    exact = compare(errors(10, *[3.0, 3.1] * 5), errors(10, *[2.0, 2.1] * 5))
+    assert exact.p == 2 / 2**10 and not exact.p_at_most and "p = 0.002" in exact.verdict("A", "B")
+
+
+def test_blocks_of_old_results_give_no_verdict():
+    old = Difference(
+        der=-0.1, interval=Interval(low=-0.2, high=-0.1, units=276, unit="blocks of 10 s"), p=0.001, units_needed=None
+    )
+    assert not old.is_significant
+    assert old.verdict("A", "B").startswith("No verdict: 10.00 points of DER between A and B (p = 0.001, 276 blocks of")
+
+
+def test_seeds_count_as_what_they_are_by_hand():
+    # B's seeds differ by 2 points, A's by none: the variance over seeds is (0.02**2 / 2) / 2 = 0.0001.
+    a, b = errors(10, *[3.0, 2.0] * 8), [errors(10, *[2.7, 1.9] * 8), errors(10, *[2.9, 2.1] * 8)]
+    both = compare_seeds([a, a], b)
+    alone = compare(a, [ErrorSeconds(total=10, miss=miss) for miss in [2.8, 2.0] * 8])
+    assert both.der == pytest.approx(alone.der) == pytest.approx(-0.01)
+    over_recordings = 0.1 / 15**0.5 / 10  # the differences are -0.2 and 0: standard deviation 0.1 * sqrt(16 / 15)
+    variance = over_recordings**2 + 0.0001
+    freedom = variance**2 / (over_recordings**4 / 15 + 0.0001**2)
+    assert both.p == pytest.approx(2 * t.sf(0.01 / variance**0.5, freedom))
+    assert alone.is_significant and not both.is_significant and both.needs_seeds
+    assert both.verdict("A", "B").endswith(
+        "2 seeds each); the seeds differ too much for any number of recordings: more seeds are needed."
+    )
+    assert compare_seeds([a], [b[0]]).verdict("A", "B").count("one seed each") == 1
 
 
 def test_split_regions():
