@@ -28,7 +28,7 @@ from diarbench.benchmarks.scoring.der import CONDITIONS
 from diarbench.benchmarks.scoring.evaluate import PairedScores, Score, compare_systems, protocols_named, score_system
 from diarbench.benchmarks.scoring.inputs import read_inputs
 from diarbench.datasets.corpora.catalog import open_dataset
-from diarbench.datasets.io.errors import check_choice
+from diarbench.datasets.io.errors import UserError, check_choice
 from diarbench.reports.results.comparison import Comparison
 
 __all__ = ["PairedScores", "Score", "compare", "diarize", "plan", "run", "score"]
@@ -72,6 +72,8 @@ def plan(
         registry.check_name(name)
     check_choice("device", device, DEVICES)
     check_choice("strategy", strategy, STRATEGIES)
+    if nodes > 1 and not {"MASTER_ADDR", "SLURM_JOB_ID"} & os.environ.keys():
+        raise UserError(f"--nodes {nodes}: MASTER_ADDR is not set, so the other nodes cannot find this one")
     for name in loggers:
         epoch_loggers.check_name(name)
     if profile:

@@ -13,7 +13,7 @@ from diarbench.benchmarks.cli.deploy import diarize, export
 from diarbench.benchmarks.cli.info import backends, doctor, recipes_app
 from diarbench.benchmarks.cli.report import leaderboard, report
 from diarbench.benchmarks.cli.run import run, tune
-from diarbench.benchmarks.cli.score import compare, score
+from diarbench.benchmarks.cli.score import Compare, compare, score
 from diarbench.benchmarks.cli.throughput import app as throughput_app
 from diarbench.datasets.io.errors import UserError
 from diarbench.datasets.io.names import visible
@@ -29,8 +29,9 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (run, tune, report, leaderboard, diarize, export, score, compare):
+for command in (run, tune, report, leaderboard, diarize, export, score):
     app.command()(command)
+app.command(cls=Compare)(compare)
 app.add_typer(data_app, name="data")
 app.command()(backends)
 app.add_typer(recipes_app, name="recipes")
@@ -58,10 +59,11 @@ def options(
 def main() -> None:
     """Run the command line; a UserError or Ctrl-C gives one line on stderr and a non-zero exit status.
 
-    SIGTERM, which clusters send before they take a machine back, is handled like Ctrl-C: the worker stops, and the run
-    can be resumed.
+    SIGTERM, which clusters send before they take a machine back, and SIGHUP, which a closed terminal sends, are handled
+    like Ctrl-C: the worker stops, and the run can be resumed.
     """
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    for ending in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(ending, signal.default_int_handler)
     try:
         app()
     except UserError as error:

@@ -31,6 +31,10 @@ NO_TELEMETRY = {"PYANNOTE_METRICS_ENABLED": "0", "HF_HUB_DISABLE_TELEMETRY": "1"
 """Environment variables that switch off the toolkits' telemetry."""
 
 
+END_WITH_PARENT = "DIARBENCH_END_WITH_PARENT"
+"""Set for a process that ends when the one that started it does; not for one that a user starts on another node."""
+
+
 def environment(device: str) -> Environment:
     """This machine and the versions of its packages."""
     return Environment(
@@ -66,6 +70,7 @@ def worker_environment(threads: int) -> dict[str, str]:
         "PYTHONSAFEPATH": "1",
         **NO_TELEMETRY,
         "TOKENIZERS_PARALLELISM": "false",
+        END_WITH_PARENT: "1",
     }
 
 

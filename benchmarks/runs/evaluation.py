@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +12,12 @@ from diarbench.benchmarks.scoring.der import CONDITIONS, pooled, score
 from diarbench.benchmarks.scoring.pyannote_metrics import cross_check
 from diarbench.datasets.dataset import Dataset, Recording, Subset
 from diarbench.datasets.io.errors import UserError
-from diarbench.datasets.io.files import digest
+from diarbench.datasets.io.files import digest, write_atomic
+from diarbench.datasets.io.records import write_record
 from diarbench.datasets.io.rttm import Turn
 from diarbench.reports.results.job import Job
 from diarbench.reports.results.run import Run
+from diarbench.reports.results.run_folder import RunFolder
 from diarbench.reports.results.scores import FileScore, Row
 
 Turns = Mapping[str, Sequence[Turn]]
@@ -61,6 +64,15 @@ def open_unchanged(root: str, fingerprint: str) -> Dataset:
     if dataset.info.fingerprint != fingerprint:
         raise UserError(f"{dataset.root}: changed since this run was planned; choose another --out")
     return dataset
+
+
+def mark_interrupted(folder: RunFolder) -> None:
+    """Record that a run was stopped before its end; a record that cannot be read or written stays as it is."""
+    with suppress(UserError):
+        run = folder.read_run()
+        if run.state not in ("done", "failed"):
+            write_record(folder.run, run.model_copy(update={"state": "interrupted"}))
+            write_atomic(folder.state, "interrupted\n")
 
 
 def queued_run(job: Job) -> Run:

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import subprocess
 import sys
+import tempfile
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from diarbench.benchmarks.runs.comparison import build_comparison
 from diarbench.benchmarks.runs.environment import worker_environment
-from diarbench.benchmarks.runs.evaluation import queued_run
+from diarbench.benchmarks.runs.evaluation import mark_interrupted, queued_run
+from diarbench.benchmarks.runs.lock import hold
 from diarbench.benchmarks.runs.plan import Plan
 from diarbench.benchmarks.runs.progress import RunProgress
 from diarbench.benchmarks.runs.tuning import check_speech
@@ -23,9 +28,20 @@ from diarbench.reports.results.job import Job
 from diarbench.reports.results.run import Run
 from diarbench.reports.results.run_folder import ComparisonFolder, RunFolder
 
+STOP_S = 10
+"""How long a worker may take to end before it is killed."""
+
 
 def run(out: Path, plans: Sequence[Plan], command: str, progress: RunProgress) -> Comparison:
-    """Run every plan that is not done yet, then write ``results.json``. A failed run is part of the comparison."""
+    """Run every plan that is not done yet, then write ``results.json``. A failed run is part of the comparison.
+
+    Raises UserError where another command is running in the folder.
+    """
+    with hold(out):
+        return _run(out, plans, command, progress)
+
+
+def _run(out: Path, plans: Sequence[Plan], command: str, progress: RunProgress) -> Comparison:
     for index, planned in enumerate(plans, start=1):
         folder = ComparisonFolder(out).run(planned.job.name)
         progress.begin(planned.job.name, f"{index}/{len(plans)}")
@@ -50,33 +66,49 @@ def run(out: Path, plans: Sequence[Plan], command: str, progress: RunProgress) -
 
 def run_job(folder: RunFolder, job: Job, progress: RunProgress) -> Run:
     """Run the job of a folder in its own process and show its events. Ctrl-C stops the process; the run can resume."""
-    process = subprocess.Popen(
-        [sys.executable, "-m", "diarbench.benchmarks.runs.worker", str(folder.job)],
-        stdout=subprocess.PIPE,
-        stdin=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        text=True,
-        env=worker_environment(job.threads),
-        start_new_session=True,
-    )
-    assert process.stdout is not None
-    try:
-        for line in process.stdout:
-            progress.on(json.loads(line))
-        process.wait()
-    except BaseException:
-        process.terminate()
-        process.wait()
-        raise
+    status, reason = _work(folder, job, progress)
     record = folder.read_run() if folder.run.is_file() else queued_run(job)
-    if process.returncode and record.state != "failed":
-        assert process.stderr is not None
-        stderr = process.stderr.read().strip().splitlines()
-        status = f"killed by signal {-process.returncode}" if process.returncode < 0 else f"exit {process.returncode}"
-        reason = stderr[-1] if stderr else "out of memory?" if process.returncode == -9 else "see log.txt"
-        record = record.model_copy(update={"state": "failed", "failure": f"{status} while {record.state} ({reason})"})
+    if status and record.state != "failed":
+        ended = f"killed by signal {-status}" if status < 0 else f"exit {status}"
+        reason = reason or ("out of memory?" if status == -signal.SIGKILL else "see log.txt")
+        record = record.model_copy(update={"state": "failed", "failure": f"{ended} while {record.state} ({reason})"})
         write_record(folder.run, record)
     return record
+
+
+def _work(folder: RunFolder, job: Job, progress: RunProgress) -> tuple[int, str]:
+    """Returns the worker's exit status and the last line of its standard error."""
+    with tempfile.TemporaryFile("w+") as errors:  # a pipe that nobody reads would fill up and stop the worker
+        process = subprocess.Popen(
+            [sys.executable, "-m", "diarbench.benchmarks.runs.worker", str(folder.job)],
+            stdout=subprocess.PIPE,
+            stdin=subprocess.DEVNULL,
+            stderr=errors,
+            text=True,
+            env=worker_environment(job.threads),
+            start_new_session=True,
+        )
+        assert process.stdout is not None
+        try:
+            for line in process.stdout:
+                progress.on(json.loads(line))
+            process.wait()
+        except BaseException:
+            _stop(process)
+            mark_interrupted(folder)
+            raise
+        errors.seek(0)
+        return process.returncode, (errors.read().strip().splitlines() or [""])[-1]
+
+
+def _stop(process: subprocess.Popen[str]) -> None:
+    """End a worker and the processes that train with it."""
+    for how in (signal.SIGTERM, signal.SIGKILL):
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, how)
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(STOP_S)
+            return
 
 
 def tune(out: Path, trials: int | None, seconds: float | None, command: str, progress: RunProgress) -> Comparison:
@@ -101,6 +133,7 @@ def tune(out: Path, trials: int | None, seconds: float | None, command: str, pro
 
 def _is_done(folder: RunFolder, job: Job) -> bool:
     """Whether the folder holds the finished run of the same job."""
-    if not folder.run.is_file() or folder.read_run().state != "done":
+    try:
+        return folder.read_run().state == "done" and folder.read_job().hash == job.hash
+    except UserError:  # new, or damaged: the run starts again, from its last checkpoint if it has one
         return False
-    return folder.read_job().hash == job.hash

@@ -11,7 +11,10 @@ import json
 import logging
 import os
 import shutil
+import signal
 import sys
+import threading
+import time
 from collections.abc import Mapping
 from itertools import product
 from pathlib import Path
@@ -23,9 +26,10 @@ from diarbench.backends.checkpoints import load_checkpoint
 from diarbench.backends.initial_weights import download_weights
 from diarbench.backends.recipes.schema import Recipe
 from diarbench.backends.training.loggers import open_loggers
-from diarbench.benchmarks.runs.environment import environment, is_main_process, set_up_device
+from diarbench.benchmarks.runs.environment import END_WITH_PARENT, environment, is_main_process, set_up_device
 from diarbench.benchmarks.runs.evaluation import (
     SCORED_SUBSETS,
+    mark_interrupted,
     open_unchanged,
     queued_run,
     score_rows,
@@ -106,6 +110,11 @@ class Worker:
         write_record(self.files.scores, Scores(rows=tuple(rows), largest_difference_s=max(differences)))
         self._note(phases=tuple(self.speed.phases))
         self._enter("done")
+
+    def interrupt(self) -> None:
+        """Record that the run was stopped from outside."""
+        if self.is_main_process:
+            mark_interrupted(self.files)
 
     def fail(self, error: Exception) -> None:
         """Record why the run failed, in one line."""
@@ -276,6 +285,14 @@ class Worker:
         self.events.flush()
 
 
+def _end_with_parent(worker: Worker, parent: int) -> None:
+    """End this process soon after the one that started it, which may have been killed; the run can be resumed."""
+    while os.getppid() == parent:
+        time.sleep(1)
+    worker.interrupt()
+    os.kill(os.getpid(), signal.SIGKILL)  # training may be in native code, which no exception reaches
+
+
 def main() -> None:
     """Run the job. A failure is recorded in ``run.json`` and gives a non-zero exit status."""
     path = Path(sys.argv[1])
@@ -288,8 +305,13 @@ def main() -> None:
     os.dup2(log.fileno(), 2)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s: %(message)s", stream=sys.stderr, force=True)
     worker = Worker(folder, read_record(path, Job), events)
+    if END_WITH_PARENT in os.environ:
+        threading.Thread(target=_end_with_parent, args=(worker, os.getppid()), daemon=True).start()
     try:
         worker.run()
+    except BrokenPipeError:  # nobody reads the events any more
+        worker.interrupt()
+        sys.exit(1)
     except Exception as error:
         logger.exception("the run failed")
         worker.fail(error)

@@ -10,9 +10,11 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from places import TESTS
 from rich.console import Console
 from run_helpers import kill_when, plan_of, run
 
@@ -28,7 +30,7 @@ from diarbench.datasets.io.records import read_record, write_record
 from diarbench.datasets.io.rttm import Turn, write_rttm
 from diarbench.reports.results.comparison import Comparison
 from diarbench.reports.results.run import Run, Weights
-from diarbench.reports.results.run_folder import ComparisonFolder
+from diarbench.reports.results.run_folder import ComparisonFolder, RunFolder
 
 BENCH = [sys.executable, "-m", "diarbench.benchmarks.cli"]
 
@@ -131,7 +133,7 @@ def assert_same_results(a: Path, b: Path) -> None:
     assert rows[0] == rows[1]
 
 
-@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_ctrl_c_leaves_a_run_that_can_be_resumed(
     how: signal.Signals, dummy: None, ami_mini: Dataset, tmp_path: Path
 ) -> None:
@@ -161,6 +163,53 @@ def test_ctrl_c_leaves_a_run_that_can_be_resumed(
     assert not any(str(log.parent) in command for command in running_commands()), "the worker is still there"
     assert not list(out.glob("results.json"))
     check_out(out, [plan])
+    assert (out / plan.job.name / "state").read_text() == "interrupted\n"
+    assert RunFolder(out / plan.job.name).read_run().state == "interrupted"
+
+
+def test_a_worker_ends_with_a_driver_that_is_killed(dummy: None, ami_mini: Dataset, tmp_path: Path) -> None:
+    plan = plan_of(ami_mini, "hang")
+    folder = RunFolder(tmp_path / "out" / plan.job.name)
+    code = (
+        "from pathlib import Path; from run_helpers import run; from diarbench.benchmarks.runs.plan import Plan\n"
+        "from diarbench.reports.results.job import Job\n"
+        f"run(Path({str(tmp_path / 'out')!r}), Plan(Job.model_validate_json({plan.job.model_dump_json()!r}), ''))\n"
+    )
+    helpers = os.pathsep.join([str(TESTS / "helpers"), os.environ["PYTHONPATH"]])
+    driver = subprocess.Popen([sys.executable, "-c", code], env={**os.environ, "PYTHONPATH": helpers})
+    wait_for(folder.log.exists)
+    driver.kill()
+    driver.wait()
+    wait_for(lambda: not any(str(folder.path) in command for command in running_commands()))
+    assert folder.read_run().state == "interrupted"
+
+
+def wait_for(condition: Callable[[], bool]) -> None:
+    for _ in range(600):
+        if condition():
+            return
+        time.sleep(0.1)
+    raise AssertionError("nothing happened within a minute")
+
+
+def test_a_long_standard_error_does_not_block_a_worker(
+    dummy: None, ami_mini: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """At its start, Python writes more to the worker's standard error than a pipe holds."""
+    (tmp_path / "site").mkdir()
+    (tmp_path / "site" / "sitecustomize.py").write_text("import os; os.write(2, b'x' * 300_000)")
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(tmp_path / "site"), os.environ["PYTHONPATH"]]))
+    comparison, _ = run(tmp_path / "out", plan_of(ami_mini, "scratch"))
+    assert comparison.runs[0].state == "done"
+
+
+def test_a_damaged_record_of_a_run_costs_that_run_only(dummy: None, ami_mini: Dataset, tmp_path: Path) -> None:
+    plans = [plan_of(ami_mini, "scratch", seed) for seed in (1, 2)]
+    before, _ = run(tmp_path, *plans)
+    (tmp_path / plans[0].job.name / "run.json").write_text("{")
+    after, shown = run(tmp_path, *plans)
+    assert after.rows == before.rows
+    assert shown.count("done before") == 1
 
 
 def running_commands() -> list[str]:
@@ -265,7 +314,7 @@ def test_the_command_accepts_a_third_party_s_backend(dummy: None, ami_mini: Data
     ]
     done = subprocess.run(command, capture_output=True, text=True, env=os.environ, check=False)
     assert done.returncode == 0, done.stderr
-    assert "dummy" in done.stdout and "one-speaker" in done.stdout
+    assert "dummy" in done.stdout and "report.html" in done.stdout
     report = (tmp_path / "out" / "report.md").read_text()
     (tmp_path / "out" / "report.md").unlink()
     subprocess.run([*BENCH, "report", tmp_path / "out"], check=True, capture_output=True)
