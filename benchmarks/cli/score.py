@@ -7,7 +7,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from typer.core import TyperCommand
 
+from diarbench.datasets.io.errors import UserError
 from diarbench.reports.results.scores import ErrorSeconds
 
 if TYPE_CHECKING:
@@ -43,6 +45,23 @@ ShowSlices = Annotated[
 ]
 
 
+FAIL_IF_WORSE = "--fail-if-worse"
+
+
+class Compare(TyperCommand):
+    """``bench compare``, whose ``--fail-if-worse`` may stand alone; typer has no options of optional value."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Parse the arguments, with 0 points where none are given."""
+        if FAIL_IF_WORSE in args:
+            after = args.index(FAIL_IF_WORSE) + 1
+            try:
+                float(args[after])
+            except (IndexError, ValueError):
+                args = [*args[:after], "0", *args[after:]]
+        return super().parse_args(ctx, args)
+
+
 def score(
     reference: Reference,
     hypothesis: Annotated[Path, typer.Argument(metavar="HYP", help="Hypothesis: an RTTM file, or a folder of them.")],
@@ -56,6 +75,14 @@ def score(
             "--metrics", help="Also show Jaccard error rate, purity, coverage, detection error and speaker count."
         ),
     ] = False,
+    fail_above: Annotated[
+        float | None,
+        typer.Option(
+            min=0,
+            metavar="RATE",
+            help="Exit with status 1 if the DER under the first condition is above this many per cent.",
+        ),
+    ] = None,
     json: Json = False,
 ) -> None:
     """Score a hypothesis RTTM: error seconds and rates under each condition, with confidence intervals."""
@@ -86,6 +113,8 @@ def score(
         result["metrics"] = other_metrics(*sides).model_dump()
     if not _print_notes_and_json(inputs, json, result):
         tables.print_score(make_console(), f"{hypothesis} against {reference}", protocols, result)
+    if fail_above is not None:
+        _check_rate(hypothesis, conditions[protocols[0].name]["der"], protocols[0].name, fail_above)
 
 
 def compare(
@@ -98,6 +127,16 @@ def compare(
     condition: Conditions = None,
     per_file: PerFile = False,
     slices: ShowSlices = False,
+    fail_if_worse: Annotated[
+        float | None,
+        typer.Option(
+            FAIL_IF_WORSE,
+            min=0,
+            metavar="[POINTS]",
+            help="Exit with status 1 if the second system's DER under the first condition is worse than the first's by"
+            " more than this many points; 0 if none are given.",
+        ),
+    ] = None,
     json: Json = False,
 ) -> None:
     """Compare two systems on the same recordings: the difference, its significance, and where it comes from.
@@ -141,6 +180,23 @@ def compare(
     result = {"conditions": conditions, "recordings": len(inputs.scored), **agreement}
     if not _print_notes_and_json(inputs, json, result):
         tables.print_comparison(make_console(), (a, b), protocols, result)
+    if fail_if_worse is not None:
+        _check_difference((a, b), conditions[protocols[0].name]["difference"]["der"], protocols[0].name, fail_if_worse)
+
+
+def _check_rate(hypothesis: Path, der: float | None, condition: str, limit: float) -> None:
+    """Raises UserError where a DER is above a limit in per cent, or where there is no DER."""
+    if der is None:
+        raise UserError(f"{hypothesis}: no reference speech is scored under {condition}, so --fail-above cannot pass")
+    if 100 * der > limit:
+        raise UserError(f"{hypothesis}: DER of {100 * der:.2f} % under {condition}, above --fail-above {limit:g}")
+
+
+def _check_difference(names: tuple[str, str], der: float, condition: str, limit: float) -> None:
+    """Raises UserError where B is worse than A by more points than the limit."""
+    if 100 * der > limit + 1e-9:  # a difference of seconds that are equal may not be exactly 0
+        worse = f"{names[1]} is {100 * der:.2f} points worse than {names[0]}"
+        raise UserError(f"{worse} under {condition}, above {FAIL_IF_WORSE} {limit:g}")
 
 
 def _labels(hypothesis_a: Path, hypothesis_b: Path) -> tuple[str, str]:

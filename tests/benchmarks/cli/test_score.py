@@ -256,6 +256,36 @@ def test_compare(bench, tmp_path):
     assert "A: worse\nB: better\nB minus A: -20.00 points of DER" in out and "points explained" in out
 
 
+def test_score_fails_above_a_rate(bench, files):
+    reference, hypothesis, uem = files  # 3 of 14 s are wrong: 21.43 %
+    words = ("score", reference, hypothesis, "--uem", uem)
+    assert bench(*words, "--fail-above", 21.5)[0] == 0
+    code, out, err = bench(*words, "--fail-above", 21.4)
+    assert code == 1 and "21.43" in out
+    assert err == f"bench: {hypothesis}: DER of 21.43 % under full, above --fail-above 21.4\n"
+    assert bench(*words, "--fail-above", 1, "--condition", "forgiving", "--json")[0] == 1
+    assert bench(*words, "--fail-above", -1)[0] == 2
+
+
+def test_score_without_speech_cannot_pass(bench, files, tmp_path):
+    reference = write(tmp_path / "short.rttm", [("r", 0, 0.4, "A")])
+    code, _, err = bench("score", reference, files[1], "--condition", "fair", "--fail-above", 50)
+    assert code == 1 and "no reference speech is scored under fair" in err
+
+
+def test_compare_fails_if_worse(bench, files):
+    reference, hypothesis, uem = files
+    worse, better = ("compare", reference, reference, hypothesis), ("compare", reference, hypothesis, reference)
+    code, _, err = bench(*worse, "--uem", uem, "--fail-if-worse")
+    assert code == 1 and err == "bench: hyp is 21.43 points worse than ref under full, above --fail-if-worse 0\n"
+    assert bench(*worse, "--uem", uem, "--fail-if-worse", "21.5")[0] == 0
+    assert bench(*worse, "--fail-if-worse", 21, "--uem", uem)[0] == 1
+    assert bench(*better, "--uem", uem, "--fail-if-worse")[0] == 0
+    assert bench("compare", "--fail-if-worse", reference, hypothesis, hypothesis)[0] == 0, "the same output passes"
+    assert bench(*worse, "--uem", uem)[0] == 0
+    assert bench(*worse, "--fail-if-worse", -1)[0] == 2
+
+
 def test_compare_names_that_are_taken(bench, tmp_path):
     """A hypothesis that is called like a baseline does not replace it, and the same file twice is two systems."""
     uris = [f"r{i}" for i in range(12)]
