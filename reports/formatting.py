@@ -51,11 +51,6 @@ def difference_span(interval: Interval | None) -> str:
     return f"{percent(interval.low)} to {percent(interval.high)}"
 
 
-def p_value(p: float) -> str:
-    """``p = 0.016``."""
-    return f"p = {p:.2g}"
-
-
 def convention(condition: Condition) -> str:
     """A condition's name and its protocol in words; the name once where the words begin with it."""
     text = condition.text if condition.text.startswith(condition.name) else f"{condition.name}: {condition.text}"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -13,8 +12,7 @@ from diarbench.reports import markdown
 from diarbench.reports.formatting import convention
 from diarbench.reports.results.merge import merge, read_comparison
 from diarbench.reports.results.run_folder import ComparisonFolder
-from diarbench.reports.summary.comparability import STAGES
-from diarbench.reports.summary.summary import Line, summarize
+from diarbench.reports.summary.summary import summarize
 from diarbench.reports.tables.identity import identity_table
 from diarbench.reports.tables.runs import cost_table
 from diarbench.reports.tables.scores import score_table
@@ -55,7 +53,7 @@ def find(folder: Path) -> Leaderboard:
         summary = summarize(group)
         for dataset in summary.datasets:
             for section in summary.of(dataset)[:1]:
-                ranked = section.sorted(_rank)
+                ranked = section.ranked
                 title = f"{visible(dataset)}, {section.subset}, {convention(section.condition)}"
                 scores = identity_table(ranked) + score_table(ranked)
                 boards.append(Board(title, scores, cost_table(ranked), summary.footnotes_of(dataset)))
@@ -73,9 +71,3 @@ def _lines(leaderboard: Leaderboard) -> Iterator[str]:
         yield from ("", f"## {markdown.escape(board.title)}", "", markdown.table(board.scores + board.costs), "")
         yield from (f"- ({mark}) {markdown.escape(reason)}" for mark, reason in board.footnotes.items())
     yield from ("", *(f"- {markdown.escape(note)}" for note in leaderboard.notes))
-
-
-def _rank(line: Line) -> tuple[bool, float]:
-    """By DER; where the reference replaced a part of the pipeline, a line is no system and comes after all systems."""
-    is_oracle = line.run is not None and line.row is not None and line.stage not in STAGES
-    return is_oracle, math.inf if line.row is None or line.row.der is None else line.row.der

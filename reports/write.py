@@ -31,7 +31,7 @@ def write_reports(comparisons: Sequence[Comparison], out: Path) -> list[Path]:
         first_dataset += len(summary.datasets)
         for plot in drawn:
             write_atomic(folder.plots / f"{plot.name}.png", plot.image())
-        write_atomic(folder.report("md", numbered), markdown.render(comparison, drawn))
+        write_atomic(folder.report("md", numbered), markdown.render(comparison, out, drawn))
         write_atomic(folder.report("html", numbered), page.render(comparison, out))
         written += [folder.report("md", numbered), folder.report("html", numbered)]
     return written

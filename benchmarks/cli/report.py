@@ -16,13 +16,18 @@ class Format(StrEnum):
     csv = "csv"
     json = "json"
     latex = "latex"
+    summary = "summary"
 
 
 def report(
     outs: Annotated[list[Path], typer.Argument(metavar="OUT...", help="Output folders of 'bench run'.")],
     out: Annotated[Path | None, typer.Option(help="Folder for the merged report of several OUT.")] = None,
     format_: Annotated[
-        Format | None, typer.Option("--format", help="Only write the rows to standard output, in this format.")
+        Format | None,
+        typer.Option(
+            "--format",
+            help="Only write to standard output: the rows as csv, json or latex, or the answer as Markdown (summary).",
+        ),
     ] = None,
     plain: Annotated[bool, typer.Option(help="Never use colour.")] = False,
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Print all tables before the summary.")] = False,
@@ -34,6 +39,7 @@ def report(
     from diarbench.benchmarks.runs.merged import with_contrasts
     from diarbench.reports.console import make_console
     from diarbench.reports.exports import FORMATS
+    from diarbench.reports.markdown import render_summary
     from diarbench.reports.results.merge import merge, read_comparison
     from diarbench.reports.terminal import print_comparison, print_summary
     from diarbench.reports.write import write_reports
@@ -46,6 +52,9 @@ def report(
         root = out or Path()
         groups, reasons = merge(comparisons, root)
         groups = [with_contrasts(group) for group in groups]
+    if format_ == Format.summary:
+        sys.stdout.write(render_summary(groups, root))
+        return
     if format_:
         sys.stdout.write(FORMATS[format_](groups))
         return

@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from diarbench.datasets.io.names import visible
-from diarbench.reports.formatting import convention, difference_span, minutes, p_value, percent, plural, span
+from diarbench.reports.formatting import convention, difference_span, minutes, percent, plural, span
 from diarbench.reports.results.comparison import Comparison
 from diarbench.reports.results.run_folder import ComparisonFolder
-from diarbench.reports.results.statistics import Difference
+from diarbench.reports.results.statistics import FEWEST_RECORDINGS, Difference
 from diarbench.reports.summary.comparability import STAGES
 from diarbench.reports.summary.summary import Contender, Section, Summary
 
@@ -22,12 +22,6 @@ STEPS = {"Fine-tuning": ("pretrained", "finetuned"), "Tuning": ("finetuned", "tu
 
 NAMED_AT_MOST = 3
 """Systems that a sentence names one by one; more are counted."""
-
-RECORDINGS_AT_LEAST = 10
-"""Fewer test recordings are a caveat."""
-
-MOST_UNITS_WORTH_NAMING = 100
-"""How many times the present units a test set may need before its size says nothing to anybody."""
 
 
 @dataclass(frozen=True)
@@ -122,11 +116,12 @@ def _verdict(section: Section | None, contenders: Sequence[Contender]) -> tuple[
     if contrast is None:
         return f"{leader} leads, untested", f"{leader} leads {by}, which was not tested; {seeds}."
     difference = contrast.difference if contrast.a == first.label else contrast.difference.reversed()
+    if not difference.has_verdict:
+        few = "the test set is too small to tell whether that is real"
+        return "no verdict", f"No verdict: {leader} leads {by}, but {few}; {seeds}."
     if not difference.is_significant:
-        return (
-            "no clear winner",
-            f"No clear winner: {leader} leads {by}, maybe by chance ({_evidence(difference)}); {seeds}.",
-        )
+        found = f"{leader} leads {by}, maybe by chance ({_evidence(difference)})"
+        return "no clear winner", f"No clear winner: {found}; {seeds}."
     unsure = [other for other in others[1:] if not _is_better(section, first, other)]
     but = f"; not shown to beat {_listed([other.name for other in unsure])}" if unsure else ""
     return f"{leader} leads by {_points(lead)}", f"{leader} leads {by} ({_evidence(difference)}){but}; {seeds}."
@@ -138,8 +133,11 @@ def _is_better(section: Section, a: Contender, b: Contender) -> bool:
 
 
 def _evidence(difference: Difference) -> str:
-    """The interval of B minus A in points, and the p-value."""
-    return f"{difference_span(difference.interval)}, {p_value(difference.p)}"
+    """The interval of B minus A in points, the p-value, and how many recordings favour A."""
+    favourable = (
+        "" if difference.better_a is None else f", {difference.better_a} of {difference.interval.units} recordings"
+    )
+    return f"{difference_span(difference.interval)}, {difference.p_text}{favourable}"
 
 
 def _points(rate: float) -> str:
@@ -187,43 +185,53 @@ def _outcome(section: Section, standing: Standing, before: str, after: str) -> t
     start, end = standing.stages[before], standing.stages[after]
     change = end.der - start.der
     direction = "better" if change < 0 else "worse"
+    choices = [run.epoch_choice if after == "finetuned" else run.tuning and run.tuning.choice for run in end.runs]
     if not change:
-        return "no change", "unchanged"
+        is_kept = any(choice is not None and choice.kept_start for choice in choices)
+        kept = "pretrained network kept" if after == "finetuned" else "defaults kept"
+        return "no change", f"no gain on dev: {kept}" if is_kept else "unchanged"
     contrast = section.contrast(start, end)
     if contrast is None:
         return "not tested", f"{_points(change)} {direction} (not tested)"
     if contrast.difference.is_significant:
         return direction, f"{_points(change)} {direction}"
+    if not contrast.difference.has_verdict:
+        return "no verdict", f"{_points(change)} {direction} (no verdict)"
     return "not shown to help", f"not shown to help ({_points(change)} {direction})"
 
 
 def _caveats(summary: Summary, section: Section, contenders: Sequence[Contender]) -> Iterator[str]:
     recordings = len(section.recordings)
-    if recordings and recordings < RECORDINGS_AT_LEAST:
-        yield f"{plural(recordings, 'test recording')}: too few to say how the systems do on others."
+    if recordings and recordings < FEWEST_RECORDINGS:
+        yield f"{plural(recordings, 'test recording')}: a verdict needs at least {FEWEST_RECORDINGS}."
     if contenders and all(len(contender.lines) == 1 for contender in contenders):
         yield "One seed: another seed can give another order."
     if len(contenders) > 1:
         yield "Each system stands at the stage with its lowest DER on test; intervals and p do not count that choice."
-        yield from _needed(section, contenders)
+        contrast = section.contrast(*contenders[:2])
+        yield from _reach(contrast.difference) if contrast else ()
     references = [line.row.der for line in section.lines if line.backend == "reference" and line.row]
     floor = min((der for der in references if der is not None), default=None)
     if contenders and floor is not None and contenders[0].der >= floor:
         yield f"No system is better than a trivial baseline ({percent(floor)} %)."
     competing = {line.run.name for contender in contenders for line in contender.lines if line.run}
-    marks = {mark for line in section.lines if line.run and line.run.name in competing for mark in line.marks}
-    yield from (f"{reason} ({mark})" for mark, reason in summary.footnotes.items() if mark in marks)
+    lines = [line for line in section.lines if line.run and line.run.name in competing and line.stage in STAGES]
+    marks = {mark for line in lines for mark in line.marks}
+    yield from (
+        f"{reason[:1].upper()}{reason[1:]} ({mark})." for mark, reason in summary.footnotes.items() if mark in marks
+    )
 
 
-def _needed(section: Section, contenders: Sequence[Contender]) -> Iterator[str]:
-    """How large a test set would decide between the first two."""
-    contrast = section.contrast(*contenders[:2])
-    if contrast is None or contrast.difference.units_needed is None:
-        return
-    needed, interval = contrast.difference.units_needed, contrast.difference.interval
-    if needed > MOST_UNITS_WORTH_NAMING * interval.units:
-        yield "The first two are too close: no test set of a practical size would separate them."
-    else:
+def _reach(difference: Difference) -> Iterator[str]:
+    """What carries the difference between the first two, and what would decide it."""
+    if difference.outliers:
+        yield f"Without {_listed(difference.outliers)} the verdict would be another one."
+    if difference.needs_seeds:
+        yield "The seeds differ too much: more seeds are needed, and no number of recordings replaces them."
+    elif difference.is_beyond_reach:
+        yield "The first two are too close: no number of recordings worth having would separate them."
+    elif difference.units_needed is not None and difference.has_verdict:
+        needed, interval = difference.units_needed, difference.interval
         yield f"About {needed:,} {interval.unit} would separate the first two (80 % power); there are {interval.units}."
 
 
@@ -234,18 +242,29 @@ def _next_steps(
     if summary.failures and command:
         yield NextStep("Run the failed runs again", command)
     decided = section is not None and (len(contenders) == 1 or _is_clear(section, contenders))
-    more_seeds = [NextStep("Repeat with more seeds", f"{command} --seed 1 --seed 2 --seed 3")]
-    if not command or "--seed" in command or not contenders or any(len(c.lines) > 1 for c in contenders):
-        more_seeds = []
-    if not decided:
-        yield from more_seeds
+    deciding = list(_deciding_steps(section, contenders, command)) if section and contenders and command else []
+    yield from () if decided else deciding
     best = next((run for contender in contenders[:1] for run in contender.runs), None)
-    if best and contenders[0].stage == best.final_stage:
+    if best and contenders[0].stage == best.final_stage and not best.folds:
         path = shlex.quote(str(ComparisonFolder(folder).run(best.name).path))
         yield NextStep("Diarize a recording with the leader", f"bench diarize talk.wav --run {path}")
         yield NextStep("Export the leader for its toolkit", f"bench export {path} exported")
-    if decided:
-        yield from more_seeds
+    yield from deciding if decided else ()
+
+
+def _deciding_steps(section: Section, contenders: Sequence[Contender], command: str) -> Iterator[NextStep]:
+    """What would make the verdict firmer: more recordings tested, and more seeds."""
+    if len(section.recordings) < FEWEST_RECORDINGS and "--folds" not in command:
+        yield NextStep("Test every recording, by cross-validation", f"{_without_out(command)} --folds 5")
+    if "--seed" not in command and all(len(contender.lines) == 1 for contender in contenders):
+        yield NextStep("Repeat with more seeds", f"{command} --seed 1 --seed 2 --seed 3")
+
+
+def _without_out(command: str) -> str:
+    """The command with the default folder: other runs do not go into the same one."""
+    words = shlex.split(command)
+    kept = [word for at, word in enumerate(words) if "--out" not in (word, words[at - 1])]
+    return shlex.join(kept)
 
 
 def _is_clear(section: Section, contenders: Sequence[Contender]) -> bool:

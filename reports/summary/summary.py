@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+import math
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from statistics import mean
@@ -207,8 +208,15 @@ class Section:
     def contrast(self, a: Contender, b: Contender) -> Contrast | None:
         return next((c for c in self.contrasts if {c.a, c.b} == {a.label, b.label}), None)
 
-    def sorted(self, key: Callable[[Line], tuple[bool, float]]) -> Section:
-        return replace(self, lines=tuple(sorted(self.lines, key=key)))
+    @property
+    def ranked(self) -> Section:
+        """Its lines by DER; oracles, in which the reference replaced a part of the pipeline, come last."""
+
+        def rank(line: Line) -> tuple[bool, float]:
+            is_oracle = line.run is not None and line.row is not None and line.stage not in STAGES
+            return is_oracle, math.inf if line.row is None or line.row.der is None else line.row.der
+
+        return replace(self, lines=tuple(sorted(self.lines, key=rank)))
 
     @property
     def recordings(self) -> tuple[str, ...]:

@@ -36,16 +36,17 @@ class TitledTable(NamedTuple):
 
 
 def contents(summary: Summary, section: Section) -> Iterator[TitledTable]:
-    """The tables of one section in the order of ``TITLES``; tables without rows are left out.
+    """The tables of one section in the order of ``TITLES``, systems by DER; tables without rows are left out.
 
     Costs, folds, tuning, training data, other domains, slices and other metrics come with a dataset's first condition
     only.
     """
     is_first = section.condition == summary.of(section.dataset, section.subset)[0].condition
-    identity = identity_table(section)
+    ranked = section.ranked
+    identity = identity_table(ranked)
     tables = (
-        identity + score_table(section),
-        identity + cost_table(section) if is_first else None,
+        identity + score_table(ranked),
+        identity + cost_table(ranked) if is_first else None,
         over_seeds(section),
         fold_table(summary, section) if is_first else None,
         contrast_table(section),

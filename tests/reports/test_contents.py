@@ -5,6 +5,7 @@ from __future__ import annotations
 import html
 import io
 import re
+from pathlib import Path
 
 import pytest
 from places import FIXTURES
@@ -32,7 +33,7 @@ def on_terminal(comparison: Comparison) -> list[str]:
 
 
 def in_markdown(comparison: Comparison) -> list[str]:
-    headings = re.findall(r"(?m)^#### (.*)$", markdown.render(comparison))
+    headings = re.findall(r"(?m)^#### (.*)$", markdown.render(comparison, Path()))
     return [re.sub(r"\\(.)", r"\1", heading) for heading in headings]
 
 
@@ -59,7 +60,7 @@ def test_all_renderers_show_the_same_tables_in_the_same_order(name, tmp_path):
 
 def test_every_figure_of_the_tables_is_in_markdown():
     comparison = COMPARISONS["by hand"]
-    summary, text = summarize(comparison), markdown.render(comparison)
+    summary, text = summarize(comparison), markdown.render(comparison, Path())
     for section in summary.of("mini"):
         for _, table in contents(summary, section):
             for row in table.rows:

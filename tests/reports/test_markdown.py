@@ -3,14 +3,34 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 import pytest
 from markdown_it import MarkdownIt
-from report_records import SCRATCH, make_comparison, make_rows, make_run, two_backends
+from report_records import (
+    CLEAR,
+    CLEAR_CONTRASTS,
+    SCRATCH,
+    make_comparison,
+    make_rows,
+    make_run,
+    staged,
+    two_backends,
+    with_statistics,
+)
 
 from diarbench.backends.recipes import load as recipes
 from diarbench.datasets.io.names import visible
-from diarbench.reports.markdown import code, escape, render
+from diarbench.reports.markdown import code, escape, render_summary
+from diarbench.reports.markdown import render as render_in
+from diarbench.reports.results.comparison import Comparison
+
+FOLD = re.compile(r"(?m)<details>\n<summary>[^<]*</summary>$|^</details>$")
+"""The only HTML: what begins and ends a folded part."""
+
+
+def render(comparison: Comparison) -> str:
+    return render_in(comparison, Path("runs/real"))
 
 
 def tables(text: str) -> list[list[str]]:
@@ -83,7 +103,7 @@ def test_hostile_names_stay_text(name):
     text = render(make_comparison((run,), make_rows(run, "finetuned", (name, 10, 1, 1, 1)), command=f"bench {name}"))
     for table in tables(text):
         assert len({cells(line) for line in table}) == 1
-    without_code = re.sub(r"(?ms)^```.*?^```", "", text)
+    without_code = FOLD.sub("", re.sub(r"(?ms)^```.*?^```|^\*\*|\*\*$", "", text))
     assert not re.search(r"(?<!\\)[<`\[*_]", without_code)
     assert not re.search(r"(?m)^# heading", without_code)
     assert "\u202e" not in text
@@ -99,8 +119,14 @@ def test_hostile_names_read_the_same_once_rendered(name):
         MarkdownIt("commonmark").enable(["table", "strikethrough"]).parse(render(make_comparison((run, other), rows)))
     )
     inline = [token for token in tokens if token.type == "inline"]
-    assert {child.type for token in inline for child in token.children} <= {"text", "text_special"}
-    assert not [token for token in tokens if token.type == "html_block"]
+    assert {child.type for token in inline for child in token.children} <= {
+        "text",
+        "text_special",
+        "strong_open",
+        "strong_close",
+    }
+    blocks = [token.content for token in tokens if token.type == "html_block"]
+    assert all(FOLD.fullmatch(block.strip()) for block in blocks)
     texts = ["".join(child.content for child in token.children) for token in inline]
     assert texts.count(visible(name)) >= 6 + 3 + 1  # backends a condition, recipes, and where the weights are from
 
@@ -114,7 +140,34 @@ def test_a_command_with_a_fence_stays_in_its_block():
     assert code("a\n```\nb").splitlines() == ["````sh", "a", "```", "b", "````"]
 
 
-def test_a_run_without_epochs_is_shown():
-    run, none = make_run("pyannote"), make_run("nemo", epochs=(), best_epoch=None)
-    rows = [row for each in (run, none) for row in make_rows(each, "finetuned", ("one", 10, 1, 1, 1))]
-    assert "No epoch was completed." in render(make_comparison((run, none), rows))
+def test_the_answer_comes_first_and_details_are_folded():
+    text = render(staged(CLEAR, *CLEAR_CONTRASTS))
+    assert text.splitlines()[2:5] == [
+        "## mini: pyannote tuned leads by 6.9 points",
+        "",
+        "**pyannote tuned leads nemo tuned by 6.9 points (1.7 to 14.2, p = 0.016); one seed.**",
+    ]
+    open_tables = re.sub("(?s)<details>.*?</details>", "", text)
+    assert [len(table) for table in tables(open_tables)] == [2 + 2, 2 + 6], "the answer, and the table of systems"
+    assert "Versions" in text and "Versions" not in open_tables
+    ders = [float(line.split("|")[3]) for line in tables(open_tables)[1][2:]]
+    assert ders == sorted(ders)
+
+
+def test_folded_parts_are_balanced_and_render_as_markdown():
+    """GitHub renders Markdown inside details where an empty line separates it from the tags."""
+    text = render(with_statistics(is_significant=True))
+    tokens = MarkdownIt("commonmark").enable("table").parse(text)
+    blocks = [token.content for token in tokens if token.type == "html_block"]
+    assert all(FOLD.fullmatch(block.strip()) for block in blocks)
+    assert len(blocks) % 2 == 0 and blocks
+    assert sum(token.type == "table_open" for token in tokens) == len(tables(text))
+
+
+def test_the_summary_fits_a_comment():
+    text = render_summary([staged(CLEAR, *CLEAR_CONTRASTS)], Path("runs/real"))
+    assert text.startswith("## mini: pyannote tuned leads by 6.9 points")
+    assert "| pyannote | 6.9 | 7.3 | 3.5 |" in text
+    assert "bench diarize talk.wav --run runs/real/mini-pyannote-base-seed1" in text
+    assert len(text.splitlines()) <= 40
+    assert render_summary([make_comparison((), [])], Path()) == "\n"

@@ -17,6 +17,7 @@ from report_records import (
 )
 
 from diarbench.reports.results.comparison import Comparison
+from diarbench.reports.results.statistics import Choice
 from diarbench.reports.summary.headline import Headline, headline
 from diarbench.reports.summary.summary import summarize
 
@@ -27,9 +28,7 @@ def answer(comparison: Comparison, dataset: str = "mini") -> Headline:
 
 def test_a_clear_winner_comes_with_points_interval_p_and_seeds():
     given = answer(staged(CLEAR, *CLEAR_CONTRASTS))
-    assert given.verdict == (
-        "pyannote tuned leads nemo tuned by 6.9 points (1.7 to 14.2, p = 0.016); one seed."
-    )
+    assert given.verdict == ("pyannote tuned leads nemo tuned by 6.9 points (1.7 to 14.2, p = 0.016); one seed.")
     assert given.title == "mini: pyannote tuned leads by 6.9 points"
     assert given.where == "mini, test of 2 recordings (1.7 min of speech), full: collar 0 s, overlap scored"
     assert given.effects == {
@@ -56,7 +55,8 @@ def test_the_best_stage_leads_and_not_the_last():
     assert given.title == "mini: no clear winner"
     assert given.effects["Tuning"].startswith("pyannote 4.2 points worse"), "a stage that hurt is said to hurt"
     assert "About 276 recordings would separate the first two (80 % power); there are 16." in given.caveats
-    assert given.next_steps[0].command.endswith("--seed 1 --seed 2 --seed 3")
+    assert given.next_steps[0].command.endswith("--folds 5"), "two test recordings: all are tested in folds"
+    assert given.next_steps[1].command.endswith("--seed 1 --seed 2 --seed 3")
     assert not any("diarize" in step.command for step in given.next_steps), "a run's final stage is not the leader"
 
 
@@ -64,7 +64,7 @@ def test_a_size_that_nobody_can_record_is_not_named():
     contrast = make_contrast("pyannote finetuned", "nemo finetuned", 0.1, 0.9, -3, 3, units_needed=7_242_771)
     given = answer(staged({"pyannote": {"finetuned": 10}, "nemo": {"finetuned": 10.1}}, contrast))
     assert not any("7,242,771" in caveat for caveat in given.caveats)
-    assert any("no test set of a practical size" in caveat for caveat in given.caveats)
+    assert any("no number of recordings worth having" in caveat for caveat in given.caveats)
 
 
 def test_a_leader_that_is_not_shown_to_beat_all_is_said_not_to():
@@ -120,3 +120,34 @@ def test_a_leader_no_better_than_a_baseline_is_a_caveat():
 def test_only_a_command_that_can_be_extended_is_repeated_with_more_seeds(command):
     given = answer(staged({"a": {"finetuned": 1}, "b": {"finetuned": 2}}, command=command))
     assert not any("--seed 1 --seed 2" in step.command for step in given.next_steps)
+
+
+def too_small(**changes) -> Comparison:
+    """Two systems on two recordings, which allow no verdict."""
+    contrast = make_contrast("a finetuned", "b finetuned", 1, 0.5, -3, 3)
+    interval = contrast.difference.interval.model_copy(update={"units": 2})
+    difference = contrast.difference.model_copy(update={"interval": interval})
+    tested = contrast.model_copy(update={"difference": difference})
+    return staged({"a": {"finetuned": 1}, "b": {"finetuned": 2}}, tested, **changes)
+
+
+def test_too_few_recordings_allow_no_verdict():
+    given = answer(too_small())
+    assert given.title == "mini: no verdict"
+    assert given.verdict.startswith(
+        "No verdict: a finetuned leads b finetuned by 1.0 points, but the test set is too small"
+    )
+    assert "2 test recordings: a verdict needs at least 6." in given.caveats
+
+
+def test_folds_go_into_their_own_folder():
+    given = answer(too_small(command="bench run --backend a --out 'my runs' --seed 2"))
+    assert given.next_steps[0].command == "bench run --backend a --seed 2 --folds 5"
+
+
+def test_a_network_that_was_kept_is_said_to_be_kept():
+    comparison = staged({"a": {"pretrained": 5, "finetuned": 5}})
+    choice = Choice(chosen=0, lowest=3, reason="no epoch is shown to beat the pretrained network")
+    run = comparison.runs[0].model_copy(update={"epoch_choice": choice})
+    given = answer(comparison.model_copy(update={"runs": (run,)}))
+    assert given.effects == {"Fine-tuning": "a no gain on dev: pretrained network kept"}
