@@ -90,6 +90,14 @@ def run(
             rich_help_panel=HOW,
         ),
     ] = [],  # noqa: B006
+    train: Annotated[
+        bool,
+        typer.Option(
+            "--train/--no-train",
+            help="Fine-tune; without, score the pretrained systems on test, tuned on dev where there is one.",
+            rich_help_panel=HOW,
+        ),
+    ] = True,
     require_training: Annotated[
         bool,
         typer.Option(
@@ -179,6 +187,7 @@ def run(
             precision=precision,
             inits=init,
             loggers=logger,
+            train=train,
             require_training=require_training,
             tune=tune,
             trials=trials,
@@ -257,7 +266,7 @@ def show(comparison: Comparison, folder: Path, console: Console, verbose: bool) 
     if verbose:
         print_comparison(comparison, console)
     print_summary([comparison], folder, written, console)
-    if any(run.failure for run in comparison.runs):
+    if any(run.state != "done" for run in comparison.runs):
         raise typer.Exit(1)
 
 

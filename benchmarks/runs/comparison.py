@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -12,7 +13,7 @@ from statistics import fmean
 from typing import Any
 
 from diarbench.benchmarks.runs.cross_validation import pool_folds
-from diarbench.benchmarks.runs.evaluation import SCORED_SUBSETS, Turns, score_rows
+from diarbench.benchmarks.runs.evaluation import Turns, score_rows, scored_subsets
 from diarbench.benchmarks.scoring import significance
 from diarbench.benchmarks.scoring.baselines import one_speaker, silence
 from diarbench.benchmarks.scoring.der import CONDITIONS
@@ -21,17 +22,21 @@ from diarbench.benchmarks.scoring.pyannote_metrics import other_metrics
 from diarbench.benchmarks.scoring.slices import Slices, contributions, slices, speaker_counts
 from diarbench.datasets.dataset import Dataset, Subset
 from diarbench.datasets.folds import all_as_test
+from diarbench.datasets.io.errors import UserError
 from diarbench.datasets.io.files import sha256_of
 from diarbench.datasets.io.records import read_record
 from diarbench.datasets.io.rttm import read_rttm, write_rttm
+from diarbench.datasets.verification import check_unchanged
 from diarbench.reports.results.comparison import Comparison
 from diarbench.reports.results.job import Job
 from diarbench.reports.results.run import Run
-from diarbench.reports.results.run_folder import ComparisonFolder
+from diarbench.reports.results.run_folder import ComparisonFolder, RunFolder
 from diarbench.reports.results.scores import Condition, Row, Scores, sum_slices
 from diarbench.reports.results.statistics import Contrast, Difference
 from diarbench.reports.summary.comparability import STAGES
 from diarbench.reports.summary.systems import competing, system_label
+
+logger = logging.getLogger(__name__)
 
 FIRST_CONDITION, *_ = CONDITIONS
 
@@ -57,7 +62,8 @@ class System:
 
 def build_comparison(out: Path, jobs: Sequence[Job], command: str) -> Comparison:
     """The comparison of the runs in a folder; a failed run has no rows. Writes references and fusions to the folder."""
-    runs, fold_runs, fold_rows = pool_folds(ComparisonFolder(out), jobs)
+    run_of = {job.name: _checked(ComparisonFolder(out).run(job.name)) for job in jobs}
+    runs, fold_runs, fold_rows = pool_folds(ComparisonFolder(out), jobs, run_of)
     rows: list[Row] = []
     contrasts: list[Contrast] = []
     differences: list[float] = []
@@ -65,12 +71,20 @@ def build_comparison(out: Path, jobs: Sequence[Job], command: str) -> Comparison
     roots |= {domain.dataset: domain.root for job in jobs for domain in job.also_score}
     for name, root in roots.items():
         done = [run for run in runs if run.domain(name) and run.state == "done"]
-        dataset, subsets = Dataset.open(Path(root)), SCORED_SUBSETS
-        if any(job.fold for job in jobs):
-            dataset, subsets = all_as_test(dataset), ("test",)
-        elif not any(job.dataset == name for job in jobs):
-            subsets = ("test",)
-        part = DatasetComparison(out, dataset, done, subsets)
+        try:
+            dataset = Dataset.open(Path(root))
+            subsets = scored_subsets(dataset)
+            check_unchanged(dataset)
+            if any(job.fold for job in jobs):
+                dataset, subsets = all_as_test(dataset), ("test",)
+            elif not any(job.dataset == name for job in jobs):
+                subsets = ("test",)
+            part = DatasetComparison(out, dataset, done, subsets)
+        except Exception as error:  # whatever is wrong with one dataset, the others are compared
+            if not isinstance(error, UserError):
+                logger.exception("%s cannot be compared", name)
+            runs = [_failed(run, f"compared on {name}: {error}") if run in done else run for run in runs]
+            continue
         rows += part.rows
         contrasts += part.contrasts
         differences += part.differences
@@ -83,7 +97,8 @@ def build_comparison(out: Path, jobs: Sequence[Job], command: str) -> Comparison
         ),
         scorer=(
             f"diarbench {version('diarbench')}: speakers mapped on the whole UEM, their overlapping turns merged; "
-            f"without a collar pyannote.metrics {version('pyannote.metrics')} agrees to {max(differences):.0e} s"
+            f"without a collar pyannote.metrics {version('pyannote.metrics')} agrees to "
+            f"{max(differences, default=0):.0e} s"
         ),
         runs=tuple(runs),
         rows=tuple(rows),
@@ -94,6 +109,21 @@ def build_comparison(out: Path, jobs: Sequence[Job], command: str) -> Comparison
             str(path.relative_to(out)): sha256_of(path) for path in _sources(ComparisonFolder(out), [*runs, *fold_runs])
         },
     )
+
+
+def _checked(folder: RunFolder) -> Run:
+    """A run's record; failed where its record is damaged or its output is no longer what was scored."""
+    run = folder.read_run()
+    if run.state == "done":
+        try:
+            folder.check_sources(read_record(folder.scores, Scores).source_hashes)
+        except UserError as error:
+            return _failed(run, str(error))
+    return run
+
+
+def _failed(run: Run, reason: str) -> Run:
+    return run.model_copy(update={"state": "failed", "failure": " ".join(reason.split())})
 
 
 class DatasetComparison:

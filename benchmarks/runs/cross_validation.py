@@ -7,7 +7,7 @@ error rate weighs each second of speech alike, as in a test set of its own.
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from diarbench.datasets.io.files import digest
 from diarbench.datasets.io.records import read_record, write_record
@@ -22,15 +22,19 @@ def pooled_name(job: Job) -> str | None:
     return job.name.rpartition("-fold")[0] if job.fold else None
 
 
-def pool_folds(folder: ComparisonFolder, jobs: Sequence[Job]) -> tuple[list[Run], list[Run], list[Row]]:
+def pool_folds(
+    folder: ComparisonFolder, jobs: Sequence[Job], run_of: Mapping[str, Run]
+) -> tuple[list[Run], list[Run], list[Row]]:
     """The runs of a comparison with folds pooled, the runs of the folds, and the folds' rows on their test sets.
+
+    ``run_of`` has the run of each job by name.
 
     Writes the pooled runs' folders: ``run.json``, ``scores.json`` and the test recordings' RTTM.
     """
     runs, fold_runs, fold_rows = [], [], []
     members: dict[str, list[Run]] = {}
     for job in jobs:
-        run = folder.run(job.name).read_run()
+        run = run_of[job.name]
         name = pooled_name(job)
         if name is None:
             runs.append(run)
@@ -91,7 +95,7 @@ def _write_scores(folder: ComparisonFolder, pooled: Run, runs: Sequence[Run]) ->
         for run in runs:
             source = folder.run(run.name).rttm(run, run.dataset, stage) / "test"
             shutil.copytree(source, destination, dirs_exist_ok=True)
-    write_record(target.scores, Scores(rows=pooled_rows, largest_difference_s=largest))
+    write_record(target.scores, Scores(rows=pooled_rows, largest_difference_s=largest, source_hashes=target.hashes()))
     return rows
 
 

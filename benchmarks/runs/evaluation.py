@@ -15,6 +15,7 @@ from diarbench.datasets.io.errors import UserError
 from diarbench.datasets.io.files import digest, write_atomic
 from diarbench.datasets.io.records import write_record
 from diarbench.datasets.io.rttm import Turn
+from diarbench.datasets.verification import check_unchanged
 from diarbench.reports.results.job import Job
 from diarbench.reports.results.run import Run
 from diarbench.reports.results.run_folder import RunFolder
@@ -24,6 +25,12 @@ Turns = Mapping[str, Sequence[Turn]]
 """Turns by recording."""
 
 SCORED_SUBSETS: tuple[Subset, ...] = ("dev", "test")
+
+
+def scored_subsets(dataset: Dataset) -> tuple[Subset, ...]:
+    """Test, and dev where the dataset has one: only a run that trains needs it."""
+    return tuple(subset for subset in SCORED_SUBSETS if subset == "test" or dataset.recordings.get(subset))
+
 
 
 def score_rows(recordings: Sequence[Recording], hypothesis: Turns, identity: dict[str, Any]) -> tuple[list[Row], float]:
@@ -59,10 +66,11 @@ def too_many_speakers_warning(dataset: Dataset, initial: InitialWeights) -> tupl
 
 
 def open_unchanged(root: str, fingerprint: str) -> Dataset:
-    """The dataset that a job was planned with. Raises UserError where its fingerprint has changed since."""
+    """The dataset that a job was planned with. Raises UserError where its fingerprint or its files have changed."""
     dataset = Dataset.open(Path(root))
     if dataset.info.fingerprint != fingerprint:
         raise UserError(f"{dataset.root}: changed since this run was planned; choose another --out")
+    check_unchanged(dataset)
     return dataset
 
 
@@ -89,6 +97,7 @@ def queued_run(job: Job) -> Run:
         recipe_settings={key: value for key, value in job.recipe.items() if key != "name"},
         seed=job.seed,
         train_fraction=job.train_fraction,
+        train=job.train,
         also_score=job.also_score,
         fold=job.fold,
         init=job.init,

@@ -65,12 +65,14 @@ def plan(
     plda: Path | None = None,
     folds: int | None = None,
     repetitions: int = 1,
+    train: bool = True,
 ) -> list[Plan]:
     """All runs of the matrix, in order. Raises UserError for runs that could never succeed; reads no audio.
 
     ``inits`` is ``--init`` by backend, ``options`` are further fields of each Job. A dataset in both ``datasets`` and
     ``also_score`` is not scored as another domain by the runs that are trained on it. With ``folds``, each dataset is
-    divided into so many folds, ``repetitions`` times, and each fold is a run.
+    divided into so many folds, ``repetitions`` times, and each fold is a run. Without ``train``, the pretrained networks
+    are scored on test, tuned on dev where the dataset has one.
     """
     _check_names([*datasets, *also_score])
     domains = {dataset.info.name: _domain(dataset) for dataset in also_score}
@@ -78,9 +80,12 @@ def plan(
         raise UserError("--repeat: repeats a cross-validation; give --folds too")
     if folds and also_score:
         raise UserError("--also-score: other domains cannot be scored in a cross-validation; leave out --folds")
+    if folds and not train:
+        raise UserError("--folds: nothing is trained with --no-train; leave out --folds")
     divided = [part for dataset in datasets for part in _divided(dataset, folds, repetitions)]
-    for dataset, _ in divided if tuning.trials != 0 else ():
-        check_speech(dataset.subset("dev"), tuning.condition)
+    for dataset, _ in divided:
+        if (own := _tuning_of(dataset, tuning, train)).trials != 0:
+            check_speech(dataset.subset("dev"), own.condition)
     absent = {backend: registry.missing(backend) for backend in backends}
     loaded = {name: _with_plda(registry.load(name), plda) for name, command in absent.items() if not command}
     initial = {name: backend.resolve_init(inits[name]) for name, backend in loaded.items()}
@@ -91,9 +96,15 @@ def plan(
     for (dataset, fold), backend, recipe, seed, fraction in product(divided, backends, recipes, seeds, fractions):
         command, start = absent[backend], initial.get(backend)
         weights = start and start.weights
-        for subset in ("train", *SCORED_SUBSETS):
+        for subset in ("train", *SCORED_SUBSETS) if train else ("test",):
             dataset.subset(subset)
-        _check_fraction(dataset, recipe, fraction)
+        if train:
+            _check_fraction(dataset, recipe, fraction)
+        elif weights and not weights.pretrained:
+            raise UserError(
+                f"--no-train: {backend} has no pretrained weights with --init {inits[backend]}; give --init with some"
+            )
+        own = _tuning_of(dataset, tuning, train)
         job = Job(
             backend=backend,
             dataset=dataset.info.name,
@@ -108,10 +119,11 @@ def plan(
             threads=threads(),
             train_fraction=fraction,
             also_score=tuple(domain for name, domain in domains.items() if name != dataset.info.name),
-            trials=tuning.trials,
-            tune_seconds=tuning.seconds,
-            tune_condition=tuning.condition,
-            search_space=tuning.space.get(backend, {}),
+            train=train,
+            trials=own.trials,
+            tune_seconds=own.seconds,
+            tune_condition=own.condition,
+            search_space=own.space.get(backend, {}),
             plda=str(plda.resolve()) if plda and pldas.get(backend) else None,
             plda_sha256=pldas.get(backend),
             fold=fold,
@@ -136,6 +148,11 @@ def plan(
             f"two runs would be called {duplicate}: name each backend, dataset, recipe, seed and fraction once"
         )
     return plans
+
+
+def _tuning_of(dataset: Dataset, tuning: TuningOptions, train: bool) -> TuningOptions:
+    """How a dataset's runs are tuned: not at all where nothing is trained and there is no dev."""
+    return tuning if train or dataset.recordings.get("dev") else UNTUNED
 
 
 def default_out(plans: Sequence[Plan]) -> Path:

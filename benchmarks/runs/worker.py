@@ -22,17 +22,18 @@ from typing import IO, Any
 
 from diarbench.backends import registry
 from diarbench.backends.base import Backend, Diarizer, InitialWeights
-from diarbench.backends.checkpoints import load_checkpoint
+from diarbench.backends.checkpoints import load_checkpoint, save_checkpoint
 from diarbench.backends.initial_weights import download_weights
+from diarbench.backends.objective import Objective
 from diarbench.backends.recipes.schema import Recipe
 from diarbench.backends.training.loggers import open_loggers
 from diarbench.benchmarks.runs.environment import END_WITH_PARENT, environment, is_main_process, set_up_device
 from diarbench.benchmarks.runs.evaluation import (
-    SCORED_SUBSETS,
     mark_interrupted,
     open_unchanged,
     queued_run,
     score_rows,
+    scored_subsets,
     too_many_speakers_warning,
 )
 from diarbench.benchmarks.runs.inference_cache import CachedDiarizer, InferenceCache
@@ -47,6 +48,7 @@ from diarbench.datasets.io.files import write_atomic
 from diarbench.datasets.io.records import read_record, write_record
 from diarbench.datasets.io.rttm import read_rttm, write_rttm
 from diarbench.datasets.subsampling import annotated_s, with_train
+from diarbench.datasets.verification import check_unchanged
 from diarbench.reports.results.job import Job
 from diarbench.reports.results.run import Phase
 from diarbench.reports.results.run_folder import RunFolder, refuse_links
@@ -70,9 +72,8 @@ class Worker:
 
     def run(self) -> None:
         """Train, tune, diarize and score. Raises UserError for what the user can fix."""
-        dataset = open_unchanged(self.job.dataset_root, self.job.fingerprint)
-        if self.job.fold:
-            dataset = with_fold(dataset, self.job.fold)
+        home = open_unchanged(self.job.dataset_root, self.job.fingerprint)
+        dataset = with_fold(home, self.job.fold) if self.job.fold else home
         others = [open_unchanged(domain.root, domain.fingerprint) for domain in self.job.also_score]
         backend = registry.load_for(self.job)
         start = backend.resolve_init(self.job.init)
@@ -83,11 +84,15 @@ class Worker:
         start = download_weights(start)
         device = set_up_device(self.job)
         self._note(corpus=dataset.info.corpus, environment=environment(device), weights=start.weights)
-        self._train(backend, start, with_train(dataset, self.job.train_fraction, self.job.seed), device)
+        if self.job.train:
+            self._train(backend, start, with_train(dataset, self.job.train_fraction, self.job.seed), device)
         if not self.is_main_process:
             return
         stages = {"finetuned": "best"}
-        if start.weights.pretrained:
+        if not self.job.train:
+            self._keep_pretrained(backend, start)
+            stages = {"pretrained": "best"}
+        elif start.weights.pretrained:
             stages = {"pretrained": "first", **stages}
         if self.job.trials != 0:
             self._tune(backend, start, dataset, device)
@@ -97,17 +102,20 @@ class Worker:
             for scored in (dataset, *others):
                 self._diarize(backend, start, scored, device, stage, checkpoint)
         self._enter("scoring")
+        for scored in (home, *others):
+            check_unchanged(scored)
         rows, differences = [], []
         with self.speed.phase("scoring"):
             for scored, stage, subset in [
-                *((dataset, stage, subset) for stage, subset in product(stages, SCORED_SUBSETS)),
+                *((dataset, stage, subset) for stage, subset in product(stages, scored_subsets(dataset))),
                 *((dataset, oracle, "test") for oracle in self.files.oracle_stages()),
                 *((other, stage, "test") for other, stage in product(others, stages)),
             ]:
                 stage_rows, difference = self._score(scored, subset, stage)
                 rows += stage_rows
                 differences.append(difference)
-        write_record(self.files.scores, Scores(rows=tuple(rows), largest_difference_s=max(differences)))
+        scores = Scores(rows=tuple(rows), largest_difference_s=max(differences), source_hashes=self.files.hashes())
+        write_record(self.files.scores, scores)
         self._note(phases=tuple(self.speed.phases))
         self._enter("done")
 
@@ -168,6 +176,12 @@ class Worker:
         for note in (*trained.notes, *self.record.decisions):
             self._emit(note=note)
 
+    def _keep_pretrained(self, backend: Backend, start: InitialWeights) -> None:
+        """Save the pretrained network as the run's best one."""
+        network: Any = backend.network(start, _with_own_head(Recipe(**self.job.recipe).objective))
+        self._note(parameters=sum(p.numel() for p in network.parameters()))
+        save_checkpoint(self.files.checkpoint("best"), backend.name, network)
+
     def _tune(self, backend: Backend, start: InitialWeights, dataset: Dataset, device: str) -> None:
         """Search for hyper-parameters on dev; resumes a search that was stopped, or that has too few trials."""
         self._enter("tuning")
@@ -196,7 +210,7 @@ class Worker:
         Dev comes first and warms up the network, since only test is timed. Of another domain, only test is diarized.
         """
         home = dataset.info.name == self.job.dataset
-        subsets: tuple[Subset, ...] = SCORED_SUBSETS if home else ("test",)
+        subsets: tuple[Subset, ...] = scored_subsets(dataset) if home else ("test",)
         recordings = [recording for subset in subsets for recording in dataset.subset(subset)]
         cached: CachedDiarizer | None = None
         values: Mapping[str, Any] = {}
@@ -234,7 +248,7 @@ class Worker:
         objective = Recipe(**self.job.recipe).objective
         if checkpoint == "first" and objective.head == "fresh":
             # Training started from a head of random weights; the pretrained stage uses the head that it replaced.
-            return backend.network(start, objective.model_copy(update={"head": "kept"}))
+            return backend.network(start, _with_own_head(objective))
         return backend.restore(load_checkpoint(self.files.checkpoint(checkpoint), backend.name))
 
     def _score(self, dataset: Dataset, subset: Subset, stage: str) -> tuple[list[Row], float]:
@@ -291,6 +305,11 @@ def _end_with_parent(worker: Worker, parent: int) -> None:
         time.sleep(1)
     worker.interrupt()
     os.kill(os.getpid(), signal.SIGKILL)  # training may be in native code, which no exception reaches
+
+
+def _with_own_head(objective: Objective) -> Objective:
+    """The objective of the network as it was pretrained, where the recipe gives it a fresh head."""
+    return objective.model_copy(update={"head": "kept"}) if objective.head == "fresh" else objective
 
 
 def main() -> None:

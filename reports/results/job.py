@@ -35,6 +35,8 @@ class RunIdentity(Record):
     """The value of ``--init``."""
     train_fraction: float = 1.0
     """Fraction of the train subset's annotated time."""
+    train: bool = True
+    """Whether the network is fine-tuned; otherwise the pretrained one is tuned and scored."""
     also_score: tuple[Domain, ...] = Field(default=(), validation_alias=AliasChoices("also_score", "also_scored"))
     """Other domains, whose test recordings are also diarized and scored."""
     fold: Fold | None = None
@@ -91,7 +93,8 @@ class Job(RunIdentity):
     def name(self) -> str:
         """The run's folder in a comparison."""
         part = "" if self.train_fraction == 1 else f"-fraction{self.train_fraction:g}"
-        name = f"{self.dataset}-{self.backend}-{self.recipe['name']}-seed{self.seed}{part}"
+        recipe = self.recipe["name"] if self.train else "pretrained"
+        name = f"{self.dataset}-{self.backend}-{recipe}-seed{self.seed}{part}"
         return f"{name}{self.fold.suffix}" if self.fold else name
 
     @property

@@ -214,4 +214,4 @@ class Run(RunIdentity):
     @property
     def final_stage(self) -> str:
         """The stage whose RTTM is the run's final output."""
-        return self.pooled_stage or ("tuned" if self.tuning else "finetuned")
+        return self.pooled_stage or ("tuned" if self.tuning else "finetuned" if self.train else "pretrained")

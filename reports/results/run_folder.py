@@ -16,11 +16,12 @@ A comparison's folder holds the folders of its runs:
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from diarbench.datasets.io.errors import UserError
+from diarbench.datasets.io.files import sha256_of
 from diarbench.datasets.io.records import read_record
 from diarbench.reports.results.job import Job
 from diarbench.reports.results.run import Run
@@ -111,6 +112,21 @@ class RunFolder:
         """The files that a comparison's rows depend on."""
         for pattern in ("rttm*/*/*.rttm", "also/*/rttm*/*/*.rttm", self.epochs.name):
             yield from sorted(self.path.glob(pattern))
+
+    def hashes(self) -> dict[str, str]:
+        """SHA-256 of the files that a comparison's rows depend on, by path in this folder."""
+        return {path.relative_to(self.path).as_posix(): sha256_of(path) for path in self.sources()}
+
+    def check_sources(self, hashes: Mapping[str, str]) -> None:
+        """Raises UserError where a file is not the one with this hash."""
+        current = self.hashes()
+        for name, sha256 in hashes.items():
+            if current.get(name) != sha256:
+                happened = "changed" if name in current else "is gone"
+                raise UserError(
+                    f"{self.path / name}: {happened} since it was scored; restore it, or remove it and {self.run}, and "
+                    "run the same command again"
+                )
 
 
 @dataclass(frozen=True)

@@ -96,6 +96,8 @@ class Scores(Record):
 
     rows: tuple[Row, ...]
     largest_difference_s: float
+    source_hashes: dict[RelativePath, str] = Field(default_factory=dict)
+    """SHA-256 of the files that were scored, by path in the run's folder; empty in runs of version 0.1."""
 
 
 class Condition(Record):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import io
+import json
 import os
 import shutil
 import signal
@@ -210,6 +211,34 @@ def test_a_damaged_record_of_a_run_costs_that_run_only(dummy: None, ami_mini: Da
     after, shown = run(tmp_path, *plans)
     assert after.rows == before.rows
     assert shown.count("done before") == 1
+
+
+def test_output_that_changed_after_scoring_costs_its_run_only(dummy: None, ami_mini: Dataset, tmp_path: Path) -> None:
+    plans = [plan_of(ami_mini, "scratch", seed) for seed in (1, 2)]
+    run(tmp_path, *plans)
+    rttm = next((tmp_path / plans[0].job.name / "rttm" / "test").iterdir())
+    rttm.write_text("")
+    comparison, _ = run(tmp_path, *plans)
+    assert [record.state for record in comparison.runs] == ["failed", "done"]
+    assert comparison.runs[0].failure and comparison.runs[0].failure.startswith(f"{rttm}: changed since it was scored")
+    assert {row.run for row in comparison.rows} == {None, plans[1].job.name}
+
+
+def test_a_reference_that_changes_costs_its_dataset_only(dummy: None, ami_mini: Dataset, tmp_path: Path) -> None:
+    shutil.copytree(ami_mini.root, tmp_path / "other")
+    record = json.loads((tmp_path / "other" / "dataset.json").read_text())
+    (tmp_path / "other" / "dataset.json").write_text(json.dumps({**record, "name": "other"}))
+    other = Dataset.open(tmp_path / "other")
+    plans = [plan_of(ami_mini, "scratch"), plan_of(other, "scratch")]
+    run(tmp_path / "out", *plans)
+    changed = other.subset("test")[0].rttm
+    changed.write_text("".join(changed.read_text().splitlines(keepends=True)[::2]))
+    comparison, _ = run(tmp_path / "out", *plans)
+    assert [record.state for record in comparison.runs] == ["done", "failed"]
+    assert comparison.runs[1].failure == f"compared on other: {changed}: changed since the dataset was converted; " + (
+        f"restore it, or accept it with 'bench data check --fix {other.root}' and choose another --out"
+    )
+    assert {row.dataset for row in comparison.rows} == {"ami-mini"}
 
 
 def running_commands() -> list[str]:
