@@ -16,6 +16,13 @@ A rate has no upper bound where resampled units may have hardly any reference sp
 """
 
 
+def three_digits(value: float | None) -> str:
+    """A figure for people: three digits, or a whole number."""
+    if value is None:
+        return NONE
+    return f"{value:,.0f}" if abs(value) >= 99.95 else f"{value:.3g}"
+
+
 def percent(rate: float | None) -> str:
     """A rate in per cent: one decimal below 100 %."""
     if rate is None:

@@ -118,6 +118,7 @@ def _add_phases(phases: Iterable[Phase]) -> Iterable[Phase]:
                 "peak_memory_mb": max(part.peak_memory_mb for part in parts),
                 "peak_device_memory_mb": max(device, default=None),
                 "audio_s": _sum(part.audio_s for part in parts),
+                "real_time_factors": tuple(factor for part in parts for factor in part.real_time_factors),
             }
         )
 

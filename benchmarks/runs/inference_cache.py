@@ -44,17 +44,25 @@ class InferenceCache:
     def __init__(self, folder: Path | None = None, largest_bytes: int = LARGEST_BYTES) -> None:
         self.folder = folder or cache_dir() / "inference"
         self.largest_bytes = largest_bytes
+        self.timed: set[Path] = set()
+        """Entries that this process timed, after a warm-up."""
 
-    def infer(self, diarizer: Diarizer, recording: Recording, model: str) -> tuple[Inference, Cost]:
+    def infer(
+        self, diarizer: Diarizer, recording: Recording, model: str, timed: bool = False
+    ) -> tuple[Inference, Cost]:
         """``diarizer.infer(recording)``, from the cache where it has it, and the cost at the time it was computed.
 
-        ``model`` is the digest of everything but the audio. A failed write is logged and does not stop the run.
+        ``model`` is the digest of everything but the audio. With ``timed`` the cost is this process's own, after a
+        warm-up, and so the same for every network: an entry of another process or from before a warm-up is computed
+        again. A failed write is logged and does not stop the run.
         """
         path = self.folder / f"{digest([model, sha256_of(recording.audio)])}.npz"
-        if (entry := self._read(path)) is not None:
+        if (not timed or path in self.timed) and (entry := self._read(path)) is not None:
             return entry
         with measure_cost() as cost:
             inference = diarizer.infer(recording)
+        if timed:
+            self.timed.add(path)
         self._write(path, inference, cost)
         return inference, cost
 
@@ -115,9 +123,13 @@ class CachedDiarizer:
         self.cache, self.diarizer = cache, diarizer.with_frozen(frozen)
         self.model = model_digest(network, diarizer, device, frozen)
 
-    def infer(self, recording: Recording) -> tuple[Inference, Cost]:
-        """Inference of a recording, and its cost at the time it was computed."""
-        return self.cache.infer(self.diarizer, recording, self.model)
+    def infer(self, recording: Recording, timed: bool = False) -> tuple[Inference, Cost]:
+        """Inference of a recording, and its cost at the time it was computed; with ``timed`` see `InferenceCache`."""
+        return self.cache.infer(self.diarizer, recording, self.model, timed)
+
+    def warm_up(self, recording: Recording) -> None:
+        """Infer a recording and forget it, as the first inference of a network is slower than the next."""
+        self.diarizer.infer(recording)
 
 
 def model_digest(network: torch.nn.Module, diarizer: Diarizer, device: str, frozen: Mapping[str, Any]) -> str:

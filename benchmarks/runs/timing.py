@@ -85,6 +85,11 @@ class Stopwatch:
             yield cost
         self._add(name, cost, audio_s)
 
+    def add_real_time_factor(self, name: str, value: float) -> None:
+        """Add a recording's real-time factor to a phase that has been measured."""
+        (phase,) = (phase for phase in self.phases if phase.name == name)
+        self.store(phase.model_copy(update={"real_time_factors": (*phase.real_time_factors, value)}))
+
     def loaded(self) -> None:
         """End the phase ``loading``, which starts with the process and lasts until training begins."""
         self._add("loading", Cost(time.time() - psutil.Process().create_time(), _resident_mb()), None)
@@ -102,6 +107,7 @@ class Stopwatch:
                 peak_memory_mb=cost.peak_memory_mb,
                 peak_device_memory_mb=cost.peak_device_memory_mb,
                 audio_s=audio_s,
+                real_time_factors=before.real_time_factors if before is not None else (),
             )
         )
 

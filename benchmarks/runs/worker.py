@@ -56,6 +56,9 @@ from diarbench.reports.results.scores import Row, Scores
 
 logger = logging.getLogger(__name__)
 
+TIMED_RECORDINGS = 10
+"""Test recordings whose real-time factor is measured anew for each stage."""
+
 
 class Worker:
     """Performs one run, from its job to its scores."""
@@ -207,11 +210,13 @@ class Worker:
     ) -> None:
         """Write the stage's RTTM files that do not exist yet.
 
-        Dev comes first and warms up the network, since only test is timed. Of another domain, only test is diarized.
+        The first test recordings are timed, the network warmed up by one of dev. Of another domain, only test is
+        diarized.
         """
         home = dataset.info.name == self.job.dataset
         subsets: tuple[Subset, ...] = scored_subsets(dataset) if home else ("test",)
         recordings = [recording for subset in subsets for recording in dataset.subset(subset)]
+        to_time = dataset.subset("test")[:TIMED_RECORDINGS] if home else ()
         cached: CachedDiarizer | None = None
         values: Mapping[str, Any] = {}
         for done, recording in enumerate(recordings, start=1):
@@ -223,14 +228,18 @@ class Worker:
                     values = tuning.chosen if tuning else diarizer.defaults
                     self._note(notes=tuple(dict.fromkeys((*self.record.notes, *diarizer.notes))))
                     cached = CachedDiarizer(self.cache, network, diarizer, device, values)
-                timed = home and stage == self.record.final_stage and recording.subset == "test"
+                    cached.warm_up(min(recordings, key=lambda r: r.duration_s))
+                timed = recording in to_time
+                final = home and stage == self.record.final_stage and recording.subset == "test"
                 place = recording.subset if home else dataset.info.name
-                phase = "diarizing" if timed else f"diarizing {stage} {place}"
-                inference, cost = cached.infer(recording)
+                phase = "diarizing" if final else f"diarizing {stage} {place}"
+                inference, cost = cached.infer(recording, timed)
                 with self.speed.phase(phase, audio_s=recording.duration_s) as phase_cost:
                     phase_cost.add(cost)
                     turns = from_annotation(cached.diarizer.decode(recording, inference, values))
                 if timed:
+                    self.speed.add_real_time_factor(phase, phase_cost.seconds / recording.duration_s)
+                if final:
                     with self.speed.phase("oracles", audio_s=recording.duration_s):
                         oracles = cached.diarizer.oracles(recording, inference, values)
                     for oracle, annotation in oracles.items():

@@ -75,7 +75,10 @@ class Phase(Record):
     """Largest resident set of the run's process during the phase (10^6 bytes)."""
     peak_device_memory_mb: float | None = None
     audio_s: float | None = None
-    """Audio processed; ``seconds / audio_s`` is the real-time factor."""
+    """Audio processed."""
+    real_time_factors: tuple[float, ...] = ()
+    """Seconds of diarization per second of audio of each timed recording, measured in this run after a warm-up; empty
+    in runs of version 0.1, where ``seconds / audio_s`` is the real-time factor."""
 
 
 class Trial(Record):

@@ -80,7 +80,11 @@ def comparability_footnotes(
         if hours and max(hours) > 1.01 * min(hours):
             hours_range = f"{minutes(min(hours))} to {minutes(max(hours))}"
             for run, trained_s in zip(alike, hours, strict=True):
-                mark(run, f"trained on {minutes(trained_s)} of audio; the rows range over {hours_range}", True)
+                mark(
+                    run,
+                    f"saw {minutes(trained_s)} of audio over all epochs; the rows range over {hours_range}",
+                    True,
+                )
     mark_differences(
         _trials,
         lambda trials: (

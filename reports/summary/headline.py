@@ -145,10 +145,12 @@ def _points(rate: float) -> str:
 
 
 def _seeds(contenders: Sequence[Contender]) -> str:
-    counts = sorted({len(contender.lines) for contender in contenders})
-    if counts == [1]:
-        return "one seed"
-    return plural(counts[0], "seed") if len(counts) == 1 else f"{counts[0]} to {counts[-1]} seeds"
+    counts = sorted({len({run.seed for run in contender.runs}) for contender in contenders})
+    seeds = "one seed" if counts == [1] else plural(counts[0], "seed")
+    if len(counts) > 1:
+        seeds = f"{counts[0]} to {counts[-1]} seeds"
+    repetitions = max(len({run.repetition for run in contender.runs}) for contender in contenders)
+    return seeds if repetitions == 1 else f"{seeds}, {repetitions} repetitions"
 
 
 def _listed(names: Sequence[str]) -> str:
@@ -185,10 +187,11 @@ def _outcome(section: Section, standing: Standing, before: str, after: str) -> t
     start, end = standing.stages[before], standing.stages[after]
     change = end.der - start.der
     direction = "better" if change < 0 else "worse"
-    choices = [run.epoch_choice if after == "finetuned" else run.tuning and run.tuning.choice for run in end.runs]
     if not change:
+        is_tuning = after == "tuned"
+        choices = [(run.tuning.choice if run.tuning else None) if is_tuning else run.epoch_choice for run in end.runs]
         is_kept = any(choice is not None and choice.kept_start for choice in choices)
-        kept = "pretrained network kept" if after == "finetuned" else "defaults kept"
+        kept = "defaults kept" if is_tuning else "pretrained network kept"
         return "no change", f"no gain on dev: {kept}" if is_kept else "unchanged"
     contrast = section.contrast(start, end)
     if contrast is None:

@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from statistics import mean
+from statistics import mean, median
 
 from diarbench.datasets.dataset import Subset
 from diarbench.datasets.io.names import visible
@@ -79,9 +79,17 @@ class Line:
 
     @property
     def real_time_factor(self) -> float | None:
-        """Seconds of diarization per second of audio, on test."""
+        """Seconds of diarization per second of audio, on test: the median of the timed recordings."""
+        if self.real_time_factors:
+            return median(self.real_time_factors)
         phases = [phase for phase in self._phases if phase.name.startswith("diarizing") and phase.audio_s]
         return sum(p.seconds for p in phases) / sum(p.audio_s or 0 for p in phases) if phases else None
+
+    @property
+    def real_time_factors(self) -> tuple[float, ...]:
+        """Of each timed test recording; empty in runs of version 0.1."""
+        phases = (phase for phase in self._phases if phase.name.startswith("diarizing"))
+        return tuple(factor for phase in phases for factor in phase.real_time_factors)
 
     @property
     def peak_memory_mb(self) -> float | None:
@@ -94,6 +102,8 @@ class Line:
         names = PHASES.get(self.stage, ())
         if self.is_out_of_domain and self.row:
             names = (*names[:-1], f"diarizing {self.stage} {self.row.dataset}")
+        elif self.run and self.stage == self.run.final_stage == "pretrained":
+            names = ("diarizing",)
         elif self.stage == "finetuned" and self.run and self.run.final_stage == "tuned":
             names = (*names[:-1], "diarizing finetuned test")
         return [phase for phase in self.run.phases if phase.name in names] if self.run else []

