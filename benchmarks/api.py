@@ -51,6 +51,7 @@ def plan(
     precision: str | None = None,
     inits: Sequence[str] = ("auto",),
     loggers: Sequence[str] = (),
+    train: bool = True,
     require_training: bool = False,
     tune: bool = True,
     trials: int | None = None,
@@ -68,6 +69,8 @@ def plan(
 
     The parameters are the options of ``bench run``. Raises UserError for anything that could not run.
     """
+    if require_training and not train:
+        raise UserError("--require-training: nothing is trained with --no-train; leave one of them out")
     for name in backends:
         registry.check_name(name)
     check_choice("device", device, DEVICES)
@@ -99,6 +102,7 @@ def plan(
         plda,
         folds,
         repeat,
+        train,
     )
 
 

@@ -252,7 +252,8 @@ def print_plans(plans: Sequence[Plan], folder: Path, console: Console) -> None:
     for planned in plans:
         job = planned.job
         details = [planned.problem or planned.origin, *(f"also scored on {d.dataset}" for d in job.also_score)]
-        line = f"  {job.name}: {job.recipe['epochs']} epochs, {job.device}, from {', '.join(details)}"
+        training = f"{job.recipe['epochs']} epochs" if job.train else "no training"
+        line = f"  {job.name}: {training}, {job.device}, from {', '.join(details)}"
         console.print(line, highlight=False, markup=False, soft_wrap=True)
 
 

@@ -71,7 +71,7 @@ def plan(
 
     ``inits`` is ``--init`` by backend, ``options`` are further fields of each Job. A dataset in both ``datasets`` and
     ``also_score`` is not scored as another domain by the runs that are trained on it. With ``folds``, each dataset is
-    divided into so many folds, ``repetitions`` times, and each fold is a run. Without ``train``, the pretrained networks
+    divided into so many folds, ``repetitions`` times, and each fold is a run. Without ``train``, pretrained networks
     are scored on test, tuned on dev where the dataset has one.
     """
     _check_names([*datasets, *also_score])
