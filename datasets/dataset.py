@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 
 class SubsetInfo(Record):
-    """What a subset holds; times in seconds."""
+    """Statistics of a subset; times in seconds."""
 
     recordings: int
     audio_s: float
@@ -114,7 +114,7 @@ class Recording:
 
 
 def to_annotation(uri: str, turns: list[Turn]) -> Annotation:
-    """A pyannote Annotation with a track a turn, so that equal segments of two speakers both stay."""
+    """A pyannote Annotation with one track per turn, so that equal segments of two speakers are both kept."""
     from pyannote.core import Annotation, Segment
 
     return Annotation.from_records(
@@ -123,7 +123,7 @@ def to_annotation(uri: str, turns: list[Turn]) -> Annotation:
 
 
 def from_annotation(annotation: Annotation) -> list[Turn]:
-    """An Annotation's turns, sorted; but for those under a microsecond, which no RTTM can hold."""
+    """An Annotation's turns, sorted, without those under a microsecond, which RTTM cannot express."""
     turns = (Turn(s.start, s.end, str(label)) for s, _, label in annotation.itertracks(yield_label=True))
     return sorted(turn for turn in turns if round(turn.end_s, 6) > round(turn.start_s, 6))
 
@@ -173,7 +173,7 @@ def _listed(root: Path, subset: Subset) -> Iterator[Recording]:
 
 
 def recording_in(root: Path, subset: Subset, uri: str) -> Recording:
-    """Where a recording's files are in a dataset."""
+    """A recording of a dataset, with the paths of its files."""
     audio, rttm, uem = (root / subset / kind / f"{uri}.{kind}" for kind in ("wav", "rttm", "uem"))
     return Recording(uri, subset, audio, rttm, uem)
 

@@ -1,1 +1,1 @@
-"""Files of the field (RTTM, UEM, audio), records, atomic writes and errors: what every other module may import."""
+"""Files of the field (RTTM, UEM, audio), records, atomic writes and errors: imported by all other modules."""

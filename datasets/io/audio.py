@@ -26,7 +26,7 @@ WIDE = frozenset({"PCM_24", "PCM_32", "FLOAT", "DOUBLE"})
 
 @dataclass(frozen=True)
 class Clip:
-    """A stretch of an audio file (or of its bytes) and where it lies on the recording's timeline; in seconds."""
+    """A part of an audio file (or of its bytes) and its position on the recording's timeline; in seconds."""
 
     audio: Path | bytes
     at_s: float = 0.0
@@ -41,12 +41,12 @@ class Clip:
 
 
 def write_audio(clips: tuple[Clip, ...], target: Path, channel: int | None = None) -> tuple[int, Counter[str]]:
-    """Write clips, laid on one timeline, as 16 kHz mono 16-bit WAV; returns frames and what was changed, counted.
+    """Write clips on one timeline as 16 kHz mono 16-bit WAV; returns the number of frames, and counts of changes.
 
-    A lone whole file that is already such a WAV is hard-linked (copied across file systems). Channels are averaged
+    A single complete file that is already such a WAV is hard-linked (copied across file systems). Channels are averaged
     where ``channel`` (from 0) is None. Other rates are resampled by soxr at its very high quality.
 
-    Raises UserError where a clip is not readable audio, has no such channel, or holds no sample.
+    Raises UserError where a clip is not readable audio, has no such channel, or contains no samples.
     """
     changes: Counter[str] = Counter()
     clip = clips[0]
@@ -61,7 +61,7 @@ def write_audio(clips: tuple[Clip, ...], target: Path, channel: int | None = Non
 
 
 def wav_data_bytes(path: Path) -> tuple[int, int] | None:
-    """Bytes of samples that a RIFF header declares, and that the file holds; None where it is no RIFF file."""
+    """Bytes of samples that a RIFF header declares, and that the file contains; None for other files."""
     with path.open("rb") as file:
         if file.read(4) != b"RIFF":
             return None
@@ -75,7 +75,7 @@ def wav_data_bytes(path: Path) -> tuple[int, int] | None:
 
 
 def _frames_if_right(path: Path) -> int | None:
-    """Frames of a file that is 16 kHz mono 16-bit WAV with a true header; else None."""
+    """Frames of a file that is 16 kHz mono 16-bit WAV with a correct header; None for other files."""
     with _open(Clip(path)) as file:
         if (file.format, file.subtype, file.samplerate, file.channels) != ("WAV", "PCM_16", SAMPLE_RATE, 1):
             return None
@@ -126,7 +126,9 @@ def _mono_blocks(clip: Clip, channel: int | None, changes: Counter[str]) -> Iter
                 mono = block.mean(axis=1) if channel is None else block[:, channel]
                 yield resampler.resample_chunk(mono) if resampler else mono
         except RuntimeError as error:
-            raise UserError(f"{clip}: breaks off at {file.tell() / rate:.1f} s; fetch it again ({error})") from error
+            raise UserError(
+                f"{clip}: cannot be decoded after {file.tell() / rate:.1f} s; get the file again ({error})"
+            ) from error
         if resampler:
             import numpy as np
 
@@ -134,9 +136,9 @@ def _mono_blocks(clip: Clip, channel: int | None, changes: Counter[str]) -> Iter
 
 
 def _on_timeline(clips: Iterable[Clip], channel: int | None, changes: Counter[str]) -> Iterator[np.ndarray]:
-    """The clips on one timeline, held in memory (a megabyte for 16 s).
+    """The clips on one timeline, kept in memory (a megabyte for 16 s).
 
-    Where clips overlap they add up, unless they hold the same samples there: then they were cut from one recording.
+    Overlapping clips are added, unless their samples are equal there: then they were cut from one recording.
     """
     import numpy as np
 
@@ -184,7 +186,7 @@ def _write_pcm(target: Path, blocks: Iterable[np.ndarray], changes: Counter[str]
     except RuntimeError as error:
         raise UserError(f"{target}: cannot be written ({error}); free some room or choose another name") from error
     if not frames:
-        raise UserError(f"{target.stem}: its audio holds no sample; leave it out or fetch it again")
+        raise UserError(f"{target.stem}: its audio contains no samples; leave it out or get the file again")
     return frames
 
 

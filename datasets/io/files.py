@@ -29,7 +29,7 @@ def nfc(text: str) -> str:
 
 
 def files(root: Path, suffixes: Iterable[str]) -> list[Path]:
-    """Files below a folder by suffix, whatever its case, sorted; hidden ones passed over."""
+    """Files below a folder with one of the suffixes in any case, sorted, without hidden ones."""
     wanted = set(suffixes)
     return sorted(
         path
@@ -39,7 +39,7 @@ def files(root: Path, suffixes: Iterable[str]) -> list[Path]:
 
 
 def read_json(path: Path, text: str | None = None, where: str = "") -> Any:
-    """A JSON file, or one text of it. Raises UserError with ``file:line``."""
+    """The content of a JSON file, or of a part of it in ``text``. Raises UserError with ``file:line``."""
     try:
         return json.loads(path.read_text(encoding="utf-8-sig") if text is None else text)
     except OSError as error:
@@ -58,7 +58,7 @@ def sha256_of(path: Path) -> str:
 
 
 def digest(value: Any) -> str:
-    """Sixteen hexadecimal digits that change with a JSON-like value or record, and with nothing else."""
+    """A hash, as sixteen hexadecimal digits, of a JSON-like value or a record."""
     if isinstance(value, BaseModel):
         value = value.model_dump(mode="json")
     return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:16]

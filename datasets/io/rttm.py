@@ -43,10 +43,9 @@ class Problem(NamedTuple):
 
 
 def read_rttm(path: Path, problems: list[Problem] | None = None) -> dict[str, list[Turn]]:
-    """Turns by recording (uri), in file order. Comments and non-SPEAKER lines are passed over.
+    """Turns by recording (uri), in file order. Comments and other line types than SPEAKER are skipped.
 
-    A line that is neither read nor passed over is added to ``problems``; where there is no such list, it raises
-    UserError with ``file:line``.
+    An invalid line is added to ``problems``; without such a list it raises UserError with ``file:line``.
     """
     turns: dict[str, list[Turn]] = {}
     for _, uri, turn in scan_rttm(path, problems):
@@ -55,21 +54,21 @@ def read_rttm(path: Path, problems: list[Problem] | None = None) -> dict[str, li
 
 
 def scan_rttm(
-    path: Path, problems: list[Problem] | None = None, passed_over: list[Problem] | None = None
+    path: Path, problems: list[Problem] | None = None, skipped: list[Problem] | None = None
 ) -> Iterator[tuple[str, str, Turn]]:
-    """``file:line``, uri and turn of each line, as `read_rttm`; lines passed over are added to ``passed_over``."""
+    """Yield ``file:line``, uri and turn of each line, as `read_rttm`; skipped lines are added to ``skipped``."""
     for where, line in read_lines(path):
         fields = line.split()
         if not fields:
             continue
         if fields[0] != "SPEAKER":
-            if passed_over is not None:
+            if skipped is not None:
                 kind = "comment" if fields[0].startswith(";;") else f"{fields[0][:20]} line"
-                passed_over.append(Problem(kind, where, f"a {kind}, where some readers take every line for a turn"))
+                skipped.append(Problem(kind, where, f"a {kind}; some readers interpret every line as a turn"))
             continue
         if len(fields) not in (9, 10):
             text = f"{len(fields)} fields where RTTM has 10 (a space in a name?)"
-            _tell(Problem("malformed line", where, text), problems)
+            _report(Problem("malformed line", where, text), problems)
             continue
         span = _span(fields[3], fields[4], where, problems, is_duration=True)
         if span and _has_safe_name(fields[1], where, problems):
@@ -91,7 +90,7 @@ def write_rttm(path: Path, uri: str, turns: Iterable[Turn]) -> None:
 
 
 def read_uem(path: Path, problems: list[Problem] | None = None) -> dict[str, list[Region]]:
-    """Scored regions by recording (uri). Lines that are not UEM are reported as by `read_rttm`."""
+    """Scored regions by recording (uri). Invalid lines are reported as by `read_rttm`."""
     regions: dict[str, list[Region]] = {}
     for where, line in read_lines(path):
         fields = line.split()
@@ -99,7 +98,7 @@ def read_uem(path: Path, problems: list[Problem] | None = None) -> dict[str, lis
             continue
         if len(fields) != 4:
             text = f"{len(fields)} fields where UEM has 4 (uri, channel, start, end)"
-            _tell(Problem("malformed line", where, text), problems)
+            _report(Problem("malformed line", where, text), problems)
             continue
         span = _span(fields[2], fields[3], where, problems, is_duration=False)
         if span and _has_safe_name(fields[0], where, problems):
@@ -118,12 +117,12 @@ def write_uem(path: Path, regions: Mapping[str, Iterable[Region]]) -> None:
 
 
 def read_uris(path: Path) -> list[str]:
-    """A list file: one uri a line, blank lines passed over."""
+    """The uris in a list file, one per line; blank lines are skipped."""
     return [line.strip() for _, line in read_lines(path) if line.strip()]
 
 
 def read_lines(path: Path) -> Iterable[tuple[str, str]]:
-    """The lines of a UTF-8 file, each with its ``file:line``. Raises UserError where the file is not such text."""
+    """The lines of a UTF-8 file, each with its ``file:line``. Raises UserError where it cannot be read as UTF-8."""
     try:
         text = path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
@@ -134,7 +133,7 @@ def read_lines(path: Path) -> Iterable[tuple[str, str]]:
 
 
 def seconds(field: object, where: str) -> float:
-    """A finite time in seconds, to the microsecond. Raises UserError that names ``where`` it stands."""
+    """A finite time in seconds, rounded to the microsecond. Raises UserError that starts with ``where``."""
     try:
         value = math.nan if isinstance(field, bool) or "_" in str(field) else float(field)  # type: ignore[arg-type]
     except (TypeError, ValueError, OverflowError):
@@ -147,12 +146,12 @@ def seconds(field: object, where: str) -> float:
 def _span(
     start_field: str, other_field: str, where: str, problems: list[Problem] | None, *, is_duration: bool
 ) -> tuple[float, float] | None:
-    """Start and end in seconds of a line's two times; None where they are a problem that was reported."""
+    """Start and end of a line in seconds; None where they are invalid, which is reported as a problem."""
     try:
         start, end = seconds(start_field, where), seconds(other_field, where)
     except UserError as error:
         kind = "comma decimal" if "," in start_field + other_field else "not a time"
-        _tell(Problem(kind, where, str(error).removeprefix(f"{where}: ")), problems)
+        _report(Problem(kind, where, str(error).removeprefix(f"{where}: ")), problems)
         return None
     end = round(start + end, 6) if is_duration else end
     if start >= 0 and end > start:
@@ -163,21 +162,21 @@ def _span(
         if is_duration
         else f"region {start_field} to {other_field}: a region needs 0 <= start < end"
     )
-    _tell(Problem(kind, where, text), problems)
+    _report(Problem(kind, where, text), problems)
     return None
 
 
 def _has_safe_name(uri: str, where: str, problems: list[Problem] | None) -> bool:
-    """Whether a file may be named after a recording; where not, that is a problem."""
+    """Whether a file may be named after the recording; if not, it is reported as a problem."""
     try:
         check_relative_path(uri)
     except ValueError as error:
-        _tell(Problem("unsafe name", where, f"{error}; rename the recording"), problems)
+        _report(Problem("unsafe name", where, f"{error}; rename the recording"), problems)
         return False
     return True
 
 
-def _tell(problem: Problem, problems: list[Problem] | None) -> None:
+def _report(problem: Problem, problems: list[Problem] | None) -> None:
     if problems is None:
         raise UserError(str(problem))
     problems.append(problem)
