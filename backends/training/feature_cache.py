@@ -7,8 +7,10 @@ by the audio and by everything else that they depend on; they may be deleted at 
 from __future__ import annotations
 
 import io
+import logging
 from collections.abc import Iterable
 from functools import cache
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -22,9 +24,14 @@ from diarbench.datasets.dataset import Recording
 from diarbench.datasets.io.audio import SAMPLE_RATE
 from diarbench.datasets.io.files import cache_dir, digest, sha256_of, write_atomic
 
+logger = logging.getLogger(__name__)
+
+CHECKSUM_BYTES = 32
+"""A SHA-256 at the end of each file, behind the array."""
+
 
 class FeatureCache:
-    """A network's features on disk, one file of 16-bit floats (frames, size) per recording."""
+    """A network's features on disk, one file of 16-bit floats (frames, size) and their checksum per recording."""
 
     def __init__(self, network: Any) -> None:
         self.network = network
@@ -43,14 +50,18 @@ class FeatureCache:
         return self.folder / f"{digest([self.fingerprint, sha256_of(audio)])}.npy"
 
     def add(self, recording: Recording) -> None:
-        """Compute a recording's features unless they are cached already."""
+        """Compute a recording's features unless they are cached already; a damaged entry is computed again."""
         path = self.path_of(recording.audio)
-        if not path.is_file():
-            samples, _ = soundfile.read(str(recording.audio), dtype="float32")
-            features = self.network.features(torch.from_numpy(samples))
-            buffer = io.BytesIO()
-            np.save(buffer, features.cpu().numpy().astype(np.float16))
-            write_atomic(path, buffer.getvalue())
+        if path.is_file():
+            entry = path.read_bytes()
+            if sha256(entry[:-CHECKSUM_BYTES]).digest() == entry[-CHECKSUM_BYTES:]:
+                return
+            logger.warning("%s: damaged, so its features are computed again", path)
+        samples, _ = soundfile.read(str(recording.audio), dtype="float32")
+        features = self.network.features(torch.from_numpy(samples))
+        buffer = io.BytesIO()
+        np.save(buffer, features.cpu().numpy().astype(np.float16))
+        write_atomic(path, buffer.getvalue() + sha256(buffer.getvalue()).digest())
 
     def aligned(self, windows: Iterable[Window]) -> list[Window]:
         """The windows, each moved back to the start of the frame in which it starts."""

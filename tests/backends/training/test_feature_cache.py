@@ -80,6 +80,23 @@ def test_aligned_windows_of_features(ami_mini: Dataset) -> None:
     assert len(feature_cache.read(last, 8 * SAMPLE_RATE)) == 100
 
 
+def test_a_damaged_entry_is_computed_again(
+    ami_mini: Dataset, caplog: pytest.LogCaptureFixture, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DIARBENCH_CACHE", str(tmp_path))
+    feature_cache = FeatureCache(small())
+    (recording, *_) = ami_mini.subset("dev")
+    feature_cache.add(recording)
+    path = feature_cache.path_of(recording.audio)
+    content = path.read_bytes()
+    flipped = content[:5000] + bytes([content[5000] ^ 1]) + content[5001:]
+    for damaged in (bytes(len(content)), content[:9000], flipped):
+        path.write_bytes(damaged)
+        feature_cache.add(recording)
+        assert path.read_bytes() == content
+    assert caplog.text.count(f"{path}: damaged, so its features are computed again") == 3
+
+
 def test_a_note_for_a_network_without_features_to_cache(ami_mini: Dataset, tmp_path: Path) -> None:
     result = trained(make_network(), ami_mini, tmp_path)
     assert result.notes[0] == (
