@@ -296,15 +296,20 @@ def _but_seed(run: Run) -> tuple[tuple[str, str, str], float]:
 
 
 def difference_of(a: Sequence[Row], b: Sequence[Row]) -> Difference:
-    """The paired difference of two systems; one row a seed. Raises ValueError where they have other recordings."""
+    """The paired difference of two systems; one row a seed and repetition.
+
+    Raises ValueError where they have other recordings or references.
+    """
     recordings = [part.uri for part in a[0].files]
     by_uri = [[{part.uri: part for part in row.files} for row in rows] for rows in (a, b)]
     if any(set(files) != set(recordings) for rows in by_uri for files in rows):
         raise ValueError("the two systems were scored on different recordings")
     seeds_a, seeds_b = ([[files[uri] for uri in recordings] for files in rows] for rows in by_uri)
     difference = significance.compare_seeds(seeds_a, seeds_b, recordings)
-    of_runs = all(row.run for row in (*a, *b))
-    return difference if of_runs else difference.model_copy(update={"seeds": None})
+    if not all(row.run for row in (*a, *b)):
+        return difference.model_copy(update={"seeds": None})
+    is_repeated = any(len({row.seed for row in rows}) < len(rows) for rows in (a, b))
+    return difference.model_copy(update={"replicate": "run" if is_repeated else "seed"})
 
 
 def _sources(folder: ComparisonFolder, runs: Sequence[Run]) -> Iterator[Path]:

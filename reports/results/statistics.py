@@ -49,7 +49,9 @@ class Difference(Record):
     outliers: tuple[str, ...] = ()
     """The few recordings without which the verdict would be another one."""
     seeds: tuple[int, int] | None = None
-    """Seeds of A and B, or repetitions; None where they are not known."""
+    """Outputs of A and of B, one a seed; None where that is not known."""
+    replicate: str = "seed"
+    """What the outputs of a system differ in: ``seed``, or ``run`` where a cross-validation was also repeated."""
     needs_seeds: bool = False
     """Whether the seeds differ so much that no number of recordings would decide with as many seeds."""
     speech_s: float | None = None
@@ -113,8 +115,8 @@ class Difference(Record):
     def _seeds(self) -> str:
         if self.seeds is None:
             return ""
-        counts = [f"{count} seed{'s' if count > 1 else ''}" for count in self.seeds]
-        each = "one seed each" if self.seeds == (1, 1) else f"{counts[0]} each"
+        counts = [f"{count} {self.replicate}{'s' if count > 1 else ''}" for count in self.seeds]
+        each = f"one {self.replicate} each" if self.seeds == (1, 1) else f"{counts[0]} each"
         return f", {each if counts[0] == counts[1] else ' and '.join(counts)}"
 
     @property
@@ -133,7 +135,10 @@ class Difference(Record):
     @property
     def _needed(self) -> str:
         if self.needs_seeds:
-            return "; the seeds differ too much for any number of recordings: more seeds are needed"
+            return (
+                f"; the {self.replicate}s differ too much for any number of recordings: "
+                f"more {self.replicate}s are needed"
+            )
         if self.units_needed is None:
             return ""
         if self.is_beyond_reach:

@@ -262,10 +262,10 @@ class Summary:
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What the runs dropped, clipped or decided on dev; runs with the same note share a line."""
+        """What the runs dropped, clipped or truncated; runs with the same note share a line."""
         by_note: dict[str, list[str]] = {}
         for run in self.comparison.runs:
-            for note in (*run.notes, *run.decisions):
+            for note in run.notes:
                 by_note.setdefault(note, []).append(run.name)
         return tuple(visible(f"{', '.join(runs)}: {note}") for note, runs in by_note.items())
 

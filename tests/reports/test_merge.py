@@ -15,6 +15,7 @@ from report_records import CONDITIONS, make_comparison, make_rows, make_run, two
 from typer.testing import CliRunner
 
 from diarbench.benchmarks.cli.report import leaderboard, report
+from diarbench.benchmarks.runs.comparison import difference_of
 from diarbench.benchmarks.runs.merged import with_contrasts
 from diarbench.datasets.io.errors import UserError
 from diarbench.datasets.io.records import read_record, write_record
@@ -74,6 +75,13 @@ def test_merged_seeds_count_as_seeds():
     (both,), _ = merged(of_seeds(3, 1, 2), of_seeds(2, 1, 2, 3))
     difference = with_contrasts(both).contrasts[0].difference
     assert difference.seeds == (3, 2) and difference.interval.units == 12 and difference.is_significant
+
+
+def test_repetitions_are_not_called_seeds():
+    comparison = of_seeds(3, 1, 2)
+    repeated = [row.model_copy(update={"seed": 1}) for row in comparison.rows if row.condition == "full"]
+    difference = difference_of(repeated, repeated)
+    assert difference.seeds == (2, 2) and "2 runs each" in difference.verdict("a", "b")
 
 
 def test_other_recordings_are_not_compared():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import permutation_test, t
 
@@ -116,6 +116,7 @@ def test_systems_scored_differently_are_rejected():
 
 
 @given(st.lists(st.tuples(st.floats(1, 100), st.floats(0, 1)), min_size=10, max_size=30))
+@settings(deadline=None)
 def test_interval_is_repeatable_and_within_the_range_of_rates(parts):
     recordings = [ErrorSeconds(total=total, miss=total * rate) for total, rate in parts]
     bounds = interval(recordings)
