@@ -32,7 +32,6 @@ def scored_subsets(dataset: Dataset) -> tuple[Subset, ...]:
     return tuple(subset for subset in SCORED_SUBSETS if subset == "test" or dataset.recordings.get(subset))
 
 
-
 def score_rows(recordings: Sequence[Recording], hypothesis: Turns, identity: dict[str, Any]) -> tuple[list[Row], float]:
     """One row per condition for a system's turns, and the largest difference to pyannote.metrics at collar 0 (s)."""
     reference = {recording.uri: recording.turns for recording in recordings}
