@@ -92,7 +92,8 @@ class Stopwatch:
 
     def loaded(self) -> None:
         """End the phase ``loading``, which starts with the process and lasts until training begins."""
-        self._add("loading", Cost(time.time() - psutil.Process().create_time(), _resident_mb()), None)
+        begun = psutil.Process().create_time() - psutil.boot_time()  # seconds since boot: no change of the clock enters
+        self._add("loading", Cost(time.clock_gettime(time.CLOCK_BOOTTIME) - begun, _resident_mb()), None)
 
     def _add(self, name: str, cost: Cost, audio_s: float | None) -> None:
         before = next((phase for phase in self.phases if phase.name == name), None)
