@@ -32,6 +32,6 @@ def write_reports(comparisons: Sequence[Comparison], out: Path) -> list[Path]:
         for plot in drawn:
             write_atomic(folder.plots / f"{plot.name}.png", plot.image())
         write_atomic(folder.report("md", numbered), markdown.render(comparison, out, drawn))
-        write_atomic(folder.report("html", numbered), page.render(comparison, out))
+        write_atomic(folder.report("html", numbered), page.render(comparison, out, drawn))
         written += [folder.report("md", numbered), folder.report("html", numbered)]
     return written

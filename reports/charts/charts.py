@@ -5,7 +5,7 @@ Hatches, dashes and markers and the palette of Okabe and Ito keep them readable 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 
@@ -14,17 +14,23 @@ from diarbench.reports.formatting import NONE
 from diarbench.reports.results.run import Run, Tuning
 from diarbench.reports.results.scores import SpeakerCounts, rates_of
 from diarbench.reports.results.statistics import Interval
+from diarbench.reports.summary.comparability import STAGES
 from diarbench.reports.summary.summary import Contender, Line, Section, Summary
 from diarbench.reports.tables.changes import forgotten_table
 from diarbench.reports.tables.identity import identity_table
 from diarbench.reports.tables.scores import slice_table
 
-COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00", "#000000")
+COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00", "#7f7f7f")
+
+GLYPHS = ("●", "■", "▲", "◆", "▼", "✚", "✖")
+"""The marker of each colour: both belong to a toolkit in all charts."""
 
 PARTS = (("miss", "#707070", 0), ("false alarm", "#d55e00", 1), ("confusion", "#a6d5f2", 2))
 
 IDENTITY_PATTERNS = {"Seed": "seed {}", "Train set": "on {}", "Train %": "{}%"}
 """How identity columns are written in a name; other columns as they are."""
+
+Styles = Mapping[str, int]
 
 MOST_SPEAKERS = 9
 """Largest count with its own row or column in a matrix of speaker counts."""
@@ -49,7 +55,9 @@ class Curve:
     x: tuple[float, ...]
     y: tuple[float, ...]
     style: int
-    """Index of colour, marker and dashes."""
+    """The toolkit's index: of colour and marker."""
+    variant: int = 0
+    """Index of dashes and of the marker's filling, for several curves of a toolkit."""
     joined: bool = True
     marked: bool = True
     spread: tuple[tuple[float, float] | None, ...] = ()
@@ -99,33 +107,42 @@ class Chart:
 def charts(summary: Summary, start: int = 1) -> list[Chart]:
     """The charts of each dataset that have data. Names number the datasets from ``start``."""
     drawn: list[Chart] = []
+    styles = toolkit_styles(summary)
     for number, dataset in enumerate(summary.datasets, start):
         for section in summary.of(dataset)[:1]:
             for make in (_parts, _costs, _hours, _learning, _tuning, _slices, _speakers):
-                drawn += make(section, number)
+                drawn += make(section, number, styles)
         drawn += _forgotten(summary, dataset, number)
     return drawn
 
 
-def _parts(section: Section, number: int) -> Iterator[Chart]:
-    lines, names = _rated(section)
-    if not lines:
+def toolkit_styles(summary: Summary) -> dict[str, int]:
+    """The index of each toolkit's colour and marker, the same in all charts."""
+    return {backend: at for at, backend in enumerate(dict.fromkeys(run.backend for run in summary.comparison.runs))}
+
+
+def _parts(section: Section, number: int, styles: Styles) -> Iterator[Chart]:
+    rated = zip(*_rated(section), strict=True)
+    # Reference systems have a folded table; their rates and intervals would stretch the axis.
+    shown = [(line, name) for line, name in rated if line.backend != "reference"]
+    if not shown:
         return
+    lines, names = [line for line, _ in shown], tuple(name for _, name in shown)
     bars = tuple(
         Bars(name, tuple(100 * (rates_of(line.row)[part] or 0.0) for line in lines), colour, hatch)
         for part, (name, colour, hatch) in enumerate(PARTS, start=1)
     )
     spread = tuple(_percent(line.row.interval if line.row else None) for line in lines)
     ends = [sum(values) for values in zip(*(b.values for b in bars), strict=True)]
-    # A reference system's interval may be too wide to set the axis limit.
-    ends += [interval[1] for line, interval in zip(lines, spread, strict=True) if interval and line.run]
+    # An interval may be too wide to set the axis limit.
+    ends += [min(interval[1], 1.5 * max(ends)) for interval in spread if interval]
     label = "DER (% of reference speech)"
     panel = Panel(label, categories=names, bars=bars, stacked=True, spread=spread, x_most=1.05 * max(ends))
     text = f"{_where(section)}: miss, false alarm and confusion of each system, with the 95 % interval of the DER"
     yield Chart(f"der-parts-{number}", text, (panel,))
 
 
-def _costs(section: Section, number: int) -> Iterator[Chart]:
+def _costs(section: Section, number: int, styles: Styles) -> Iterator[Chart]:
     costs: tuple[tuple[str, Callable[[Line], float | None]], ...] = (
         ("Real-time factor (seconds of diarization per second of audio)", lambda line: line.real_time_factor),
         ("Seconds of training", lambda line: line.training_s),
@@ -134,8 +151,15 @@ def _costs(section: Section, number: int) -> Iterator[Chart]:
     panels = []
     for label, cost in costs:
         curves = tuple(
-            Curve(name, (spent,), (100 * line.row.der,), style, joined=False)
-            for style, (line, name) in enumerate(zip(lines, names, strict=True))
+            Curve(
+                name,
+                (spent,),
+                (100 * line.row.der,),
+                styles[line.run.backend],
+                STAGES.index(line.stage) if line.stage in STAGES else 0,
+                joined=False,
+            )
+            for line, name in zip(lines, names, strict=True)
             if line.run and (spent := cost(line)) and line.row and line.row.der is not None
         )
         if curves:
@@ -144,14 +168,14 @@ def _costs(section: Section, number: int) -> Iterator[Chart]:
         yield Chart(f"der-cost-{number}", f"{_where(section)}: DER against cost", tuple(panels))
 
 
-def _hours(section: Section, number: int) -> Iterator[Chart]:
+def _hours(section: Section, number: int, styles: Styles) -> Iterator[Chart]:
     """DER against hours of training data, if there are several fractions; pretrained weights are at 0 hours."""
     kinds: dict[tuple[str, str], list[Contender]] = {}
     for contender in section.last_stages:
         if contender.train_s is not None and not contender.lines[0].is_out_of_domain:
             kinds.setdefault((contender.runs[0].backend, contender.runs[0].recipe), []).append(contender)
-    curves = []
-    for style, ((backend, recipe), contenders) in enumerate(kinds.items()):
+    curves: list[Curve] = []
+    for (backend, recipe), contenders in kinds.items():
         if len({contender.runs[0].train_fraction for contender in contenders}) < 2:
             continue
         first = next(filter(None, map(section.first_stage, contenders)), None)
@@ -162,7 +186,8 @@ def _hours(section: Section, number: int) -> Iterator[Chart]:
                 visible(f"{backend}, {recipe}"),
                 tuple(hours for hours, _ in points),
                 tuple(100 * contender.der for _, contender in points),
-                style,
+                styles[backend],
+                variant=sum(curve.style == styles[backend] for curve in curves),
                 spread=tuple(_percent(contender.interval) for _, contender in points),
             )
         )
@@ -176,15 +201,18 @@ def _hours(section: Section, number: int) -> Iterator[Chart]:
         yield Chart(f"hours-{number}", f"{_where(section)}: DER against hours of training data", (panel,))
 
 
-def _learning(section: Section, number: int) -> Iterator[Chart]:
+def _learning(section: Section, number: int, styles: Styles) -> Iterator[Chart]:
     runs = [run for run in _runs(section) if run.epochs]
     if not runs:
         return
-    rates, losses = [], []
-    for style, run in enumerate(runs):
+    rates: list[Curve] = []
+    losses: list[Curve] = []
+    for run in runs:
+        style = styles[run.backend]
+        variant = sum(curve.style == style for curve in rates)
         epochs = tuple(float(epoch.epoch) for epoch in run.epochs)
-        rates.append(Curve(visible(run.name), epochs, tuple(100 * epoch.der for epoch in run.epochs), style))
-        losses.append(Curve(visible(run.name), epochs, tuple(epoch.loss_val for epoch in run.epochs), style))
+        rates.append(Curve(visible(run.name), epochs, tuple(100 * epoch.der for epoch in run.epochs), style, variant))
+        losses.append(Curve(visible(run.name), epochs, tuple(epoch.loss_val for epoch in run.epochs), style, variant))
     epoch = "Epoch (0: before training)"
     panels = (
         Panel(epoch, "DER over dev windows (%)", curves=tuple(rates), whole_x=True),
@@ -194,20 +222,21 @@ def _learning(section: Section, number: int) -> Iterator[Chart]:
     yield Chart(f"learning-{number}", text, panels)
 
 
-def _tuning(section: Section, number: int) -> Iterator[Chart]:
+def _tuning(section: Section, number: int, styles: Styles) -> Iterator[Chart]:
     """DER of every trial and the best so far; and the importance of each hyper-parameter."""
-    searches = [search for run in _runs(section) for search in _searches(run)]
+    searches = [(styles[run.backend], *search) for run in _runs(section) for search in _searches(run)]
     if not searches:
         return
-    curves = []
-    for style, (name, tuning) in enumerate(searches):
+    curves: list[Curve] = []
+    for style, name, tuning in searches:
+        variant = sum(curve.style == style and curve.marked for curve in curves)
         trials = [(float(trial.number), 100 * trial.der) for trial in tuning.trials if trial.der is not None]
         numbers, rates = tuple(n for n, _ in trials), tuple(rate for _, rate in trials)
-        curves.append(Curve(name, numbers, rates, style, joined=False))
+        curves.append(Curve(name, numbers, rates, style, variant, joined=False))
         best = tuple(accumulate(rates, min))
-        curves.append(Curve(f"{name}, best so far", numbers, best, style, marked=False))
+        curves.append(Curve(f"{name}, best so far", numbers, best, style, variant, marked=False))
     panels = [Panel("Trial (0: defaults)", "DER on dev (%)", curves=tuple(curves), whole_x=True)]
-    for style, (name, tuning) in enumerate(searches):
+    for style, name, tuning in searches:
         if tuning.importance:
             shares = tuple(100 * share for share in tuning.importance.values())
             bars = (Bars(name, shares, COLOURS[style % len(COLOURS)], style),)
@@ -216,16 +245,22 @@ def _tuning(section: Section, number: int) -> Iterator[Chart]:
     yield Chart(f"tuning-{number}", f"{visible(section.dataset)}: hyper-parameter search", tuple(panels))
 
 
-def _slices(section: Section, number: int) -> Iterator[Chart]:
+def _slices(section: Section, number: int, styles: Styles) -> Iterator[Chart]:
     table = slice_table(section)
     if table is None:
         return
     systems = [column.name for column in table.columns[3:]]
+    colours = [COLOURS[styles[contender.runs[0].backend] % len(COLOURS)] for contender in section.contenders]
     panels: list[Panel] = []
     for slicing in dict.fromkeys(row[0].text for row in table.rows):
         rows = [row for row in table.rows if row[0].text == slicing]
         bars = tuple(
-            Bars(name, tuple(100 * float(row[3 + at].value or 0) for row in rows), COLOURS[at % len(COLOURS)], at)
+            Bars(
+                name,
+                tuple(100 * float(row[3 + at].value or 0) for row in rows),
+                colours[at],
+                at,
+            )
             for at, name in enumerate(systems)
         )
         parts = tuple(row[1].text for row in rows)
@@ -233,7 +268,7 @@ def _slices(section: Section, number: int) -> Iterator[Chart]:
     yield Chart(f"slices-{number}", f"{_where(section)}: the errors of each system by slice", tuple(panels))
 
 
-def _speakers(section: Section, number: int) -> Iterator[Chart]:
+def _speakers(section: Section, number: int, styles: Styles) -> Iterator[Chart]:
     """Speaker counts of each contender against the reference."""
     counted = [(contender.label, _counts(contender)) for contender in section.contenders]
     counted = [(label, counts) for label, counts in counted if counts]

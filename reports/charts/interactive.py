@@ -14,6 +14,9 @@ from diarbench.reports.formatting import number
 
 SYMBOLS = ("circle", "square", "triangle-up", "diamond", "triangle-down", "cross", "x")
 
+FILLINGS = ("-open", "", "-dot", "-open-dot")
+"""Of a toolkit's markers: in charts of stages, an open marker is the pretrained network."""
+
 DASHES = ("solid", "dash", "dashdot", "dot")
 
 PATTERNS = ("", "/", ".", "x", "-", "\\")
@@ -66,7 +69,7 @@ def _figure(panel: Panel) -> dict[str, Any]:
                 x=bars.values,
                 orientation="h",
                 marker={"color": bars.colour, "pattern": {"shape": shape, "fgcolor": "white", "fillmode": "overlay"}},
-                hovertemplate="%{x:.2f}<extra>%{fullData.name}</extra>",
+                hovertemplate="%{x:.3g}<extra>%{fullData.name}</extra>",
                 error_x=_errors([sum(values) for values in zip(*(b.values for b in panel.bars), strict=True)], spread),
             )
         )
@@ -80,6 +83,8 @@ def _figure(panel: Panel) -> dict[str, Any]:
         showlegend=_has_legend(panel),
         legend={"orientation": "h", "x": 0, "y": 1.02, "yanchor": "bottom", "traceorder": "normal"},
         hoverlabel={"namelength": -1},
+        paper_bgcolor="rgba(0,0,0,0)",
+        plot_bgcolor="rgba(0,0,0,0)",
     )
     axis = {"automargin": True, "gridcolor": "#ddd", "zerolinecolor": "#999", "fixedrange": False}
     figure.update_xaxes(title_text=panel.x_label, **axis)
@@ -105,16 +110,17 @@ def _scatter(curve: Curve) -> Any:
     import plotly.graph_objects as go
 
     colour = COLOURS[curve.style % len(COLOURS)]
+    symbol = SYMBOLS[curve.style % len(SYMBOLS)]
     modes = [mode for mode, is_on in (("lines", curve.joined), ("markers", curve.marked)) if is_on]
     return go.Scatter(
         name=_text(curve.name),
         x=curve.x,
         y=curve.y,
         mode="+".join(modes),
-        line={"color": colour, "dash": DASHES[curve.style % len(DASHES)]},
-        marker={"color": colour, "symbol": SYMBOLS[curve.style % len(SYMBOLS)], "size": 8},
+        line={"color": colour, "dash": DASHES[(curve.style + curve.variant) % len(DASHES)]},
+        marker={"color": colour, "symbol": f"{symbol}{FILLINGS[curve.variant % len(FILLINGS)]}", "size": 9},
         error_y=_errors(curve.y, curve.spread),
-        hovertemplate="%{y:.4g} at %{x:.4g}<extra>%{fullData.name}</extra>",
+        hovertemplate="%{y:.3g} at %{x:.3g}<extra>%{fullData.name}</extra>",
     )
 
 
@@ -123,9 +129,9 @@ def _heatmap(matrix: Matrix) -> Any:
 
     return go.Heatmap(
         z=matrix.values,
-        text=[["" if value is None else number(value, "{:.4g}") for value in row] for row in matrix.values],
+        text=[["" if value is None else number(value, "{:.3g}") for value in row] for row in matrix.values],
         texttemplate="%{text}",
-        hovertemplate="reference %{y}, hypothesis %{x}: %{z:.4g}<extra></extra>",
+        hovertemplate="reference %{y}, hypothesis %{x}: %{z:.3g}<extra></extra>",
         colorscale=[[0, "#fff"], [1, "#000"]],
         zmin=0,
         showscale=False,

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 
+FILLINGS = ("none", "full", "left", "right")
+
 DASHES = ("-", "--", "-.", ":")
 
 HATCHES = ("", "//", "..", "xx", "--", "\\\\")
@@ -92,7 +94,8 @@ def _draw(panel: Panel, axes: Axes) -> None:
         style: dict[str, Any] = {
             "color": COLOURS[curve.style % len(COLOURS)],
             "marker": MARKERS[curve.style % len(MARKERS)] if curve.marked else "",
-            "linestyle": DASHES[curve.style % len(DASHES)] if curve.joined else "",
+            "linestyle": DASHES[(curve.style + curve.variant) % len(DASHES)] if curve.joined else "",
+            "fillstyle": FILLINGS[curve.variant % len(FILLINGS)],
         }
         axes.plot(curve.x, curve.y, label=_text(curve.name), **style)
         for x, interval in zip(curve.x, curve.spread, strict=False):
@@ -147,7 +150,7 @@ def _draw_matrix(matrix: Matrix, axes: Axes) -> None:
         for column, value in enumerate(listed):
             if value is not None:
                 ink = "white" if value > largest / 2 else "black"
-                axes.text(column, row, number(value, "{:.4g}"), ha="center", va="center", color=ink)
+                axes.text(column, row, number(value, "{:.3g}"), ha="center", va="center", color=ink)
     axes.set_xticks(range(len(matrix.columns)), matrix.columns)
     axes.set_yticks(range(len(matrix.rows)), matrix.rows)
 

@@ -29,7 +29,7 @@ EMBED_AT_MOST_BYTES = 16_000_000
 """Largest total size of the audio that is embedded; above it, the page links to the audio files."""
 
 WORST = 100
-"""Number of errors per system that 'Next worst error' visits."""
+"""Number of errors per system that 'Next worst error' visits; on test where there is one."""
 
 
 def explore(summary: Summary, root: Path) -> dict[str, Any]:
@@ -48,12 +48,13 @@ def explore(summary: Summary, root: Path) -> dict[str, Any]:
     ]
     audio = {path for section, uri in shown if (path := _audio(comparison, section, uri))}
     embedded = sum(path.stat().st_size for path in audio) <= EMBED_AT_MOST_BYTES
+    has_test = any(section.subset == "test" for section, _ in shown)
     recordings: list[dict[str, Any]] = []
     worst: list[list[int]] = []
     for section, uri in shown:
         timeline = _timeline(comparison, root, section, uri, systems)
         path = _audio(comparison, section, uri)
-        for layer in timeline["systems"]:
+        for layer in timeline["systems"] if section.subset == "test" or not has_test else ():
             errors = layer["errors"]
             worst += ([len(recordings), layer["system"], *errors[at : at + 4]] for at in range(0, len(errors), 4))
         recordings.append(

@@ -110,6 +110,7 @@ def _verdict(section: Section | None, contenders: Sequence[Contender]) -> tuple[
         return f"{leader} {percent(first.der)} %", f"{leader} has a DER of {rate}; nothing to compare it with; {seeds}."
     lead = others[0].der - first.der
     by = f"{visible(others[0].label)} by {_points(lead)}"
+    ahead = f"{leader} ahead by {_points(lead)}"
     contrast = section.contrast(first, others[0])
     if not lead:
         return "no winner", f"No winner: {leader} and {visible(others[0].label)} have the same DER; {seeds}."
@@ -118,10 +119,10 @@ def _verdict(section: Section | None, contenders: Sequence[Contender]) -> tuple[
     difference = contrast.difference if contrast.a == first.label else contrast.difference.reversed()
     if not difference.has_verdict:
         few = "the test set is too small to tell whether that is real"
-        return "no verdict", f"No verdict: {leader} leads {by}, but {few}; {seeds}."
+        return f"no verdict, {ahead}", f"No verdict: {leader} leads {by}, but {few}; {seeds}."
     if not difference.is_significant:
         found = f"{leader} leads {by}, maybe by chance ({_evidence(difference)})"
-        return "no clear winner", f"No clear winner: {found}; {seeds}."
+        return f"no clear winner, {ahead}", f"No clear winner: {found}; {seeds}."
     unsure = [other for other in others[1:] if not _is_better(section, first, other)]
     but = f"; not shown to beat {_listed([other.name for other in unsure])}" if unsure else ""
     return f"{leader} leads by {_points(lead)}", f"{leader} leads {by} ({_evidence(difference)}){but}; {seeds}."

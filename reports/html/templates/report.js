@@ -56,6 +56,27 @@ const bytesOf = (base64) => Uint8Array.from(atob(base64), (char) => char.charCod
 const inflated = (base64) => new Response(
   new Blob([bytesOf(base64)]).stream().pipeThrough(new DecompressionStream("deflate")));
 
+for (const button of all(".copy")) {
+  button.addEventListener("click", async () => {
+    const command = button.parentElement.querySelector("code");
+    getSelection().selectAllChildren(command);
+    try {
+      await navigator.clipboard.writeText(command.textContent);
+      button.textContent = "Copied";
+    } catch {
+      button.textContent = "Press Ctrl-C";
+    }
+  });
+}
+
+// What is folded is printed, too.
+let folded = [];
+addEventListener("beforeprint", () => {
+  folded = all("details:not([open])");
+  folded.forEach((details) => { details.open = true; });
+});
+addEventListener("afterprint", () => folded.forEach((details) => { details.open = false; }));
+
 // ---- the pictures: each is drawn when it comes into view, and plotly.js is run with the first
 
 let plotly = null;
@@ -65,7 +86,17 @@ async function library() {
   return globalThis.Plotly;
 }
 
-async function plot(place, { data: traces, layout }) {
+const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
+
+// The figures are drawn for paper; on the screen their ink follows the page's colour scheme.
+function inked(layout) {
+  layout.font.color = colour("--ink");
+  for (const axis of [layout.xaxis, layout.yaxis]) Object.assign(axis, { gridcolor: colour("--grid"), zerolinecolor: colour("--quiet") });
+  return layout;
+}
+
+async function plot(place, { data: traces, layout: paper }) {
+  const layout = inked(paper);
   plotly ||= library();
   await (await plotly).newPlot(place, traces, layout, { responsive: true, displayModeBar: false });
 }
@@ -90,10 +121,11 @@ const data = JSON.parse(byId("data").textContent);
 const SPEAKERS = ["#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00", "#8c6d00", "#5e4fa2"];
 const NOBODY = "#9a9a9a";
 const KINDS = [
-  { text: "miss", colour: "#1a1a1a" },
+  { text: "miss", colour: "#7a1fa2" },
   { text: "false alarm", colour: "#d55e00" },
   { text: "confusion", colour: "#56b4e9" },
 ];
+const HEADS = ["System", "Kind", "From s", "To s", "Speakers"];
 const LANE = 14, STRIP = 7, TITLE = 18, RULER = 20;
 const canvas = byId("timeline"), audio = byId("audio");
 const unpacked = new Map();
@@ -128,6 +160,7 @@ function zoom(factor, around = (from + to) / 2) {
 
 function draw() {
   const width = canvas.clientWidth, context = canvas.getContext("2d");
+  const ink = colour("--ink"), grey = colour("--grey"), grid = colour("--grid");
   const height = RULER + TITLE + LANE * timeline.speakers.length
     + layers().reduce((sum, layer) => sum + TITLE + LANE * layer.speakers.length + STRIP * 3 + 4, 0) + 4;
   canvas.style.height = `${height}px`;
@@ -148,7 +181,7 @@ function draw() {
     context.beginPath();
     context.rect(0, y - TITLE / 2, bold ? width : gutter() - 4, TITLE);
     context.clip();
-    context.fillStyle = "#1a1a1a";
+    context.fillStyle = ink;
     context.font = `${bold ? "600 " : ""}12px system-ui, sans-serif`;
     context.fillText(text, 4, y);
     context.restore();
@@ -156,16 +189,16 @@ function draw() {
 
   let edge = 0;
   for (const [start, end] of timeline.regions) {
-    bar(edge, start, RULER, height, "#e4e4e4");
+    bar(edge, start, RULER, height, grey);
     edge = end;
   }
-  bar(edge, timeline.end, RULER, height, "#e4e4e4");
+  bar(edge, timeline.end, RULER, height, grey);
   const step = [0.1, 0.2, 0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 1800, 3600]
-    .map((s) => s * 1000).find((s) => (to - from) / s <= (width - gutter()) / 60) || 7200000;
+    .map((s) => s * 1000).find((s) => (to - from) / s <= (width - gutter()) / 80) || 7200000;
   for (let at = Math.ceil(from / step) * step; at <= to; at += step) {
-    bar(at, at, 0, height, "#ddd");
-    context.fillStyle = "#1a1a1a";
-    context.fillText(`${seconds(at)} s`, toX(at) + 3, RULER / 2);
+    bar(at, at, 0, height, grid);
+    context.fillStyle = ink;
+    if (toX(at) + 55 < width) context.fillText(`${seconds(at)} s`, toX(at) + 3, RULER / 2);
   }
 
   let y = RULER;
@@ -191,7 +224,7 @@ function draw() {
     y += STRIP * 3 + 4;
   }
   const now = audio.currentTime * 1000;
-  if (now >= from && now <= to) bar(now, now, 0, height, "#c00000");
+  if (now >= from && now <= to) bar(now, now, 0, height, "#e02020");
 }
 
 function listErrors() {
@@ -203,13 +236,17 @@ function listErrors() {
     }
   }
   found.sort((a, b) => (b.end - b.start) * b.speakers - (a.end - a.start) * a.speakers);
-  byId("errors").replaceChildren(...found.slice(0, 30).map((error) => {
+  byId("errors").replaceChildren(...found.slice(0, 10).map((error) => {
     const text = `Play ${(error.start / 1000).toFixed(2)} s`;
     const play = element("button", { type: "button", textContent: text, onclick: () => listen(error.start, true) });
     const cells = [data.systems[error.system].name, KINDS[error.kind].text, (error.start / 1000).toFixed(2),
       (error.end / 1000).toFixed(2), error.speakers];
     return element("tr", {}, element("td", {}, play),
-      ...cells.map((text, column) => element("td", { textContent: text, className: column > 1 ? "n" : "" })));
+      ...cells.map((text, column) => {
+        const cell = element("td", { textContent: text, className: column > 1 ? "n" : "" });
+        cell.dataset.label = HEADS[column];
+        return cell;
+      }));
   }));
 }
 
@@ -323,6 +360,7 @@ function start() {
   audio.addEventListener("timeupdate", draw);
   audio.addEventListener("error", () => { if (audio.hasAttribute("src")) say("The audio of this recording cannot be read."); });
   addEventListener("resize", draw);
+  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", draw);
   open(0);
 }
 

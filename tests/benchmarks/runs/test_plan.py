@@ -18,11 +18,12 @@ from diarbench.datasets.dataset import Dataset
 from diarbench.datasets.io.errors import UserError
 from diarbench.datasets.io.records import read_record, write_record
 from diarbench.reports import write as reports
+from diarbench.reports.formatting import percent, points
 from diarbench.reports.html.explorer import explore
 from diarbench.reports.results.comparison import Comparison
 from diarbench.reports.results.job import Job
+from diarbench.reports.summary.headline import headline
 from diarbench.reports.summary.summary import summarize
-from diarbench.reports.summary.verdict import verdict
 from diarbench.reports.tables.changes import data_table, forgotten_table
 from diarbench.reports.tables.table import Table
 
@@ -92,16 +93,22 @@ def test_train_fractions_and_another_domain_are_run_scored_and_reported(
     steps = cells(data_table(summary.of("ami-mini")[0]))
     after = [100 * rate(comparison, "ami-mini", "finetuned", name) for name in names]
     assert [row[:3] for row in steps] == [
-        [f"dummy {100 * f:g}% finetuned", hours, f"{der:.1f}"]
+        [f"dummy {100 * f:g}% finetuned", hours, percent(der / 100)]
         for f, hours, der in zip(FRACTIONS, ("0.00833", "0.0417", "0.0833"), after, strict=True)
     ]
-    assert [row[3] for row in steps] == ["-", f"{after[1] - after[0]:+.1f}", f"{after[2] - after[1]:+.1f}"]
+    assert [row[3] for row in steps] == ["-", points((after[1] - after[0]) / 100), points((after[2] - after[1]) / 100)]
     before, now = (100 * rate(comparison, "telephone", stage, full_train) for stage in STAGES)
     last_row = cells(forgotten_table(summary, "ami-mini"))[-1]
-    expected = ["dummy 100% finetuned", "telephone", f"{before:.1f}", f"{now:.1f}", f"{now - before:+.1f}"]
-    assert last_row[:5] == expected and " to " in last_row[5]
-    sentence = verdict(summary, "telephone")
-    assert sentence.startswith("On telephone (no system was trained on it), test set of 1 recording, ")
+    expected = [
+        "dummy 100% finetuned",
+        "telephone",
+        percent(before / 100),
+        percent(now / 100),
+        points((now - before) / 100),
+    ]
+    assert last_row[:5] == expected and last_row[5] == "-", "one recording has no interval"
+    where = headline(summary, "telephone", tmp_path).where
+    assert where.startswith("telephone (no system was trained on it), test of 1 recording (")
 
     explorer = explore(summary, tmp_path)
     assert f"{full_train}, finetuned, on telephone" in {system["name"] for system in explorer["systems"]}

@@ -52,7 +52,7 @@ def test_the_best_stage_leads_and_not_the_last():
         "No clear winner: pyannote finetuned leads nemo pretrained by 4.1 points, maybe by chance "
         "(-3.0 to 20.0, p = 0.3)"
     )
-    assert given.title == "mini: no clear winner"
+    assert given.title == "mini: no clear winner, pyannote finetuned ahead by 4.1 points"
     assert given.effects["Tuning"].startswith("pyannote 4.2 points worse"), "a stage that hurt is said to hurt"
     assert "About 276 recordings would separate the first two (80 % power); there are 16." in given.caveats
     assert given.next_steps[0].command.endswith("--folds 5"), "two test recordings: all are tested in folds"
@@ -133,7 +133,7 @@ def too_small(**changes) -> Comparison:
 
 def test_too_few_recordings_allow_no_verdict():
     given = answer(too_small())
-    assert given.title == "mini: no verdict"
+    assert given.title == "mini: no verdict, a finetuned ahead by 1.0 points"
     assert given.verdict.startswith(
         "No verdict: a finetuned leads b finetuned by 1.0 points, but the test set is too small"
     )
