@@ -126,7 +126,7 @@ const KINDS = [
   { text: "confusion", colour: "#56b4e9" },
 ];
 const HEADS = ["System", "Kind", "From s", "To s", "Speakers"];
-const LANE = 14, STRIP = 7, TITLE = 18, RULER = 20;
+const LANE = 16, STRIP = 7, TITLE = 18, RULER = 20;
 const canvas = byId("timeline"), audio = byId("audio");
 const unpacked = new Map();
 let recording = 0, timeline = null, from = 0, to = 1, nextWorst = 0, soundUrl = null;
