@@ -18,12 +18,17 @@ KNOWN_CLASSES = {
     "collections Counter",
     "collections OrderedDict",
     "torch Size",
+    "torch device",
+    *(f"torch {kind}" for kind in ("bfloat16", "bool", "float16", "float32", "float64", "int32", "int64", "uint8")),
     "torch._utils _rebuild_parameter",
     "torch._utils _rebuild_tensor_v2",
     *(f"torch {kind}Storage" for kind in ("BFloat16", "Bool", "Byte", "Char", "Double", "Float", "Half")),
     *(f"torch {kind}Storage" for kind in ("Int", "Long", "Short")),
 }
 """What a pickle of tensors and plain values names. torch allows more, some of which takes any amount of memory."""
+
+MOST_OPCODES, MOST_TUPLES, MOST_VALUES = 500_000, 50_000, 1_000_000
+"""Limits on a pickle: its length, its tuples, which Python follows by recursion, and the values it unfolds to."""
 
 
 def load_tensors(path: Path, classes: Sequence[Any] = (), content: bytes | None = None) -> Any:
@@ -48,30 +53,60 @@ def load_tensors(path: Path, classes: Sequence[Any] = (), content: bytes | None 
         raise unreadable from error
     if unknown:
         raise UserError(
-            f"{path}: not a supported checkpoint: besides weights it holds {unknown[0].replace(' ', '.')}, which could "
-            "execute code; none was executed"
+            f"{path}: not a supported checkpoint: besides weights it holds {unknown[0][:80].replace(' ', '.')}, which "
+            "could execute code; none was executed"
         )
     if isinstance(source, io.BytesIO):
         source.seek(0)
     try:
         with torch.serialization.safe_globals(list(classes)):
-            return torch.load(source, map_location="cpu", weights_only=True)  # unpickles only classes on a list
+            loaded = torch.load(source, map_location="cpu", weights_only=True)  # unpickles only classes on a list
     except Exception as error:  # torch raises many kinds for a damaged file
         raise unreadable from error
+    _check_repetition(path, loaded)
+    return loaded
+
+
+def _check_repetition(path: Path, content: Any) -> None:
+    """Raises UserError where a few values are repeated millions of times, one list in another."""
+    values, waiting = 0, [content]
+    while waiting:
+        value = waiting.pop()
+        values += 1
+        if values + len(waiting) > MOST_VALUES:
+            raise UserError(f"{path}: not a supported checkpoint: it repeats more than {MOST_VALUES:,} values")
+        if isinstance(value, dict):
+            waiting += [*value.keys(), *value.values()]
+        elif isinstance(value, list | tuple | set):
+            waiting += value
+        elif hasattr(value, "__dict__") and not hasattr(value, "untyped_storage"):
+            waiting += [part for name, part in vars(value).items() if name != "_parent"]  # omegaconf's way back
 
 
 def _classes_in(source: Path | io.BytesIO) -> Iterator[str]:
-    """The classes and functions that the pickles in a torch file name, as ``module name``; nothing is unpickled."""
-    with zipfile.ZipFile(source) as archive:
-        for entry in archive.infolist():
-            if entry.filename.endswith(".pkl"):
-                for opcode, argument, _ in pickletools.genops(archive.read(entry)):
-                    if opcode.name == "GLOBAL":
-                        module, _, name = str(argument).partition(" ")
-                        renamed = IMPORT_MAPPING.get(module, module), name  # torch.save writes Python 2's names
-                        yield " ".join(NAME_MAPPING.get((module, name), renamed))
-                    elif opcode.name in ("STACK_GLOBAL", "INST", "EXT1", "EXT2", "EXT4"):
-                        yield opcode.name  # torch.save writes none of these
+    """The classes and functions that the pickle in a torch file names, as ``module name``; nothing is unpickled.
+
+    Raises ValueError where the file is not laid out as by ``torch.save``, so that torch would read something else.
+    """
+    with source.open("rb") if isinstance(source, Path) else io.BytesIO(source.getvalue()) as file:
+        if file.read(4) != b"PK\x03\x04":
+            raise ValueError("torch would read it in its old format")
+        with zipfile.ZipFile(file) as archive:
+            pickles = [entry for entry in archive.infolist() if entry.filename.lower().endswith(".pkl")]
+            if len(pickles) != 1 or not pickles[0].orig_filename.endswith("/data.pkl"):
+                raise ValueError("not one pickle")
+            content = archive.read(pickles[0])
+    tuples = 0
+    for number, (opcode, argument, _) in enumerate(pickletools.genops(content)):
+        tuples += opcode.name.startswith("TUPLE")
+        if number > MOST_OPCODES or tuples > MOST_TUPLES:
+            raise ValueError("longer than the pickle of any network")
+        if opcode.name == "GLOBAL":
+            module, _, name = str(argument).partition(" ")
+            renamed = IMPORT_MAPPING.get(module, module), name  # torch.save writes Python 2's names
+            yield " ".join(NAME_MAPPING.get((module, name), renamed))
+        elif opcode.name in ("STACK_GLOBAL", "INST", "EXT1", "EXT2", "EXT4"):
+            yield opcode.name  # torch.save writes none of these
 
 
 def _pickled_name(each: Any) -> str:
@@ -92,14 +127,20 @@ def stored_numbers(tensors: Mapping[str, Any]) -> int:
 
 def load_safetensors(path: Path) -> tuple[dict[str, Any], dict[str, str]]:
     """Tensors by name, and the file's metadata. Raises UserError where the file is damaged or of another format."""
-    from safetensors import SafetensorError, safe_open
+    from safetensors import safe_open
 
     try:
         with safe_open(str(path), framework="pt") as file:
-            return {name: file.get_tensor(name) for name in file.keys()}, file.metadata() or {}  # noqa: SIM118
-    except (SafetensorError, OSError) as error:
-        raise UserError(f"{path}: not a readable .safetensors file ({error})") from error
+            names = list(file.keys())
+            if len(names) > MOST_TENSORS:
+                raise ValueError(f"{len(names):,} tensors, more than any network has")
+            return {name: file.get_tensor(name) for name in names}, file.metadata() or {}
+    except Exception as error:  # safetensors raises many kinds for a damaged file
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise UserError(f"{path}: not a readable .safetensors file ({reason})") from error
 
+
+MOST_TENSORS = 20_000
 
 CHECKPOINT_FORMAT = 1
 
@@ -135,7 +176,7 @@ def load_checkpoint(path: Path, backend: str) -> dict[str, Any]:
 
 def is_checkpoint(content: Any) -> bool:
     """Whether a file's content was written by `save_checkpoint`, in any format and by any backend."""
-    return isinstance(content, dict) and {"format", "backend"} <= content.keys()
+    return isinstance(content, dict) and type(content.get("format")) is int and type(content.get("backend")) is str
 
 
 def check_checkpoint(path: Path, content: dict[str, Any], backend: str) -> dict[str, Any]:

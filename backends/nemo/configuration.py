@@ -74,8 +74,8 @@ LARGEST = {
 }
 """Largest absolute value of some numbers; of others in a part it is `LARGEST_NUMBER`."""
 
-DEEPEST, LONGEST = 5, 1000
-"""Most levels of nesting, and most entries of a list or mapping."""
+DEEPEST, LONGEST, MOST_VALUES = 5, 1000, 10_000
+"""Most levels of nesting, most entries of a list or mapping, and most values in all."""
 
 
 def safe_config(config: Any, source: Path | str) -> dict[str, Any]:
@@ -86,6 +86,7 @@ def safe_config(config: Any, source: Path | str) -> dict[str, Any]:
     """
     if not isinstance(config, Mapping):
         raise _refused(source, "", "is not a mapping of keys to values")
+    _check_length(config, source)
     safe: dict[str, Any] = {}
     for key, value in config.items():
         if key in DATA_SECTIONS:
@@ -109,6 +110,18 @@ def safe_config(config: Any, source: Path | str) -> dict[str, Any]:
         if key not in safe and key not in OPTIONAL_PARTS:
             raise _refused(source, key, "is missing; every Sortformer has it")
     return safe
+
+
+def _check_length(config: Mapping[Any, Any], source: Path | str) -> None:
+    """Raises UserError where a few values are repeated many times, one list in another."""
+    values, waiting = 0, list(config.values())
+    while waiting:
+        value = waiting.pop()
+        values += 1
+        if values + len(waiting) > MOST_VALUES:
+            raise _refused(source, "", f"more than {MOST_VALUES:,} values")
+        if type(value) in (list, dict):
+            waiting += value.values() if type(value) is dict else value
 
 
 def check_size(config: Mapping[str, Any], numbers: int, source: Path | str) -> None:

@@ -102,7 +102,8 @@ class SortformerNetwork(torch.nn.Module):
     @classmethod
     def _from_tensors(cls, path: Path | str, config: Any, tensors: Mapping[str, Any]) -> SortformerNetwork:
         if not isinstance(config, dict) or "sortformer_modules" not in config:
-            kind = str(config.get("target", "")).rpartition(".")[2] if isinstance(config, dict) else ""
+            target = config.get("target") if isinstance(config, dict) else None
+            kind = target.rpartition(".")[2][:80] if isinstance(target, str) else ""
             raise UserError(f"{path}: holds {f'a {kind}' if kind else 'something else'}, not a Sortformer")
         try:
             config = safe_config(config, path)
@@ -251,7 +252,7 @@ def _written_by_newer(config: Mapping[str, Any]) -> str:
     """`` (written by NeMo ..., newer than ... here)`` where the configuration says so."""
     here = version("nemo_toolkit")
     try:
-        made_by = Version(str(config.get("nemo_version", "0")))
-    except InvalidVersion:
+        made_by = Version(config.get("nemo_version", "0"))
+    except (InvalidVersion, TypeError):
         return ""
     return f" (written by NeMo {made_by}, newer than {here} here)" if made_by > Version(here) else ""

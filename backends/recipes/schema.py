@@ -99,8 +99,12 @@ class Sounds(Record):
         """A copy with the folder as an absolute path. Raises ValueError where it holds no audio."""
         if self.folder is None:
             return self
-        sounds = self.model_copy(update={"folder": str((base / Path(self.folder).expanduser()).resolve())})
-        if not (paths := sounds.files()):
+        try:
+            sounds = self.model_copy(update={"folder": str((base / Path(self.folder).expanduser()).resolve())})
+            paths = sounds.files()
+        except (OSError, RuntimeError) as error:  # RuntimeError: ~nobody
+            raise ValueError(f"folder {self.folder[:80]}: cannot be read ({error})") from error
+        if not paths:
             raise ValueError(f"{sounds.folder}: contains no audio files")
         return sounds.model_copy(update={"fingerprint": sounds.fingerprint_of(paths)})
 

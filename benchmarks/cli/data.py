@@ -134,7 +134,7 @@ def check(
             "fixed": changes,
             "findings": findings,
         }
-        typer.echo(json_.dumps(report, ensure_ascii=False, indent=1))
+        typer.echo(json_.dumps(report, indent=1))
     else:
         console = make_console(soft_wrap=True, highlight=False)
         for line in changes:

@@ -17,9 +17,10 @@ def diarize(
 ) -> None:
     """Diarize audio files with a run's best network and its tuned hyper-parameters."""
     from diarbench.benchmarks import api
+    from diarbench.datasets.io.names import visible
 
     _set_up_process()
-    api.diarize(audio, run, out, format_=format_, device=device, on_written=lambda path: typer.echo(str(path)))
+    api.diarize(audio, run, out, format_=format_, device=device, on_written=lambda path: typer.echo(visible(path)))
 
 
 def export(

@@ -243,7 +243,7 @@ def _print_notes_and_json(inputs: Inputs, json: bool, result: dict[str, Any]) ->
     for note in inputs.notes:
         make_console(stderr=json, soft_wrap=True).print(f"note: {note}", style="yellow", highlight=False, markup=False)
     if json:
-        typer.echo(json_.dumps({**result, "notes": inputs.notes}, indent=1, ensure_ascii=False))
+        typer.echo(json_.dumps({**result, "notes": inputs.notes}, indent=1))
     return json
 
 

@@ -95,7 +95,7 @@ def _range_problem(edit: Any) -> str | None:
     if not isinstance(edit, dict) or set(edit) != {"low", "high"}:
         return "expected 'low' and 'high', or 'choices' with a list"
     for bound in edit.values():
-        if isinstance(bound, bool) or not isinstance(bound, int | float) or not math.isfinite(bound):
+        if isinstance(bound, bool) or not isinstance(bound, int | float) or not abs(bound) < math.inf:
             return f"{bound} is not a finite number"
     if edit["low"] > edit["high"]:
         return f"low {edit['low']} is above high {edit['high']}"

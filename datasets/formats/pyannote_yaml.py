@@ -67,7 +67,7 @@ def _read_recordings(
     path: Path, database: str, entries: dict[str, Any], default_audio: list[str], changes: Counter[str]
 ) -> Iterator[SourceRecording]:
     for name, subset in SUBSETS.items():
-        entry = entries.get(name)
+        entry = entries.get(name) if isinstance(entries, dict) else None
         if not entry:
             continue
         uris, annotation, annotated = (
@@ -102,11 +102,15 @@ class _Reader:
         self._last: dict[str, tuple[Path, Any]] = {}
 
     def path(self, template: str, uri: str) -> Path:
-        try:
-            return self.root / template.format(uri=uri, **self.names)
-        except (KeyError, ValueError, IndexError) as error:
+        if not isinstance(template, str):
+            raise UserError(f"{self.root}: {str(template)[:80]}: expected the path of a file")
+        path = template
+        for name, value in {**self.names, "uri": uri}.items():
+            path = path.replace(f"{{{name}}}", value)
+        if "{" in path.replace(uri, "") or "}" in path.replace(uri, ""):
             text = "a path can contain only {uri}, {database} and {subset} in braces"
-            raise UserError(f"{self.root}: {template}: {text}") from error
+            raise UserError(f"{self.root}: {template}: {text}")
+        return self.root / path
 
     def turns(self, template: str, uri: str) -> Any:
         return self._read("rttm", self.path(template, uri))

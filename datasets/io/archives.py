@@ -13,6 +13,7 @@ from diarbench.datasets.io.errors import UserError
 
 LARGEST_RATIO = 4
 """Weights hardly compress. An archive that unpacks to more than so many times its size is refused."""
+MOST_MEMBERS = 1000
 LARGEST_TEXT_RATIO = 50
 """The same for text, such as a manifest."""
 ALLOWANCE_BYTES = 64_000_000
@@ -40,14 +41,16 @@ def read_tar_member(path: Path, name: str) -> bytes:
         with path.open("rb") as file, _unzipped(file) as unzipped:
             limited = _Limited(unzipped, path, path.stat().st_size)
             with tarfile.open(fileobj=limited, mode="r:") as archive:  # type: ignore[call-overload]
-                for member in archive:
+                for number, member in enumerate(archive):
+                    if number > MOST_MEMBERS or member.size < 0:
+                        raise UserError(f"{path}: damaged, or not the archive of a network")
                     if Path(member.name).name == name:
                         if not member.isreg() or member.issparse():
                             raise UserError(f"{path}: its {name} is a link or another special file; refused")
                         content = archive.extractfile(member)
                         assert content is not None
                         return bytes(content.read())
-    except (tarfile.TarError, EOFError, OSError, zlib.error, ValueError, KeyError) as error:
+    except (tarfile.TarError, EOFError, OSError, zlib.error, ValueError, KeyError, RecursionError) as error:
         raise UserError(f"{path}: damaged, truncated or not a tar archive ({error})") from error
     raise UserError(f"{path}: contains no {name}")
 
@@ -86,6 +89,8 @@ class _Limited:
         return self.file.read(count)
 
     def seek(self, position: int) -> int:
+        if position < self.file.tell() - tarfile.RECORDSIZE:
+            raise tarfile.ReadError("a negative size leads backwards")
         self._check(position)
         return self.file.seek(position)
 

@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 
 BLOCK_S = 30
 
+LONGEST_S = 24 * 3600
+"""Of a timeline on which several clips are put together, in memory."""
+
 AUDIO_SUFFIXES = frozenset({".wav", ".flac", ".ogg", ".opus", ".mp3", ".aiff", ".aif", ".au", ".sph", ".w64", ".caf"})
 
 WIDE = frozenset({"PCM_24", "PCM_32", "FLOAT", "DOUBLE"})
@@ -145,6 +148,8 @@ def _on_timeline(clips: Iterable[Clip], channel: int | None, changes: Counter[st
     timeline, length = np.zeros(0, dtype=np.float32), 0
     for clip in sorted(clips, key=lambda clip: clip.at_s):
         covered = length
+        if not 0 <= clip.at_s <= LONGEST_S:
+            raise UserError(f"{clip}: begins at {clip.at_s:g} s, beyond the {LONGEST_S / 3600:g} hours of a timeline")
         position = round(clip.at_s * SAMPLE_RATE)
         for block in _mono_blocks(clip, channel, changes):
             end = position + len(block)

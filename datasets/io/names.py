@@ -19,7 +19,7 @@ def check_name(name: str) -> str:
     """The name itself. Raises ValueError where it is not the name of one file in its folder."""
     if not name.strip(". "):
         raise ValueError(f"{name!r} cannot be a name: it is empty or only dots")
-    if re.search(r"[/\\\x00-\x1f\x7f]", name):
+    if re.search(r"[/\\]", name) or any(map(is_control, name)):
         raise ValueError(f"{name[:80]!r} cannot be a name: it has a path separator or a control character")
     if len(name.encode("utf-8", "surrogatepass")) > LONGEST_BYTES:
         raise ValueError(f"{name[:40]!r}... cannot be a name: longer than {LONGEST_BYTES} bytes")

@@ -26,6 +26,8 @@ def write_record(path: Path, record: BaseModel) -> None:
 
 def read_record(path: Path, kind: type[R]) -> R:
     """Read a record back. Raises UserError where the file is absent, not JSON, or not such a record."""
+    if path.exists() and not path.is_file():
+        raise UserError(f"{path}: not a regular file")
     try:
         return kind.model_validate_json(path.read_bytes())
     except OSError as error:

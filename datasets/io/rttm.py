@@ -42,6 +42,10 @@ class Problem(NamedTuple):
         return f"{self.where}: {self.text}"
 
 
+LONGEST_S = 1e8
+"""Three years; a later time is a mistake, and would not be a number of microseconds any more."""
+
+
 def read_rttm(path: Path, problems: list[Problem] | None = None) -> dict[str, list[Turn]]:
     """Turns by recording (uri), in file order. Comments and other line types than SPEAKER are skipped.
 
@@ -127,8 +131,8 @@ def read_lines(path: Path) -> Iterable[tuple[str, str]]:
         text = path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
         raise UserError(f"{path}: not UTF-8 text (byte {error.start}); save it as UTF-8") from error
-    except OSError as error:
-        raise UserError(f"{path}: cannot be read ({error.strerror})") from error
+    except (OSError, ValueError) as error:  # ValueError: a path with a null character
+        raise UserError(f"{path}: cannot be read ({getattr(error, 'strerror', error)})") from error
     return ((f"{path}:{number}", line) for number, line in enumerate(text.split("\n"), start=1))
 
 
@@ -138,7 +142,7 @@ def seconds(field: object, where: str) -> float:
         value = math.nan if isinstance(field, bool) or "_" in str(field) else float(field)  # type: ignore[arg-type]
     except (TypeError, ValueError, OverflowError):
         value = math.nan
-    if not math.isfinite(value):
+    if not abs(value) <= LONGEST_S:
         raise UserError(f"{where}: {field!r} is not a time in seconds (use a point for decimals)")
     return round(value, 6)
 

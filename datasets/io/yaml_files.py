@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -9,11 +10,14 @@ import yaml
 
 from diarbench.datasets.io.errors import UserError
 
-LARGEST_BYTES = 1_000_000
+LARGEST_BYTES = 200_000
 DEEPEST = 20
 """Levels of nesting; recipes, search spaces and configurations of models need about five."""
 MOST_VALUES = 10_000
 """Values, with those that aliases repeat."""
+
+
+_LONG_NUMBER = re.compile(r"[-+0-9a-fA-FxXoO_:.]{100,}")
 
 
 def read_yaml(path: Path) -> Any:
@@ -39,7 +43,7 @@ def parse_yaml(content: bytes, source: Path | str) -> Any:
         return yaml.safe_load(text)
     except UnicodeDecodeError as error:
         raise UserError(f"{source}: not UTF-8 text (byte {error.start}); save it as UTF-8") from error
-    except (yaml.YAMLError, ValueError, TypeError, OverflowError) as error:
+    except (yaml.YAMLError, ValueError, TypeError, OverflowError, LookupError, AttributeError) as error:
         reason = str(getattr(error, "problem", None) or error).splitlines()[0]
         mark = getattr(error, "problem_mark", None)
         where = f"{source}:{mark.line + 1}" if mark else str(source)
@@ -52,6 +56,8 @@ def _check_events(text: str, source: Path | str) -> None:
     for event in yaml.parse(text, Loader=yaml.SafeLoader):
         line = event.start_mark.line + 1
         values += isinstance(event, yaml.NodeEvent)
+        if isinstance(event, yaml.ScalarEvent) and event.implicit[0] and _LONG_NUMBER.fullmatch(event.value):
+            raise UserError(f"{source}:{line}: a number of {len(event.value):,} characters")
         depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
         if depth > DEEPEST:
             raise UserError(f"{source}:{line}: nested more than {DEEPEST} levels deep")

@@ -28,6 +28,8 @@ T = TypeVar("T", Turn, Region)
 EMBED_AT_MOST_BYTES = 16_000_000
 """Largest total size of the audio that is embedded; above it, the page links to the audio files."""
 
+MOST_SPEAKERS = 200
+
 WORST = 100
 """Number of errors per system that 'Next worst error' visits; on test where there is one."""
 
@@ -167,16 +169,21 @@ def _reference(
 def _read(
     comparison: Comparison, root: Path, relative: str, read: Callable[[Path], dict[str, list[T]]]
 ) -> list[T] | None:
-    """The sorted turns or regions of a source file; None where it is missing, invalid or changed since scoring."""
+    """The sorted turns or regions of a source file.
+
+    None where it is missing, invalid, changed since scoring, or has more speakers than can be drawn.
+    """
     path = root / relative
     if relative not in comparison.source_hashes or not path.is_file():
         return None
     if sha256_of(path) != comparison.source_hashes[relative]:
         return None
     try:
-        return sorted(item for items in read(path).values() for item in items)
+        items = sorted(item for items in read(path).values() for item in items)
     except UserError:
         return None
+    speakers = {getattr(item, "speaker", None) for item in items}
+    return items if len(speakers) <= MOST_SPEAKERS else None
 
 
 def _audio(comparison: Comparison, section: Section, uri: str) -> Path | None:
@@ -185,7 +192,7 @@ def _audio(comparison: Comparison, section: Section, uri: str) -> Path | None:
     A stranger's ``results.json`` may name any folder, so the folder must be this dataset, and the file audio in it.
     """
     for domain in filter(None, (run.domain(section.dataset) for run in comparison.runs)):
-        root = Path(domain.root).resolve()
+        root = Path(domain.root.replace("\0", "")).resolve()
         if not _is_dataset(root, domain.fingerprint):
             continue
         for subset in (section.subset, *SUBSETS):  # a cross-validation tests recordings of every subset
