@@ -79,8 +79,8 @@ def _check_repetition(path: Path, content: Any) -> None:
             waiting += [*value.keys(), *value.values()]
         elif isinstance(value, list | tuple | set):
             waiting += value
-        elif hasattr(value, "__dict__") and not hasattr(value, "untyped_storage"):
-            waiting += [part for name, part in vars(value).items() if name != "_parent"]  # omegaconf's way back
+        elif "_content" in getattr(value, "__dict__", ()):  # a container of omegaconf
+            waiting.append(vars(value)["_content"])
 
 
 def _classes_in(source: Path | io.BytesIO) -> Iterator[str]:

@@ -39,8 +39,8 @@ def run(
     folds: Annotated[
         int | None,
         typer.Option(
-            help="Cross-validation in this many folds: each recording is tested once, by a system that never heard "
-            "its speakers.",
+            help="Cross-validation in this many folds: each recording is tested once, by a system that was not "
+            "fine-tuned on its speakers.",
             rich_help_panel=WHAT,
         ),
     ] = None,

@@ -127,7 +127,10 @@ def export(run: Path, destination: Path) -> str:
 def _readme(run: Run, lines: str) -> str:
     """The README.md of an exported folder."""
     weights = run.weights
-    text = [f"Fine-tuned by diarbench: {run.backend} on {run.dataset} with the recipe {run.recipe}, seed {run.seed}."]
+    how = f"{run.backend} on {run.dataset} with the recipe {run.recipe}, seed {run.seed}"
+    text = [f"Fine-tuned by diarbench: {how}."]
+    if run.best_epoch == 0:
+        text = [f"Not fine-tuned: diarbench kept the network before training ({how})."]
     if weights:
         text += [f"Initial weights: {weights.origin}."]
         if weights.pretrained:

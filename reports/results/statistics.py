@@ -85,8 +85,12 @@ class Difference(Record):
 
     @property
     def is_beyond_reach(self) -> bool:
-        """Whether no number of recordings worth having would show the difference."""
-        return self.units_needed is not None and self.units_needed > WORTH_HAVING * self.interval.units
+        """Whether no number of recordings worth having would show the difference, as far as those at hand can tell."""
+        return (
+            self.has_verdict
+            and self.units_needed is not None
+            and self.units_needed > WORTH_HAVING * self.interval.units
+        )
 
     @property
     def p_text(self) -> str:

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import soundfile
 import yaml
+from datasets_on_disk import accept_files
 from places import FIXTURES
 from run_helpers import kill_when
 
@@ -96,7 +97,7 @@ def small(ami_mini: Dataset, tmp_path_factory: pytest.TempPathFactory) -> Datase
         (root / subset).symlink_to(ami_mini.root / subset)
         uris = [recording.uri for recording in ami_mini.subset(subset)[:count]]  # type: ignore[arg-type]
         (root / f"{subset}.txt").write_text("".join(f"{uri}\n" for uri in uris))
-    return Dataset.open(root)
+    return accept_files(root)
 
 
 @pytest.fixture(scope="module", params=["pyannote", "nemo"])

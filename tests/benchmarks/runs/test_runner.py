@@ -15,6 +15,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from datasets_on_disk import accept_files
 from places import TESTS
 from rich.console import Console
 from run_helpers import kill_when, plan_of, run
@@ -316,6 +317,7 @@ def test_a_condition_that_leaves_no_speech_is_scored_and_not_compared(
     overlapped = Dataset.open(tmp_path / "copy")
     for recording in overlapped.subset("test"):
         write_rttm(recording.rttm, recording.uri, [Turn(1, 9, "a"), Turn(1, 9, "b")])
+    overlapped = accept_files(overlapped.root)
     comparison, _ = run(tmp_path / "out", plan_of(overlapped, "scratch"))
     rows = {row.condition: row for row in comparison.rows if row.stage == "finetuned" and row.subset == "test"}
     assert rows["full"].total == 32 and rows["forgiving"].total == 0 and rows["forgiving"].der is None
