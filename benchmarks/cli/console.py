@@ -12,11 +12,7 @@ if TYPE_CHECKING:
 
 @contextmanager
 def working(console: Console, text: str) -> Iterator[None]:
-    """Show that something is being done: a spinner on a terminal, a line elsewhere."""
-    if not console.is_terminal:
-        console.print(text, highlight=False, markup=False, soft_wrap=True)
-        yield
-        return
+    """Show a spinner while something is being done; nothing where the output is not a terminal."""
     with console.status(text):
         yield
 

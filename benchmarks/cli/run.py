@@ -23,7 +23,7 @@ WHAT, HOW, TUNING, WHERE = "What to run", "How to train", "Tuning", "Where to ru
 
 Texts = list[str]
 
-Verbose = typer.Option("--verbose", "-v", help="Print every epoch, and all tables before the summary.")
+VERBOSE = "Print every epoch, and all tables before the summary."
 
 
 def run(
@@ -160,7 +160,7 @@ def run(
         bool,
         typer.Option("--profile", help="Save a flame graph of each phase in the run's folder.", rich_help_panel=WHERE),
     ] = False,
-    verbose: Annotated[bool, Verbose] = False,
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help=VERBOSE, rich_help_panel=WHERE)] = False,
 ) -> None:
     """Fine-tune each backend on each dataset by each recipe with each seed, and compare the runs.
 
@@ -226,7 +226,7 @@ def tune(
     seconds: Annotated[
         float | None, typer.Option(min=0, help="Total seconds of tuning, earlier ones included.")
     ] = None,
-    verbose: Annotated[bool, Verbose] = False,
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help=VERBOSE)] = False,
 ) -> None:
     """Continue tuning a comparison's runs on dev with more trials, and score them again."""
     from diarbench.benchmarks.runs import runner
