@@ -63,24 +63,26 @@ def load_tensors(path: Path, classes: Sequence[Any] = (), content: bytes | None 
             loaded = torch.load(source, map_location="cpu", weights_only=True)  # unpickles only classes on a list
     except Exception as error:  # torch raises many kinds for a damaged file
         raise unreadable from error
-    _check_repetition(path, loaded)
+    if has_more_values(loaded, MOST_VALUES):
+        raise UserError(f"{path}: not a supported checkpoint: it repeats more than {MOST_VALUES:,} values")
     return loaded
 
 
-def _check_repetition(path: Path, content: Any) -> None:
-    """Raises UserError where a few values are repeated millions of times, one list in another."""
+def has_more_values(content: Any, most: int) -> bool:
+    """Whether nested containers hold more values than ``most``. A few that repeat each other can hold millions."""
     values, waiting = 0, [content]
     while waiting:
         value = waiting.pop()
         values += 1
-        if values + len(waiting) > MOST_VALUES:
-            raise UserError(f"{path}: not a supported checkpoint: it repeats more than {MOST_VALUES:,} values")
+        if values + len(waiting) > most:
+            return True
         if isinstance(value, dict):
             waiting += [*value.keys(), *value.values()]
         elif isinstance(value, list | tuple | set):
             waiting += value
         elif "_content" in getattr(value, "__dict__", ()):  # a container of omegaconf
             waiting.append(vars(value)["_content"])
+    return False
 
 
 def _classes_in(source: Path | io.BytesIO) -> Iterator[str]:

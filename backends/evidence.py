@@ -1,4 +1,4 @@
-"""What the dev recordings show of a choice made on them: whether it is better than what it would replace.
+"""Decide on the dev recordings whether a choice is better than what it would replace.
 
 The lowest of many figures on a small dev set is often lowest by chance. So a choice replaces its start (the default
 hyper-parameters, the pretrained network) only where the lower confidence bound of the paired difference is above zero.

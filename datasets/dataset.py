@@ -10,7 +10,7 @@ Audio is 16 kHz mono. Turns lie inside the audio; a speaker's overlapping turns 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from pydantic import Field, model_validator
 
 from diarbench.datasets.io.errors import UserError
-from diarbench.datasets.io.names import Name, check_name
+from diarbench.datasets.io.names import Name, require_name
 from diarbench.datasets.io.records import Record, read_record
 from diarbench.datasets.io.rttm import Region, Turn, read_lines, read_rttm, read_uem
 
@@ -103,6 +103,11 @@ class Recording:
         return read_uem(self.uem).get(self.uri, []) if self.only is None else list(self.only)
 
     @property
+    def files(self) -> tuple[Path, Path, Path]:
+        """Audio, reference and UEM."""
+        return self.audio, self.rttm, self.uem
+
+    @property
     def reference(self) -> Annotation:
         return to_annotation(self.uri, self.turns)
 
@@ -148,7 +153,7 @@ class Dataset:
                 recordings[subset] = tuple(_listed(root, subset))
         for listed in recordings.values():
             for recording in listed:
-                for path in (recording.audio, recording.rttm, recording.uem):
+                for path in recording.files:
                     if not path.is_file():
                         raise UserError(
                             f"{path}: listed in {root / recording.subset}.txt but gone; convert the dataset again"
@@ -163,13 +168,16 @@ class Dataset:
         return listed
 
 
+def annotated_s(recordings: Iterable[Recording]) -> float:
+    """The total length of the recordings' regions in seconds."""
+    return sum(end_s - start_s for recording in recordings for start_s, end_s in recording.regions)
+
+
 def _listed(root: Path, subset: Subset) -> Iterator[Recording]:
     for where, line in read_lines(root / f"{subset}.txt"):
         if uri := line.strip():
-            try:
-                yield recording_in(root, subset, check_name(uri))
-            except ValueError as error:
-                raise UserError(f"{where}: {error}; 'bench data check' lists what is wrong with a dataset") from error
+            require_name(uri, "'bench data check' lists what is wrong with a dataset", f"{where}: ")
+            yield recording_in(root, subset, uri)
 
 
 def recording_in(root: Path, subset: Subset, uri: str) -> Recording:

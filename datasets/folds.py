@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
-from diarbench.datasets.dataset import SUBSETS, Dataset, Recording, Subset
+from diarbench.datasets.dataset import SUBSETS, Dataset, Recording, Subset, annotated_s
 from diarbench.datasets.grouping import connected
 from diarbench.datasets.io.errors import UserError
 from diarbench.datasets.io.names import Name
@@ -20,7 +20,7 @@ LARGEST_SHARE = 0.5
 """A group of recordings with more than this share of the hours leaves too little to train on when it is tested."""
 
 _MICROPHONE = re.compile(r"[._-](mix|headset|lapel|array|mic|ch|channel|far|near|sdm|mdm|ihm)([._-]?[\w-]+)?$", re.I)
-"""The end of a name that tells one microphone of a session from another."""
+"""The suffixes that distinguish the microphones of a session."""
 
 _LOCAL_SPEAKER = re.compile(r"(spk|spkr|speaker|s)?[ _-]*\d{1,2}|[a-z]", re.I)
 """A speaker's name that is used anew in each recording, such as ``spk00``, ``speaker_1`` or ``A``."""
@@ -41,8 +41,12 @@ class Fold(Record):
     @property
     def suffix(self) -> str:
         """What the name of a fold's run ends in."""
-        repetition = "" if self.repetition == 1 else f"-repetition{self.repetition}"
-        return f"{repetition}-fold{self.number}of{self.of}"
+        return f"{self.repetition_suffix}-fold{self.number}of{self.of}"
+
+    @property
+    def repetition_suffix(self) -> str:
+        """What the name of the run that pools a repetition's folds ends in."""
+        return "" if self.repetition == 1 else f"-repetition{self.repetition}"
 
 
 def draw_folds(dataset: Dataset, count: int, repetition: int = 1) -> list[Fold]:
@@ -55,12 +59,12 @@ def draw_folds(dataset: Dataset, count: int, repetition: int = 1) -> list[Fold]:
     recordings = [recording for subset in SUBSETS for recording in dataset.recordings.get(subset, ())]
     groups = group_recordings(recordings)
     _check(dataset, groups, count)
-    hours = {id(group): sum(_annotated_s(recording) for recording in group) for group in groups}
+    hours = {id(group): annotated_s(group) for group in groups}
     random.Random(repetition).shuffle(groups)
     groups.sort(key=lambda group: hours[id(group)], reverse=True)
     tested: list[list[Recording]] = [[] for _ in range(count)]
     for group in groups:
-        min(tested, key=lambda fold: sum(map(_annotated_s, fold))).extend(group)
+        min(tested, key=lambda fold: annotated_s(fold)).extend(group)
     for fold in tested:
         if not any(recording.turns for recording in fold):
             names = ", ".join(sorted(recording.uri for recording in fold))
@@ -79,8 +83,10 @@ def draw_folds(dataset: Dataset, count: int, repetition: int = 1) -> list[Fold]:
     ]
 
 
-def with_fold(dataset: Dataset, fold: Fold) -> Dataset:
-    """The dataset with the subsets of a fold. Raises UserError where a recording is missing."""
+def with_fold(dataset: Dataset, fold: Fold | None) -> Dataset:
+    """The dataset with the subsets of a fold, or its own without one. Raises UserError where a recording is missing."""
+    if fold is None:
+        return dataset
     by_uri = {recording.uri: recording for listed in dataset.recordings.values() for recording in listed}
     subsets: dict[Subset, tuple[str, ...]] = {"train": fold.train, "dev": fold.dev, "test": fold.test}
     for uri in (uri for uris in subsets.values() for uri in uris):
@@ -118,19 +124,15 @@ def _check(dataset: Dataset, groups: Sequence[Sequence[Recording]], count: int) 
             f"{where}: number of groups of recordings without a common speaker or session: {len(groups)}; "
             + (f"use --folds {len(groups)}" if len(groups) >= FEWEST_FOLDS else "use the dataset's own subsets instead")
         )
-    total_s = sum(_annotated_s(recording) for group in groups for recording in group)
+    total_s = sum(map(annotated_s, groups))
     for group in groups:
-        group_s = sum(map(_annotated_s, group))
+        group_s = annotated_s(group)
         if group_s > LARGEST_SHARE * total_s:
             names = ", ".join(sorted(recording.uri for recording in group)[:3])
             raise UserError(
                 f"{where}: {len(group)} recordings ({names}...) share speakers and hold {group_s / total_s:.0%} of the "
                 "hours, so that they cannot be one fold; use the dataset's own subsets instead"
             )
-
-
-def _annotated_s(recording: Recording) -> float:
-    return sum(end_s - start_s for start_s, end_s in recording.regions)
 
 
 def _in_subset(subset: Subset, recordings: Iterable[Recording]) -> tuple[Recording, ...]:

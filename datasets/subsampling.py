@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from diarbench.datasets.dataset import Dataset, Recording
+from diarbench.datasets.dataset import Dataset, annotated_s
 from diarbench.datasets.io.rttm import Region
 
 SHORTEST_S = 1e-3
@@ -33,8 +33,3 @@ def with_train(dataset: Dataset, fraction: float, seed: int) -> Dataset:
         kept[train[index].uri] = tuple(regions)
     chosen = tuple(replace(recording, only=kept[recording.uri]) for recording in train if kept[recording.uri])
     return replace(dataset, recordings={**dataset.recordings, "train": chosen})
-
-
-def annotated_s(recordings: tuple[Recording, ...]) -> float:
-    """The total length of the recordings' regions in seconds."""
-    return sum(end_s - start_s for recording in recordings for start_s, end_s in recording.regions)

@@ -6,7 +6,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from diarbench.datasets.conversion.converted import FILE_KINDS, fingerprint
-from diarbench.datasets.dataset import Dataset, Recording
+from diarbench.datasets.dataset import Dataset
 from diarbench.datasets.io.errors import UserError
 from diarbench.datasets.io.files import cache_dir, digest, sha256_of
 from diarbench.datasets.io.records import Record, read_record, write_record
@@ -41,7 +41,7 @@ def check_unchanged(dataset: Dataset) -> None:
     for subset, listed in dataset.recordings.items():
         for recording in listed:
             of_recording = {}
-            for kind, path in zip(FILE_KINDS, _files(recording), strict=True):
+            for kind, path in zip(FILE_KINDS, recording.files, strict=True):
                 name = str(path.relative_to(dataset.root))
                 current[name] = _hash(path, known.get(name))
                 of_recording[kind] = current[name].sha256
@@ -68,7 +68,3 @@ def _hash(path: Path, known: FileHash | None) -> FileHash:
         raise UserError(
             f"{path}: cannot be read ({error.strerror}); restore it, or convert the dataset again"
         ) from error
-
-
-def _files(recording: Recording) -> tuple[Path, ...]:
-    return recording.audio, recording.rttm, recording.uem

@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 from places import DUMMY_BACKEND
+from toolkits import load_or_skip
 
-from diarbench.backends import registry
 from diarbench.datasets.conversion.convert import convert
 from diarbench.datasets.conversion.corpus import Corpus, SourceRecording
 from diarbench.datasets.corpora.catalog import open_dataset
@@ -33,9 +33,7 @@ def ami_mini() -> Dataset:
 @pytest.fixture(scope="module", params=["pyannote", "nemo"])
 def backend(request: pytest.FixtureRequest) -> Any:
     """Each real toolkit; skipped where it is not installed."""
-    if command := registry.missing(request.param):
-        pytest.skip(command)
-    return registry.load(request.param)
+    return load_or_skip(request.param)
 
 
 @pytest.fixture(scope="session")

@@ -18,6 +18,7 @@ from typing import Any
 import pytest
 from report_files import small, write_dataset_json, write_wav
 from report_records import make_comparison, make_rows, make_run
+from toolkits import load_or_skip
 
 from diarbench.backends import registry
 from diarbench.backends.checkpoints import load_safetensors, load_tensors
@@ -420,9 +421,8 @@ CONFIGURATIONS: dict[str, tuple[Callable[[dict[str, Any]], None], str]] = {
 class TestNemo:
     @pytest.fixture(scope="class")
     def network(self) -> Any:
-        if command := registry.missing("nemo"):
-            pytest.skip(command)
-        return registry.load("nemo").network(registry.load("nemo").resolve_init("scratch"), Objective())
+        backend = load_or_skip("nemo")
+        return backend.network(backend.resolve_init("scratch"), Objective())
 
     @pytest.mark.parametrize("kind", CONFIGURATIONS)
     def test_a_hostile_configuration_is_refused_by_its_key(self, kind: str, network: Any) -> None:
@@ -471,9 +471,8 @@ ARCHITECTURES: dict[str, tuple[Callable[[dict[str, Any]], None], str]] = {
 class TestPyannote:
     @pytest.fixture(scope="class")
     def network(self) -> Any:
-        if command := registry.missing("pyannote"):
-            pytest.skip(command)
-        return registry.load("pyannote").network(registry.load("pyannote").resolve_init("auto"), Objective())
+        backend = load_or_skip("pyannote")
+        return backend.network(backend.resolve_init("auto"), Objective())
 
     @pytest.mark.parametrize("kind", ARCHITECTURES)
     def test_a_hostile_architecture_is_refused_by_its_key(self, kind: str, network: Any) -> None:

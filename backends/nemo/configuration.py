@@ -12,6 +12,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+from diarbench.backends.checkpoints import has_more_values
 from diarbench.backends.nemo.presets import SPEAKER_EMBEDDING
 from diarbench.datasets.io.errors import UserError, did_you_mean
 
@@ -86,7 +87,8 @@ def safe_config(config: Any, source: Path | str) -> dict[str, Any]:
     """
     if not isinstance(config, Mapping):
         raise _refused(source, "", "is not a mapping of keys to values")
-    _check_length(config, source)
+    if has_more_values(config, MOST_VALUES):
+        raise _refused(source, "", f"more than {MOST_VALUES:,} values")
     safe: dict[str, Any] = {}
     for key, value in config.items():
         if key in DATA_SECTIONS:
@@ -110,18 +112,6 @@ def safe_config(config: Any, source: Path | str) -> dict[str, Any]:
         if key not in safe and key not in OPTIONAL_PARTS:
             raise _refused(source, key, "is missing; every Sortformer has it")
     return safe
-
-
-def _check_length(config: Mapping[Any, Any], source: Path | str) -> None:
-    """Raises UserError where a few values are repeated many times, one list in another."""
-    values, waiting = 0, list(config.values())
-    while waiting:
-        value = waiting.pop()
-        values += 1
-        if values + len(waiting) > MOST_VALUES:
-            raise _refused(source, "", f"more than {MOST_VALUES:,} values")
-        if type(value) in (list, dict):
-            waiting += value.values() if type(value) is dict else value
 
 
 def check_size(config: Mapping[str, Any], numbers: int, source: Path | str) -> None:

@@ -27,7 +27,7 @@ from diarbench.backends.checkpoints import (
     stored_numbers,
 )
 from diarbench.backends.nemo.checkpoints import WEIGHTS, nemo_names, omegaconf_classes, preset_for, read_config
-from diarbench.backends.nemo.configuration import DATA_SECTIONS, check_size, safe_config
+from diarbench.backends.nemo.configuration import check_size, safe_config
 from diarbench.backends.nemo.losses import AuxiliaryLoss, affinity_loss
 from diarbench.backends.nemo.presets import SPEAKER_EMBEDDING
 from diarbench.backends.objective import Objective
@@ -56,16 +56,20 @@ class SortformerNetwork(torch.nn.Module):
         self.num_frames = cache(self._num_frames)
         self.objective = Objective()
 
-    @staticmethod
-    def from_config(config: Mapping[str, Any], source: Path | str = "checkpoint") -> SortformerNetwork:
+    @classmethod
+    def from_config(cls, config: Mapping[str, Any], source: Path | str = "checkpoint") -> SortformerNetwork:
         """A network with random weights, drawn from torch's generator.
 
         Raises UserError where the configuration would build anything but the parts of a Sortformer.
         """
-        config = safe_config(config, source)
+        return cls._build(safe_config(config, source))
+
+    @staticmethod
+    def _build(config: Mapping[str, Any]) -> SortformerNetwork:
+        """A network of a safe configuration."""
         kind = _network_class(config)
         state = random.getstate()
-        model = kind.model_class(cfg=OmegaConf.create(config))
+        model = kind.model_class(cfg=OmegaConf.create(dict(config)))
         random.setstate(state)  # NeMo's constructor seeds Python's generator for the whole process
         return kind(model)
 
@@ -108,7 +112,7 @@ class SortformerNetwork(torch.nn.Module):
         try:
             config = safe_config(config, path)
             check_size(config, stored_numbers(tensors), path)
-            network = cls.from_config(config, path)
+            network = cls._build(config)
             network.model.load_state_dict(tensors)
         except UserError as error:
             raise UserError(f"{error}{_written_by_newer(config)}") from error
@@ -127,7 +131,7 @@ class SortformerNetwork(torch.nn.Module):
     def architecture(self) -> dict[str, Any]:
         config = OmegaConf.to_container(self.model._cfg, resolve=True)
         assert isinstance(config, dict)
-        return {str(key): value for key, value in config.items() if key not in DATA_SECTIONS}
+        return {str(key): value for key, value in config.items()}
 
     @torch.no_grad()
     def _num_frames(self, samples: int) -> int:

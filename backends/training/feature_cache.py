@@ -61,7 +61,8 @@ class FeatureCache:
         features = self.network.features(torch.from_numpy(samples))
         buffer = io.BytesIO()
         np.save(buffer, features.cpu().numpy().astype(np.float16))
-        write_atomic(path, buffer.getvalue() + sha256(buffer.getvalue()).digest())
+        array = buffer.getvalue()
+        write_atomic(path, array + sha256(array).digest())
 
     def aligned(self, windows: Iterable[Window]) -> list[Window]:
         """The windows, each moved back to the start of the frame in which it starts."""

@@ -49,7 +49,7 @@ FAIL_IF_WORSE = "--fail-if-worse"
 
 
 class Compare(TyperCommand):
-    """``bench compare``, whose ``--fail-if-worse`` may stand alone; typer has no options of optional value."""
+    """The command ``bench compare``. Typer has no options with an optional value; ``--fail-if-worse`` is one."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Parse the arguments, with 0 points where none are given."""

@@ -73,13 +73,11 @@ def build_comparison(out: Path, jobs: Sequence[Job], command: str) -> Comparison
         done = [run for run in runs if run.domain(name) and run.state == "done"]
         try:
             dataset = Dataset.open(Path(root))
-            subsets = scored_subsets(dataset)
             check_unchanged(dataset)
             if any(job.fold for job in jobs):
-                dataset, subsets = all_as_test(dataset), ("test",)
-            elif not any(job.dataset == name for job in jobs):
-                subsets = ("test",)
-            part = DatasetComparison(out, dataset, done, subsets)
+                dataset = all_as_test(dataset)
+            is_home = any(job.dataset == name for job in jobs)
+            part = DatasetComparison(out, dataset, done, scored_subsets(dataset) if is_home else ("test",))
         except Exception as error:  # whatever is wrong with one dataset, the others are compared
             if not isinstance(error, UserError):
                 logger.exception("%s cannot be compared", name)

@@ -1,4 +1,4 @@
-"""Pool the runs of a cross-validation's folds into one run, whose test set is all recordings.
+"""Pool the runs of a cross-validation's folds into one run. Its test set contains all recordings.
 
 Every recording is tested once in a repetition. The seconds of error are added up over the folds, so that the pooled
 error rate weighs each second of speech alike, as in a test set of its own.
@@ -12,14 +12,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from diarbench.datasets.io.files import digest
 from diarbench.datasets.io.records import read_record, write_record
 from diarbench.reports.results.job import Job
-from diarbench.reports.results.run import Phase, Run
+from diarbench.reports.results.run import Phase, Run, sum_known
 from diarbench.reports.results.run_folder import ComparisonFolder
 from diarbench.reports.results.scores import ErrorSeconds, Row, Scores
-
-
-def pooled_name(job: Job) -> str | None:
-    """The folder of the run that pools a job's fold; None for a job with the dataset's own subsets."""
-    return job.name.rpartition("-fold")[0] if job.fold else None
 
 
 def pool_folds(
@@ -27,15 +22,14 @@ def pool_folds(
 ) -> tuple[list[Run], list[Run], list[Row]]:
     """The runs of a comparison with folds pooled, the runs of the folds, and the folds' rows on their test sets.
 
-    ``run_of`` has the run of each job by name.
-
-    Writes the pooled runs' folders: ``run.json``, ``scores.json`` and the test recordings' RTTM.
+    ``run_of`` has the run of each job by name. Writes the pooled runs' folders: ``run.json``, ``scores.json`` and the
+    test recordings' RTTM.
     """
     runs, fold_runs, fold_rows = [], [], []
     members: dict[str, list[Run]] = {}
     for job in jobs:
         run = run_of[job.name]
-        name = pooled_name(job)
+        name = job.pooled_name
         if name is None:
             runs.append(run)
         else:
@@ -67,8 +61,8 @@ def _pool(name: str, runs: Sequence[Run]) -> Run:
             "repetition": first.fold.repetition if first.fold else 1,
             "state": "failed" if failed else unfinished.state if unfinished else "done",
             "failure": f"{failed.name}: {failed.failure}" if failed else None,
-            "train_s": _sum(run.train_s for run in runs),
-            "trained_audio_s": _sum(run.trained_audio_s for run in runs),
+            "train_s": sum_known(run.train_s for run in runs),
+            "trained_audio_s": sum_known(run.trained_audio_s for run in runs),
             "notes": (*notes, *decisions),
             "phases": tuple(_add_phases(phase for run in runs for phase in run.phases)),
             "epochs": (),
@@ -117,12 +111,7 @@ def _add_phases(phases: Iterable[Phase]) -> Iterable[Phase]:
                 "seconds": sum(part.seconds for part in parts),
                 "peak_memory_mb": max(part.peak_memory_mb for part in parts),
                 "peak_device_memory_mb": max(device, default=None),
-                "audio_s": _sum(part.audio_s for part in parts),
+                "audio_s": sum_known(part.audio_s for part in parts),
                 "real_time_factors": tuple(factor for part in parts for factor in part.real_time_factors),
             }
         )
-
-
-def _sum(values: Iterable[float | None]) -> float | None:
-    known = [value for value in values if value is not None]
-    return sum(known) if known else None

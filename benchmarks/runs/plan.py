@@ -12,16 +12,14 @@ from typing import Any
 from diarbench.backends import registry
 from diarbench.backends.base import AcceptsPlda, Backend
 from diarbench.backends.recipes.schema import Recipe
-from diarbench.benchmarks.runs.cross_validation import pooled_name
 from diarbench.benchmarks.runs.environment import threads
 from diarbench.benchmarks.runs.evaluation import SCORED_SUBSETS, too_many_speakers_warning
 from diarbench.benchmarks.runs.tuning import TRIALS, check_speech
-from diarbench.datasets.dataset import Dataset
+from diarbench.datasets.dataset import Dataset, annotated_s
 from diarbench.datasets.folds import Fold, draw_folds, with_fold
 from diarbench.datasets.io.errors import UserError
 from diarbench.datasets.io.files import digest
-from diarbench.datasets.io.names import check_name
-from diarbench.datasets.subsampling import annotated_s
+from diarbench.datasets.io.names import require_name
 from diarbench.reports.results.job import NOT_HASHED, Domain, Job
 from diarbench.reports.results.run_folder import ComparisonFolder, RunFolder
 
@@ -139,10 +137,7 @@ def plan(
         )
     names = [plan.job.name for plan in plans]
     for name in names:
-        try:
-            check_name(name)
-        except ValueError as error:
-            raise UserError(f"{error}; a run is named after its dataset and recipe: shorten either name") from error
+        require_name(name, "a run is named after its dataset and recipe: shorten either name")
     if duplicate := next((name for name in names if names.count(name) > 1), None):
         raise UserError(
             f"two runs would be called {duplicate}: name each backend, dataset, recipe, seed and fraction once"
@@ -168,7 +163,7 @@ def check_out(out: Path, plans: Sequence[Plan]) -> None:
     if not out.is_dir():
         raise UserError(f"{out}: is a file; choose another --out")
     jobs = {plan.job.name: plan.job for plan in plans}
-    known = {*ComparisonFolder(out).own_files(), *jobs, *filter(None, map(pooled_name, jobs.values()))}
+    known = {*ComparisonFolder(out).own_files(), *jobs, *(job.pooled_name for job in jobs.values())}
     for entry in sorted(out.iterdir()):
         if RunFolder(entry).job.is_file():
             if entry.name not in jobs:

@@ -122,8 +122,8 @@ def tune(out: Path, trials: int | None, seconds: float | None, command: str, pro
     command = f"{before.command} && {command}"
     jobs = [ComparisonFolder(out).run(run.name).read_job() for run in before.trained_runs]
     for job in jobs:
-        dataset = Dataset.open(Path(job.dataset_root))
-        check_speech((with_fold(dataset, job.fold) if job.fold else dataset).subset("dev"), job.tune_condition)
+        dataset = with_fold(Dataset.open(Path(job.dataset_root)), job.fold)
+        check_speech(dataset.subset("dev"), job.tune_condition)
     fewest = min(len(run.tuning.trials) if run.tuning else 0 for run in before.trained_runs)
     if trials is not None and trials < fewest:
         raise UserError(f"{out}: has {fewest} trials already; ask for more with --trials")

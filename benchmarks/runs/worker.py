@@ -41,13 +41,13 @@ from diarbench.benchmarks.runs.profiling import Profiler
 from diarbench.benchmarks.runs.search_space import search_spaces
 from diarbench.benchmarks.runs.timing import Stopwatch
 from diarbench.benchmarks.runs.tuning import Budget, Tuner
-from diarbench.datasets.dataset import Dataset, Recording, Subset, from_annotation
+from diarbench.datasets.dataset import Dataset, Recording, Subset, annotated_s, from_annotation
 from diarbench.datasets.folds import with_fold
 from diarbench.datasets.io.errors import UserError
 from diarbench.datasets.io.files import write_atomic
 from diarbench.datasets.io.records import read_record, write_record
 from diarbench.datasets.io.rttm import read_rttm, write_rttm
-from diarbench.datasets.subsampling import annotated_s, with_train
+from diarbench.datasets.subsampling import with_train
 from diarbench.datasets.verification import check_unchanged
 from diarbench.reports.results.job import Job
 from diarbench.reports.results.run import Phase
@@ -57,7 +57,7 @@ from diarbench.reports.results.scores import Row, Scores
 logger = logging.getLogger(__name__)
 
 TIMED_RECORDINGS = 10
-"""Test recordings whose real-time factor is measured anew for each stage."""
+"""The number of test recordings for which each stage measures the real-time factor."""
 
 
 class Worker:
@@ -76,7 +76,7 @@ class Worker:
     def run(self) -> None:
         """Train, tune, diarize and score. Raises UserError for what the user can fix."""
         home = open_unchanged(self.job.dataset_root, self.job.fingerprint)
-        dataset = with_fold(home, self.job.fold) if self.job.fold else home
+        dataset = with_fold(home, self.job.fold)
         others = [open_unchanged(domain.root, domain.fingerprint) for domain in self.job.also_score]
         backend = registry.load_for(self.job)
         start = backend.resolve_init(self.job.init)

@@ -189,7 +189,7 @@ def _check_leakage(result: CheckResult, recordings: list[Recording], turns_of: d
 
 def _check_unlisted(result: CheckResult, recordings: list[Recording], lists: list[Subset]) -> None:
     """Report files that are not in a list."""
-    known = {path for recording in recordings for path in (recording.audio, recording.rttm, recording.uem)}
+    known = {path for recording in recordings for path in recording.files}
     for subset in lists:
         for kind in FILE_KINDS:
             for path in sorted((result.root / subset / kind).glob("[!.]*")):

@@ -62,7 +62,7 @@ def _check_name(result: CheckResult, where: object, name: str) -> None:
 
 
 def all_files_exist(recordings: list[Recording]) -> bool:
-    return all(path.is_file() for r in recordings for path in (r.audio, r.rttm, r.uem))
+    return all(path.is_file() for r in recordings for path in r.files)
 
 
 def current_fingerprint(audio: dict[str, AudioReport], recordings: list[Recording]) -> str:

@@ -26,7 +26,7 @@ from diarbench.datasets.dataset import SUBSETS, Dataset, DatasetInfo, Subset
 from diarbench.datasets.io.audio import SAMPLE_RATE, write_audio
 from diarbench.datasets.io.errors import UserError
 from diarbench.datasets.io.files import digest, sha256_of, write_atomic
-from diarbench.datasets.io.names import check_name
+from diarbench.datasets.io.names import require_name
 from diarbench.datasets.io.records import read_record, write_record
 from diarbench.datasets.io.rttm import rttm_text, uem_text
 from diarbench.datasets.statistics import measure, summarise
@@ -53,7 +53,7 @@ def convert(
     """
     if target.exists():
         raise UserError(f"{target}: already exists; remove it or choose another destination")
-    _check_file_name(target.name)
+    require_name(target.name, "choose another")
     partial = target.with_name(f".{target.name}.converting")
     try:
         for kind in (*FILE_KINDS, "done"):
@@ -133,7 +133,7 @@ def _with_valid_names(corpus: Corpus) -> Iterator[SourceRecording]:
     seen: dict[str, str] = {}
     for recording in corpus.recordings:
         uri = normalize_name(recording.uri)
-        _check_file_name(uri)
+        require_name(uri, "choose another")
         if uri.casefold() in seen:
             other = seen[uri.casefold()]
             raise UserError(f"{recording.uri}: two recordings have this name (the other is {other}); rename one")
@@ -142,13 +142,6 @@ def _with_valid_names(corpus: Corpus) -> Iterator[SourceRecording]:
             log.warning("%r: renamed to %s", recording.uri, uri)
             corpus.changes["recordings renamed (spaces, Unicode form)"] += 1
         yield replace(recording, uri=uri)
-
-
-def _check_file_name(name: str) -> None:
-    try:
-        check_name(name)
-    except ValueError as error:
-        raise UserError(f"{error}; choose another") from error
 
 
 @dataclass(frozen=True)

@@ -4,8 +4,8 @@ Format: 16 kHz mono WAV, and one RTTM, UEM and list per subset, in ``tests/data`
 Splits: those of the package (``debug.{train,development,test}``), with 10, 2 and 2 excerpts.
 Licence: pyannote.audio is MIT; the AMI corpus is CC BY 4.0 (https://groups.inf.ed.ac.uk/ami/corpus/).
 
-The first train excerpt is ``trn00`` in RTTM and UEM, but the list and the audio file have a tilde on the n, whose
-Unicode form depends on the tool that unpacked the archive. It is ``trn00`` here.
+The first train excerpt is ``trn00`` in RTTM and UEM, but the list and the audio file have a tilde on the n. Its Unicode
+form depends on the tool that unpacked the archive, so the name is ``trn00`` here.
 """
 
 from __future__ import annotations

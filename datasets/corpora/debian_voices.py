@@ -167,7 +167,7 @@ def detect_speech(audio: np.ndarray) -> list[tuple[int, int]]:
 
 
 def _unzip(package: Path) -> None:
-    """Extract the audio files in a package's ZIP files, which some games use, beside them."""
+    """Extract the audio from a package's ZIP files into their folders; some games keep their audio in ZIP files."""
     for archive in [path for path in package.rglob("*") if path.suffix in ZIP_SUFFIXES]:
         with zipfile.ZipFile(archive) as opened:
             sounds = [name for name in opened.namelist() if Path(name).suffix in AUDIO_SUFFIXES]

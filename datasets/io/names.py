@@ -9,6 +9,8 @@ from typing import Annotated
 
 from pydantic import AfterValidator
 
+from diarbench.datasets.io.errors import UserError
+
 LONGEST_BYTES = 240
 """Leaves room for a suffix below the 255 bytes that file systems allow."""
 
@@ -24,6 +26,14 @@ def check_name(name: str) -> str:
     if len(name.encode("utf-8", "surrogatepass")) > LONGEST_BYTES:
         raise ValueError(f"{name[:40]!r}... cannot be a name: longer than {LONGEST_BYTES} bytes")
     return name
+
+
+def require_name(name: str, cure: str, where: str = "") -> None:
+    """Raises UserError where it is not the name of one file in its folder; the message ends with what to do."""
+    try:
+        check_name(name)
+    except ValueError as error:
+        raise UserError(f"{where}{error}; {cure}") from error
 
 
 @lru_cache(maxsize=10_000)  # a recording's name stands on each line of its RTTM

@@ -37,10 +37,11 @@ def parse_yaml(content: bytes, source: Path | str) -> Any:
     try:
         text = content.decode("utf-8-sig")
         _check_events(text, source)
-        node = yaml.compose(text, Loader=yaml.SafeLoader)
+        loader = yaml.SafeLoader(text)
+        node = loader.get_single_node()
         if node is not None and _values_in(node, {}, source) > MOST_VALUES:
             raise UserError(f"{source}: its aliases repeat more than {MOST_VALUES:,} values; write out what is needed")
-        return yaml.safe_load(text)
+        return None if node is None else loader.construct_document(node)
     except UnicodeDecodeError as error:
         raise UserError(f"{source}: not UTF-8 text (byte {error.start}); save it as UTF-8") from error
     except (yaml.YAMLError, ValueError, TypeError, OverflowError, LookupError, AttributeError) as error:

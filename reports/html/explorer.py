@@ -43,19 +43,17 @@ def explore(summary: Summary, root: Path) -> dict[str, Any]:
     comparison = summary.comparison
     systems = list(_systems(comparison))
     shown = [
-        (section, uri)
+        (section, uri, _audio(comparison, section, uri))
         for section in summary.sections
         if section.condition == comparison.conditions[0]
         for uri in section.recordings
     ]
-    audio = {path for section, uri in shown if (path := _audio(comparison, section, uri))}
-    embedded = sum(path.stat().st_size for path in audio) <= EMBED_AT_MOST_BYTES
-    has_test = any(section.subset == "test" for section, _ in shown)
+    embedded = sum(path.stat().st_size for path in {path for *_, path in shown if path}) <= EMBED_AT_MOST_BYTES
+    has_test = any(section.subset == "test" for section, *_ in shown)
     recordings: list[dict[str, Any]] = []
     worst: list[list[int]] = []
-    for section, uri in shown:
+    for section, uri, path in shown:
         timeline = _timeline(comparison, root, section, uri, systems)
-        path = _audio(comparison, section, uri)
         for layer in timeline["systems"] if section.subset == "test" or not has_test else ():
             errors = layer["errors"]
             worst += ([len(recordings), layer["system"], *errors[at : at + 4]] for at in range(0, len(errors), 4))

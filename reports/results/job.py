@@ -92,10 +92,18 @@ class Job(RunIdentity):
     @property
     def name(self) -> str:
         """The run's folder in a comparison."""
+        return f"{self._setting}{self.fold.suffix}" if self.fold else self._setting
+
+    @property
+    def pooled_name(self) -> str | None:
+        """The folder of the run that pools this fold with the others; None without a fold."""
+        return f"{self._setting}{self.fold.repetition_suffix}" if self.fold else None
+
+    @property
+    def _setting(self) -> str:
         part = "" if self.train_fraction == 1 else f"-fraction{self.train_fraction:g}"
         recipe = self.recipe["name"] if self.train else "pretrained"
-        name = f"{self.dataset}-{self.backend}-{recipe}-seed{self.seed}{part}"
-        return f"{name}{self.fold.suffix}" if self.fold else name
+        return f"{self.dataset}-{self.backend}-{recipe}-seed{self.seed}{part}"
 
     @property
     def hash(self) -> str:

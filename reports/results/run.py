@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 from pydantic import AliasChoices, Field
@@ -79,6 +80,12 @@ class Phase(Record):
     real_time_factors: tuple[float, ...] = ()
     """Seconds of diarization per second of audio of each timed recording, measured in this run after a warm-up; empty
     in runs of version 0.1, where ``seconds / audio_s`` is the real-time factor."""
+
+
+def sum_known(values: Iterable[float | None]) -> float | None:
+    """The sum of the values that are known; None where none is."""
+    known = [value for value in values if value is not None]
+    return sum(known) if known else None
 
 
 class Trial(Record):

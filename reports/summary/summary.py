@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from statistics import mean, median
@@ -12,7 +12,7 @@ from diarbench.datasets.dataset import Subset
 from diarbench.datasets.io.names import visible
 from diarbench.reports.formatting import NONE
 from diarbench.reports.results.comparison import Comparison
-from diarbench.reports.results.run import Phase, Run
+from diarbench.reports.results.run import Phase, Run, sum_known
 from diarbench.reports.results.scores import Condition, Row
 from diarbench.reports.results.statistics import Contrast, Interval
 from diarbench.reports.summary.comparability import STAGES, Footnotes, comparability_footnotes, row_marks
@@ -70,12 +70,12 @@ class Line:
     @property
     def training_s(self) -> float | None:
         """Seconds of training up to this stage; None where it was not trained."""
-        return _sum(phase.seconds for phase in self._phases if phase.name == "training")
+        return sum_known(phase.seconds for phase in self._phases if phase.name == "training")
 
     @property
     def tuning_s(self) -> float | None:
         """Seconds of hyper-parameter search up to this stage; None where there was none."""
-        return _sum(phase.seconds for phase in self._phases if phase.name == "tuning")
+        return sum_known(phase.seconds for phase in self._phases if phase.name == "tuning")
 
     @property
     def real_time_factor(self) -> float | None:
@@ -323,8 +323,3 @@ def _lines(
 def _reading_order(line: Line, runs: list[str]) -> tuple[int, int, int]:
     stage = STAGES.index(line.stage) if line.stage in STAGES else len(STAGES)
     return (line.run is None, runs.index(line.run.name) if line.run else -1, stage)
-
-
-def _sum(values: Iterable[float]) -> float | None:
-    listed = list(values)
-    return sum(listed) if listed else None

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from toolkits import load_or_skip
 
-from diarbench.backends import registry
 from diarbench.backends.checkpoints import load_checkpoint, load_tensors, save_checkpoint
 from diarbench.backends.objective import Objective
 from diarbench.datasets.io.errors import UserError
@@ -60,9 +60,7 @@ def test_a_checkpoint_of_a_newer_format_is_rejected(tmp_path: Path) -> None:
 class TestPyannote:
     @pytest.fixture(scope="class")
     def backend(self) -> Any:
-        if command := registry.missing("pyannote"):
-            pytest.skip(command)
-        return registry.load("pyannote")
+        return load_or_skip("pyannote")
 
     @pytest.fixture(scope="class")
     def pretrained(self, backend: Any) -> Any:
@@ -171,9 +169,7 @@ class TestPyannote:
 class TestNemo:
     @pytest.fixture(scope="class")
     def backend(self) -> Any:
-        if command := registry.missing("nemo"):
-            pytest.skip(command)
-        return registry.load("nemo")
+        return load_or_skip("nemo")
 
     @pytest.fixture(scope="class")
     def network(self, backend: Any) -> Any:

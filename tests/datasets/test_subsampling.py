@@ -7,8 +7,8 @@ from itertools import pairwise
 import pytest
 
 from diarbench.backends.training.windows import training_windows
-from diarbench.datasets.dataset import Dataset, Recording
-from diarbench.datasets.subsampling import annotated_s, with_train
+from diarbench.datasets.dataset import Dataset, Recording, annotated_s
+from diarbench.datasets.subsampling import with_train
 
 
 def tenths_inside(recordings: tuple[Recording, ...]) -> set[tuple[str, int]]:

@@ -1,7 +1,7 @@
 """The input of the small Sortformer, frame by frame.
 
-A frame has three parts: CAM++'s embedding of the second around it, which tells speakers apart; its mean log mels; and
-the output of CAM++'s first block, which tells silence, one speaker and overlap apart.
+A frame has three parts: CAM++'s embedding of the surrounding second, which distinguishes speakers; its mean log mels;
+and the output of CAM++'s first block, which distinguishes silence, one speaker and overlap.
 
 CAM++ (Wang et al., "CAM++: a fast and efficient network for speaker verification using context-aware masking", 2023) is
 used as published and never trained here; pyannote's pipeline clusters by the same embedding. It runs over a recording
