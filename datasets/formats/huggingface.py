@@ -1,7 +1,9 @@
 """Diarization datasets in the format of diarizers-community on Hugging Face.
 
-Format: columns ``audio`` (bytes and a path), ``timestamps_start``, ``timestamps_end`` and ``speakers``, in a local
-parquet file, a folder of them, or a dataset on the hub (``hf:diarizers-community/ami``, ``--set config=ihm``).
+Format: columns ``audio`` (bytes, a path or both), ``timestamps_start``, ``timestamps_end`` and ``speakers``, in a local
+parquet file, a folder of them, or a dataset on the hub (``hf:diarizers-community/ami``, ``--set config=ihm``). A row is
+a recording, and the last three columns are lists, which are empty where nobody speaks. A relative path is looked for
+from the parquet file's folder, then from the working folder.
 Splits: from the names of the files or of the hub's splits (``train``, ``validation``, ``test``); otherwise drawn.
 Licence: that of the dataset card.
 
@@ -38,7 +40,9 @@ def find(path: Path) -> Corpus:
     recordings = (
         recording
         for file in parquets
-        for recording in _read_recordings(_rows(file), file.name, subsets[str(file.relative_to(path.parent))], changes)
+        for recording in _read_recordings(
+            _rows(file), file.name, file.parent, subsets[str(file.relative_to(path.parent))], changes
+        )
     )
     return Corpus(path.stem, recordings, source=str(path), changes=changes)
 
@@ -56,7 +60,7 @@ def hub(name: str, config: str | None = None) -> Corpus:
     recordings = (
         recording
         for split, rows in undecoded.items()
-        for recording in _read_recordings(rows, split, subsets[split], changes)
+        for recording in _read_recordings(rows, split, Path(), subsets[split], changes)
     )
     return Corpus(name, recordings, f"hf:{name}", licence="the dataset card's", changes=changes)
 
@@ -79,19 +83,39 @@ def _rows(path: Path) -> Iterator[dict[str, Any]]:
 
 
 def _read_recordings(
-    rows: Iterable[dict[str, Any]], name: str, subset: Any, changes: Counter[str]
+    rows: Iterable[dict[str, Any]], name: str, folder: Path, subset: Any, changes: Counter[str]
 ) -> Iterator[SourceRecording]:
     for number, row in enumerate(rows):
         where = f"{name}: row {number}"
-        starts, ends, speakers = (row.get(column) for column in COLUMNS[1:])
-        if not starts or not ends or not speakers or not len(starts) == len(ends) == len(speakers):
-            raise UserError(f"{where}: timestamps and speakers are missing or differ in number")
-        audio = row.get("audio")
-        if not isinstance(audio, dict) or not (audio.get("bytes") or audio.get("path")):
-            raise UserError(f"{where}: contains no audio")
+        starts, ends, speakers = (_values(row, column, where) for column in COLUMNS[1:])
+        if not len(starts) == len(ends) == len(speakers):
+            counts = f"{len(starts)} starts, {len(ends)} ends and {len(speakers)} speakers"
+            raise UserError(f"{where}: {counts}; a turn needs one of each")
         turns: list[Turn] = []
         for start, end, speaker in zip(starts, ends, speakers, strict=True):
             turns += make_turns(start, end, speaker, where, changes)
-        uri = Path(audio["path"]).stem if audio.get("path") else f"{Path(name).stem}-{number:05d}"
-        clip = Clip(audio["bytes"], name=where) if audio.get("bytes") else Clip(Path(audio["path"]))
+        clip, audio_name = _audio(row.get("audio"), where, folder)
+        uri = audio_name or f"{Path(name).stem}-{number:05d}"
         yield SourceRecording(nfc(uri), (clip,), turns, None, subset)
+
+
+def _values(row: dict[str, Any], column: str, where: str) -> list[Any]:
+    values = row.get(column)
+    if not isinstance(values, list):
+        problem = "is missing" if values is None else f"is {str(values)[:80]!r}"
+        raise UserError(f"{where}: {column} {problem}; expected a list: a row is a recording with all of its turns")
+    return values
+
+
+def _audio(audio: object, where: str, folder: Path) -> tuple[Clip, str]:
+    """A row's audio, and its name; empty if it has none."""
+    content, path = (audio.get("bytes"), audio.get("path")) if isinstance(audio, dict) else (None, audio)
+    if path is not None and not isinstance(path, str):
+        raise UserError(f"{where}: audio is neither a path nor bytes")
+    name = Path(path).stem if path else ""
+    if content:
+        return Clip(content, name=where), name
+    if not path:
+        raise UserError(f"{where}: contains no audio")
+    beside = folder / path
+    return Clip(beside if beside.is_file() else Path(path)), name

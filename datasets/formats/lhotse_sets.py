@@ -125,14 +125,13 @@ def _read_recordings(parts: Parts, changes: Counter[str]) -> Iterator[SourceReco
         turns: dict[str, list[Turn]] = {}
         for supervision in supervisions:
             where = f"supervision {supervision.id}"
-            turns.setdefault(supervision.recording_id, []).extend(
+            turns.setdefault(str(supervision.recording_id), []).extend(
                 make_turns(supervision.start, supervision.end, supervision.speaker, where, changes)
             )
         for recording in recordings:
-            if recording.id in turns:
-                yield SourceRecording(
-                    nfc(recording.id), _clips(recording), turns.pop(recording.id), None, subsets[part]
-                )
+            uri = str(recording.id)
+            if uri in turns:
+                yield SourceRecording(nfc(uri), _clips(recording), turns.pop(uri), None, subsets[part])
             else:
                 log.warning("%s: %s has no supervisions", part, recording.id)
                 changes[NO_REFERENCE] += 1

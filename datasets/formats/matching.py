@@ -133,7 +133,7 @@ def make_turns(start: object, end: object, speaker: object, where: str, changes:
 
     Raises UserError if the times are invalid or the speaker is missing.
     """
-    start_s, end_s, name = seconds(start, where), seconds(end, where), str(speaker or "").strip()
+    start_s, end_s, name = seconds(start, where), seconds(end, where), speaker_name(speaker)
     if not name:
         raise UserError(f"{where}: a turn without a speaker; add the name")
     if start_s < 0 or end_s < start_s:
@@ -143,3 +143,12 @@ def make_turns(start: object, end: object, speaker: object, where: str, changes:
         changes[NO_LENGTH] += 1
         return []
     return [Turn(start_s, end_s, name)]
+
+
+def speaker_name(value: object) -> str:
+    """A speaker's name in a table or JSON, where it may be a number, even 0; empty if it is missing."""
+    if value is None or value != value:  # NaN, a missing value in a table
+        return ""
+    if isinstance(value, float) and value.is_integer():
+        return str(int(value))  # a column of integers with missing values
+    return str(value).strip()

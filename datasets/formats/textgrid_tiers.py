@@ -1,7 +1,9 @@
 """Praat TextGrids with one tier per speaker, as in AliMeeting (https://www.openslr.org/119/).
 
-Format: one ``.TextGrid`` per recording. A tier's name is the speaker; each interval with a label is a turn. Audio files
-have the same name, or the name with a suffix (``R0015_M0151_MS002.wav`` for ``R0015_M0151.TextGrid``).
+Format: one ``.TextGrid`` per recording. A tier's name is the speaker; each interval with a label is a turn, unless the
+label marks silence (``sil``). ``--set tiers=alice,bob`` or ``tiers=*-words`` chooses the tiers of speakers where others
+are levels of annotation, such as words and phones. Audio files have the same name, or the name with a suffix
+(``R0015_M0151_MS002.wav`` for ``R0015_M0151.TextGrid``).
 Splits: from folder names (``Train_Ali_far``, ``Eval_Ali``, ``Test_Ali``; Eval is dev); otherwise drawn.
 Licence: AliMeeting's is CC BY-SA 4.0; otherwise the corpus's own.
 
@@ -15,7 +17,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from diarbench.datasets.conversion.corpus import Corpus, SourceRecording
-from diarbench.datasets.formats.matching import AudioIndex, make_turns, one_line, subsets_from_names
+from diarbench.datasets.formats.matching import AudioIndex, one_line, subsets_from_names
+from diarbench.datasets.formats.tiers import Interval, read_tiers
 from diarbench.datasets.io.audio import Clip
 from diarbench.datasets.io.errors import UserError, require
 from diarbench.datasets.io.files import files, nfc
@@ -27,13 +30,13 @@ def sniff(path: Path) -> bool:
     return path.is_dir() and bool(files(path, {".textgrid"}))
 
 
-def find(path: Path) -> Corpus:
-    """Read the recordings that the TextGrids below the folder describe."""
+def find(path: Path, tiers: str = "") -> Corpus:
+    """Read the recordings that the TextGrids below the folder describe; ``tiers`` as in `read_tiers`."""
     changes: Counter[str] = Counter()
-    return Corpus(path.name, _read_recordings(path, changes), source=str(path), changes=changes)
+    return Corpus(path.name, _read_recordings(path, tiers, changes), source=str(path), changes=changes)
 
 
-def _read_recordings(root: Path, changes: Counter[str]) -> Iterator[SourceRecording]:
+def _read_recordings(root: Path, tiers: str, changes: Counter[str]) -> Iterator[SourceRecording]:
     audio = AudioIndex(root, changes)
     grids = files(root, {".textgrid"})
     subsets = subsets_from_names(str(path.relative_to(root).parent) for path in grids)
@@ -41,22 +44,22 @@ def _read_recordings(root: Path, changes: Counter[str]) -> Iterator[SourceRecord
         clip = audio.take(path.stem, path)
         if clip:
             subset = subsets[str(path.relative_to(root).parent)]
-            yield SourceRecording(nfc(path.stem), (Clip(clip),), read_textgrid(path, changes), None, subset)
+            turns = read_textgrid(path, changes, tiers)
+            yield SourceRecording(nfc(path.stem), (Clip(clip),), turns, None, subset)
     audio.report_unused()
 
 
-def read_textgrid(path: Path, changes: Counter[str]) -> list[Turn]:
-    """Read the turns in a TextGrid's interval tiers. Raises UserError if the file is not a TextGrid."""
+def read_textgrid(path: Path, changes: Counter[str], tiers: str = "") -> list[Turn]:
+    """Read the turns in a TextGrid's interval tiers, see `read_tiers`. Raises UserError if it is not a TextGrid."""
     textgrid = require("praatio.textgrid", "reading a TextGrid")
     try:
         grid = textgrid.openTextgrid(str(path), includeEmptyIntervals=False, reportingMode="error")
-        entries = [
-            (tier.name, entry) for tier in grid.tiers for entry in tier.entries if tier.tierType == "IntervalTier"
-        ]
+        intervals = {
+            tier.name: [Interval(entry.start, entry.end, entry.label) for entry in tier.entries]
+            for tier in grid.tiers
+            if tier.tierType == "IntervalTier"
+        }
     except Exception as error:  # praatio raises many kinds of errors for a damaged file
         raise UserError(f"{path}: not a readable TextGrid ({one_line(error)})") from error
-    turns = []
-    for name, entry in entries:
-        if entry.label.strip():
-            turns += make_turns(entry.start, entry.end, name, str(path), changes)
-    return turns
+    changes["point tiers left out: points have no length"] += len(grid.tiers) - len(intervals)
+    return read_tiers(intervals, tiers, path, changes)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -140,3 +141,22 @@ def test_unknown_corpora_options_and_folders(tmp_path: Path) -> None:
         find_corpus(f"lhotse:voxconverse:{tmp_path}", mic="sdm")
     with pytest.raises(UserError, match="lhotse cannot prepare ami"):
         find_corpus(f"lhotse:ami:{tmp_path}")
+
+
+def test_integers_as_ids_and_speakers(tmp_path: Path) -> None:
+    audio = str(write_wav(tmp_path / "x.wav", 2.0))
+    recording = {
+        "id": 7,
+        "sources": [{"type": "file", "channels": [0], "source": audio}],
+        "sampling_rate": 16_000,
+        "num_samples": 32_000,
+        "duration": 2.0,
+    }
+    turn = {"id": "a", "recording_id": 7, "start": 0.5, "duration": 1.0, "channel": 0, "speaker": 0}
+    write(tmp_path / "x_recordings.jsonl", json.dumps(recording) + "\n")
+    write(tmp_path / "x_supervisions.jsonl", json.dumps(turn) + "\n")
+    (read,) = find_corpus(str(tmp_path)).recordings
+    assert (read.uri, read.turns) == ("7", [Turn(0.5, 1.5, "0")])
+    write(tmp_path / "x_supervisions.jsonl", json.dumps({**turn, "speaker": None}) + "\n")
+    with pytest.raises(UserError, match="supervision a: a turn without a speaker; add the name"):
+        list(find_corpus(str(tmp_path)).recordings)

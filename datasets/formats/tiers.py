@@ -1,0 +1,91 @@
+"""Shared by the readers of tiered annotations (TextGrid, ELAN): which tiers are speakers, and the turns in them."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from fnmatch import fnmatchcase
+from itertools import combinations
+from pathlib import Path
+from typing import NamedTuple
+
+from diarbench.datasets.formats.matching import log, make_turns
+from diarbench.datasets.io.errors import UserError
+from diarbench.datasets.io.rttm import Turn
+
+NO_SPEAKERS = "tiers that may be levels of annotation, read as speakers"
+
+SILENCES = frozenset({"sil", "sp", "pau", "<sil>", "<eps>", "<p:>", "<silence>", "[silence]"})
+"""Labels with which aligners mark that nobody speaks."""
+
+SAME_TIMES = 0.8
+"""Speakers do not speak together for this share of the time in which either speaks; words and their phones do."""
+
+FEWEST_TURNS = 4
+"""Two tiers with fewer turns can have the same times by chance."""
+
+_LEVELS = frozenset(
+    f"{level}{ending}"
+    for level in ("phone", "phoneme", "segment", "sentence", "syllable", "token", "utterance", "word")
+    for ending in ("", "s")
+) | {"comments", "lemma", "notes", "orthography", "transcript", "transcription", "translation"}
+
+
+class Interval(NamedTuple):
+    """A labelled stretch of a tier; times in seconds, as the file has them."""
+
+    start: object
+    end: object
+    label: str
+
+
+def read_tiers(tiers: Mapping[str, Sequence[Interval]], chosen: str, path: Path, changes: Counter[str]) -> list[Turn]:
+    """The turns in a file's tiers, each of which is a speaker.
+
+    ``chosen`` has the names of the speakers' tiers, or patterns (``*-words``), separated by commas; empty for all.
+    Tiers that look like levels of annotation (words and phones) are logged and counted, since they would be read as
+    speakers who overlap. Intervals that are empty are skipped; those that mark silence are counted too.
+    Raises UserError if no tier is chosen, or a time is invalid.
+    """
+    patterns = [pattern.strip() for pattern in chosen.split(",") if pattern.strip()]
+    if patterns:
+        kept = {name: tiers[name] for name in tiers if any(fnmatchcase(name, pattern) for pattern in patterns)}
+        if tiers and not kept:
+            raise UserError(f"{path}: no tier matches --set tiers={chosen}; the tiers are {', '.join(tiers)}")
+        tiers = kept
+    by_name: dict[str, list[Turn]] = {}
+    for name, intervals in tiers.items():
+        spoken = [interval for interval in intervals if interval.label.strip()]
+        silent = sum(interval.label.strip().lower() in SILENCES for interval in spoken)
+        changes["intervals left out: labelled as silence"] += silent
+        by_name[name] = [
+            turn
+            for start, end, label in spoken
+            if label.strip().lower() not in SILENCES
+            for turn in make_turns(start, end, name, str(path), changes)
+        ]
+    if not patterns:
+        _warn_of_levels(by_name, path, changes)
+    return [turn for turns in by_name.values() for turn in turns]
+
+
+def _warn_of_levels(by_name: Mapping[str, Sequence[Turn]], path: Path, changes: Counter[str]) -> None:
+    suspects = [name for name in by_name if by_name[name] and name.strip().lower() in _LEVELS]
+    for first, second in combinations(by_name, 2):
+        are_many = len(by_name[first]) + len(by_name[second]) >= FEWEST_TURNS
+        if are_many and _common_share(by_name[first], by_name[second]) > SAME_TIMES:
+            suspects += [first, second]
+    if suspects:
+        names = ", ".join(dict.fromkeys(suspects))
+        text = "read as speakers, but they may be levels of annotation; choose the speakers with --set tiers=NAME,NAME"
+        log.warning("%s: tiers %s are %s", path, names, text)
+        changes[NO_SPEAKERS] += len(set(suspects))
+
+
+def _common_share(first: Sequence[Turn], second: Sequence[Turn]) -> float:
+    """The time in which both tiers have a turn, as a share of the time in which either has one."""
+    from pyannote.core import Segment, Timeline
+
+    one, other = (Timeline(Segment(turn.start_s, turn.end_s) for turn in turns).support() for turns in (first, second))
+    either_s = one.union(other).support().duration()
+    return one.crop(other).duration() / either_s if either_s else 0.0
