@@ -147,8 +147,6 @@ def make_turns(start: object, end: object, speaker: object, where: str, changes:
 
 def speaker_name(value: object) -> str:
     """A speaker's name in a table or JSON, where it may be a number, even 0; empty if it is missing."""
-    if value is None or value != value:  # NaN, a missing value in a table
-        return ""
-    if isinstance(value, float) and value.is_integer():
-        return str(int(value))  # a column of integers with missing values
-    return str(value).strip()
+    if isinstance(value, float):
+        return str(int(value)) if value.is_integer() else ""  # a column of integers in which some are missing (NaN)
+    return str(value).strip() if isinstance(value, str | int) and not isinstance(value, bool) else ""

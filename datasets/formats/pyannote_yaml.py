@@ -2,7 +2,8 @@
 
 Format: ``Protocols.<Database>.SpeakerDiarization.<Protocol>.{train,development,test}`` with ``uri``, ``annotation``
 and, optionally, ``annotated`` and ``audio``; ``Databases.<Database>`` with one or several audio paths. Paths are
-relative to the YAML's folder and may contain ``{uri}``, ``{database}`` and ``{subset}``.
+relative to the YAML's folder and may contain ``{uri}``, ``{database}`` and ``{subset}``; paths of audio may contain the
+wildcards ``*`` and ``**``.
 Splits: those of the protocol; ``development`` is dev.
 Licence: the corpus's own.
 
@@ -12,6 +13,7 @@ Meta-protocols (database X) are rejected.
 
 from __future__ import annotations
 
+import glob
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -57,27 +59,54 @@ def find(path: Path, protocol: str = "") -> Corpus:
     database, entries = protocol.split(".")[0], protocols[protocol]
     if database == "X":
         raise UserError(f"{path}: {protocol} is a meta-protocol; convert its protocols one by one")
+    audio = _default_audio(path, content.get("Databases"), database)
     changes: Counter[str] = Counter()
-    audio = (content.get("Databases") or {}).get(database) or []
-    recordings = _read_recordings(path, database, entries, [audio] if isinstance(audio, str) else audio, changes)
+    recordings = _read_recordings(path, database, entries, audio, changes)
     return Corpus(database, recordings, str(path), split_rule="the protocol's own", changes=changes)
 
 
+def _default_audio(path: Path, databases: object, database: str) -> list[str]:
+    """The paths of a database's audio, which may contain braces and wildcards."""
+    if databases is None:
+        return []
+    if not isinstance(databases, dict):
+        raise UserError(f"{path}: Databases is {_shown(databases)}; expected the name of each database, with its paths")
+    audio: Any = next((paths for name, paths in databases.items() if str(name) == database), [])
+    paths = audio if isinstance(audio, list) else [audio]
+    return [_text(f"{path}: Databases: {database}", part) for part in paths]
+
+
+def _text(where: str, value: object) -> str:
+    if not isinstance(value, str) or not value.strip():
+        raise UserError(f"{where}: {_shown(value)} is not the path of a file; correct it")
+    return value
+
+
+def _shown(value: object) -> str:
+    return repr(value)[:80]
+
+
 def _read_recordings(
-    path: Path, database: str, entries: dict[str, Any], default_audio: list[str], changes: Counter[str]
+    path: Path, database: str, entries: object, default_audio: list[str], changes: Counter[str]
 ) -> Iterator[SourceRecording]:
+    if not isinstance(entries, dict):
+        raise UserError(f"{path}: the protocol is {_shown(entries)}; expected {', '.join(SUBSETS)}")
+    for name, entry in entries.items():
+        if name not in SUBSETS and isinstance(entry, dict):
+            log.warning("%s: %s is not read%s", path, name, did_you_mean(str(name), SUBSETS))
+            changes[f"parts of the protocol left out: not {', '.join(SUBSETS)}"] += 1
     for name, subset in SUBSETS.items():
-        entry = entries.get(name) if isinstance(entries, dict) else None
-        if not entry:
+        entry = entries.get(name)
+        if entry is None:
             continue
-        uris, annotation, annotated = (
-            entry.get("uri", entry.get("uris")),
-            entry.get("annotation"),
-            entry.get("annotated"),
-        )
-        if not uris or not annotation:
+        if not isinstance(entry, dict):
+            raise UserError(f"{path}: {name} is {_shown(entry)}; expected uri, annotation, annotated and audio")
+        if not entry.get("uri", entry.get("uris")) or not entry.get("annotation"):
             raise UserError(f"{path}: {name}: uri and annotation are required")
-        audio = [entry["audio"]] if "audio" in entry else default_audio
+        uris = _text(f"{path}: {name}: uri", entry.get("uri", entry.get("uris")))
+        annotation = _text(f"{path}: {name}: annotation", entry["annotation"])
+        annotated = _text(f"{path}: {name}: annotated", entry["annotated"]) if entry.get("annotated") else None
+        audio = [_text(f"{path}: {name}: audio", entry["audio"])] if "audio" in entry else default_audio
         reader = _Reader(path.parent, database, name, changes)
         for uri in read_uris(reader.path(uris, "")):
             turns = reader.turns(annotation, uri).get(nfc(uri), [] if "{uri}" in annotation else None)
@@ -86,11 +115,10 @@ def _read_recordings(
                 changes[NO_REFERENCE] += 1
                 continue
             regions = reader.regions(annotated, uri).get(nfc(uri)) if annotated else None
-            clips = [clip for template in audio if (clip := reader.path(template, uri)).is_file()]
+            clips = [clip for template in audio for clip in reader.audio(template, uri)]
             if len(clips) != 1:
-                raise UserError(
-                    f"{path}: {uri} has {len(clips)} audio files in {', '.join(audio) or 'Databases'}; expected 1"
-                )
+                found = f"{len(clips)} audio files in {', '.join(audio) or 'Databases'}"
+                raise UserError(f"{path}: {uri} has {found}; expected 1")
             yield SourceRecording(nfc(uri), (Clip(clips[0]),), turns, regions, subset)
 
 
@@ -102,15 +130,27 @@ class _Reader:
         self._last: dict[str, tuple[Path, Any]] = {}
 
     def path(self, template: str, uri: str) -> Path:
-        if not isinstance(template, str):
-            raise UserError(f"{self.root}: {str(template)[:80]}: expected the path of a file")
-        path = template
-        for name, value in {**self.names, "uri": uri}.items():
-            path = path.replace(f"{{{name}}}", value)
-        if "{" in path.replace(uri, "") or "}" in path.replace(uri, ""):
+        return self.root / self._filled(template, {**self.names, "uri": uri})
+
+    def audio(self, template: str, uri: str) -> list[Path]:
+        """The files at a path, which is a pattern if it contains ``*``, as pyannote.database reads it."""
+        if "*" not in template:
+            return [path] if (path := self.path(template, uri)).is_file() else []
+        names = {name: glob.escape(value) for name, value in {**self.names, "uri": uri}.items()}
+        pattern = self._filled(template, names)
+        found = glob.glob(pattern, root_dir=self.root, recursive=True)  # noqa: PTH207  # Path.glob refuses absolute ones
+        return [path for match in sorted(found) if (path := self.root / match).is_file()]
+
+    def _filled(self, template: str, names: dict[str, str]) -> str:
+        path, left = template, template
+        for name, value in names.items():
+            path, left = path.replace(f"{{{name}}}", value), left.replace(f"{{{name}}}", "")
+        if "{" in left or "}" in left:
             text = "a path can contain only {uri}, {database} and {subset} in braces"
             raise UserError(f"{self.root}: {template}: {text}")
-        return self.root / path
+        if "\0" in path:
+            raise UserError(f"{self.root}: {path!r}: a path cannot contain a null character; correct it")
+        return path
 
     def turns(self, template: str, uri: str) -> Any:
         return self._read("rttm", self.path(template, uri))
