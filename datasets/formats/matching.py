@@ -5,12 +5,13 @@ from __future__ import annotations
 import logging
 import re
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
+from diarbench.datasets.conversion.corpus import SourceRecording
 from diarbench.datasets.dataset import Subset
-from diarbench.datasets.io.audio import AUDIO_SUFFIXES
+from diarbench.datasets.io.audio import AUDIO_SUFFIXES, Clip
 from diarbench.datasets.io.errors import UserError
 from diarbench.datasets.io.files import files, nfc
 from diarbench.datasets.io.rttm import Problem, Region, Turn, read_rttm, read_uem, seconds
@@ -51,32 +52,45 @@ def subsets_from_names(names: Iterable[str]) -> dict[str, Subset | None]:
 
 
 class AudioIndex:
-    """The audio files below a folder by stem; it reports the files that have no reference."""
+    """The audio files below a folder by name; it reports the files that have no reference.
+
+    A file is named after its stem or, where several have the same stem and each is alone in its folder, after its
+    folder (``rec1/audio.wav``, ``rec2/audio.wav``).
+    """
 
     def __init__(self, root: Path, changes: Counter[str]) -> None:
-        """Raises UserError if two files have the same stem, or there are no files."""
+        """Raises UserError if two files have the same name, or there are no files."""
         self.root, self.changes = root, changes
-        self._by_stem: dict[str, Path] = {}
+        self._by_name: dict[str, Path] = {}
         self._taken: set[Path] = set()
-        for path in files(root, AUDIO_SUFFIXES):
-            other = self._by_stem.setdefault(nfc(path.stem), path)
+        paths = files(root, AUDIO_SUFFIXES)
+        stems, folders = Counter(nfc(path.stem) for path in paths), Counter(path.parent for path in paths)
+        for path in paths:
+            is_alone = folders[path.parent] == 1 and path.parent != root
+            name = nfc(path.parent.name if stems[nfc(path.stem)] > 1 and is_alone else path.stem)
+            other = self._by_name.setdefault(name, path)
             if other != path:
                 raise UserError(f"{path}: has the same name as {other}; rename one of them")
-        if not self._by_stem:
+        if not self._by_name:
             raise UserError(f"{root}: contains no audio files ({', '.join(sorted(AUDIO_SUFFIXES))})")
 
     def __contains__(self, name: str) -> bool:
-        return nfc(name) in self._by_stem
+        return nfc(name) in self._by_name
+
+    def name_of(self, reference: Path, uri: str = "") -> str:
+        """The name of the audio that a file describes: the first of its uri, stem and folder for which there is audio."""
+        names = [nfc(name) for name in (uri, reference.stem, reference.parent.name) if name]
+        return next((name for name in names if name in self), names[0])
 
     def take(self, name: str, where: object) -> Path | None:
-        """The file with this stem, or the only one whose stem starts with it (``R1_M2`` -> ``R1_M2_MS4``).
+        """The file of this name, or the only one whose name starts with it (``R1_M2`` -> ``R1_M2_MS4``).
 
         A missing file is logged and counted, and None is returned. Raises UserError if several files match.
         """
         name = nfc(name)
-        path = self._by_stem.get(name)
+        path = self._by_name.get(name)
         if path is None:
-            longer = [p for stem, p in self._by_stem.items() if re.fullmatch(re.escape(name) + r"[_.\- ].+", stem)]
+            longer = [p for other, p in self._by_name.items() if re.fullmatch(re.escape(name) + r"[_.\- ].+", other)]
             if len(longer) > 1:
                 both = f"{longer[0].name}, {longer[1].name}"
                 raise UserError(f"{where}: {name} matches several audio files ({both}); keep one, or rename it {name}")
@@ -90,10 +104,44 @@ class AudioIndex:
 
     def report_unused(self) -> None:
         """Log and count the audio files that have no reference."""
-        for path in self._by_stem.values():
+        for path in self._by_name.values():
             if path not in self._taken:
                 log.warning("%s: no reference", path)
                 self.changes[NO_REFERENCE] += 1
+
+
+class Reference(NamedTuple):
+    """What a file says about a recording; regions as in `SourceRecording`."""
+
+    turns: list[Turn]
+    regions: list[Region] | None = None
+
+
+def pair_with_audio(
+    root: Path, paths: Sequence[Path], read: Callable[[Path], Mapping[str, Reference]], changes: Counter[str]
+) -> Iterator[SourceRecording]:
+    """The recordings that files below a folder describe, with the audio of the same name.
+
+    ``read`` returns a file's references by recording; the name is empty if the file does not tell it. The subset is
+    that of the folder's name, or of the file's if it names its recordings. Raises UserError if two files describe a
+    recording.
+    """
+    audio = AudioIndex(root, changes)
+    places = {path: path.relative_to(root) for path in paths}
+    subsets = subsets_from_names(str(p) for place in places.values() for p in (place.parent, place.with_suffix("")))
+    seen: dict[str, Path] = {}
+    for path, place in places.items():
+        references = read(path)
+        subset = subsets[str(place.parent if "" in references else place.with_suffix(""))]
+        for uri, (turns, regions) in references.items():
+            name = audio.name_of(path, uri) if len(references) == 1 else nfc(uri)
+            clip = audio.take(name, path)
+            if clip:
+                other = seen.setdefault(name, path)
+                if other != path:
+                    raise UserError(f"{path}: {name} is also described by {other}; keep one of them")
+                yield SourceRecording(name, (Clip(clip),), turns, regions, subset)
+    audio.report_unused()
 
 
 def read_turns(path: Path, changes: Counter[str]) -> dict[str, list[Turn]]:

@@ -1,7 +1,8 @@
 """A folder of audio with RTTM and, optionally, UEM files, with any subfolders.
 
 Format: one RTTM per recording or one for all; the same for UEM. Without UEM all of the audio is scored. Audio and
-reference are paired by the uri in the RTTM, or by file name if the RTTM describes only one recording.
+reference are paired by the uri in the RTTM, or by the name of the file or its folder if the RTTM describes only one
+recording.
 Splits: from the names of folders or RTTM files (``train``, ``dev``, ``test``, ``validation``...); otherwise drawn.
 Licence: the corpus's own.
 """
@@ -22,7 +23,7 @@ from diarbench.datasets.io.rttm import Region
 
 def sniff(path: Path) -> bool:
     """Whether the path is a folder with an RTTM file at any depth."""
-    return path.is_dir() and next(path.rglob("*.rttm"), None) is not None
+    return bool(files(path, {".rttm"}))
 
 
 def find(path: Path) -> Corpus:
@@ -35,17 +36,18 @@ def _read_recordings(root: Path, changes: Counter[str]) -> Iterator[SourceRecord
     audio = AudioIndex(root, changes)
     regions: dict[str, list[Region]] = {}
     for path in files(root, {".uem"}):
-        for uri, scored in read_regions(path).items():
-            if uri in regions:
-                raise UserError(f"{path}: {uri} is also in another UEM file; keep one")
-            regions[uri] = scored
+        by_uri = read_regions(path)
+        for uri, scored in by_uri.items():
+            name = audio.name_of(path, uri) if len(by_uri) == 1 else uri
+            if name in regions:
+                raise UserError(f"{path}: {name} is also in another UEM file; keep one")
+            regions[name] = scored
     references = files(root, {".rttm"})
     subsets = subsets_from_names(str(path.relative_to(root).with_suffix("")) for path in references)
     for path in references:
         turns = read_turns(path, changes) or {nfc(path.stem): []}
         for uri, listed in turns.items():
-            by_file = len(turns) == 1 and uri not in audio and path.stem in audio
-            name = nfc(path.stem) if by_file else uri
+            name = audio.name_of(path, uri) if len(turns) == 1 else uri
             clip = audio.take(name, path)
             if clip:
                 key = uri if uri in regions else name

@@ -13,15 +13,13 @@ praatio reads the files.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
 from pathlib import Path
 
-from diarbench.datasets.conversion.corpus import Corpus, SourceRecording
-from diarbench.datasets.formats.matching import AudioIndex, one_line, subsets_from_names
+from diarbench.datasets.conversion.corpus import Corpus
+from diarbench.datasets.formats.matching import Reference, one_line, pair_with_audio
 from diarbench.datasets.formats.tiers import Interval, read_tiers
-from diarbench.datasets.io.audio import Clip
 from diarbench.datasets.io.errors import UserError, require
-from diarbench.datasets.io.files import files, nfc
+from diarbench.datasets.io.files import files
 from diarbench.datasets.io.rttm import Turn
 
 
@@ -33,20 +31,12 @@ def sniff(path: Path) -> bool:
 def find(path: Path, tiers: str = "") -> Corpus:
     """Read the recordings that the TextGrids below the folder describe; ``tiers`` as in `read_tiers`."""
     changes: Counter[str] = Counter()
-    return Corpus(path.name, _read_recordings(path, tiers, changes), source=str(path), changes=changes)
 
+    def read(grid: Path) -> dict[str, Reference]:
+        return {"": Reference(read_textgrid(grid, changes, tiers))}
 
-def _read_recordings(root: Path, tiers: str, changes: Counter[str]) -> Iterator[SourceRecording]:
-    audio = AudioIndex(root, changes)
-    grids = files(root, {".textgrid"})
-    subsets = subsets_from_names(str(path.relative_to(root).parent) for path in grids)
-    for path in grids:
-        clip = audio.take(path.stem, path)
-        if clip:
-            subset = subsets[str(path.relative_to(root).parent)]
-            turns = read_textgrid(path, changes, tiers)
-            yield SourceRecording(nfc(path.stem), (Clip(clip),), turns, None, subset)
-    audio.report_unused()
+    recordings = pair_with_audio(path, files(path, {".textgrid"}), read, changes)
+    return Corpus(path.name, recordings, source=str(path), changes=changes)
 
 
 def read_textgrid(path: Path, changes: Counter[str], tiers: str = "") -> list[Turn]:
