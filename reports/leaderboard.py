@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from diarbench.datasets.io.errors import UserError
+from diarbench.datasets.io.files import all_files
 from diarbench.datasets.io.names import visible
 from diarbench.reports import markdown
 from diarbench.reports.formatting import convention
@@ -40,7 +41,8 @@ def find(folder: Path) -> Leaderboard:
     Raises UserError where none can be read.
     """
     comparisons, notes = {}, []
-    for path in sorted(folder.rglob(ComparisonFolder(folder).results.name)):
+    name = ComparisonFolder(folder).results.name
+    for path in sorted(path for path in all_files(folder) if path.name == name):
         try:
             comparisons[path.parent] = read_comparison(path.parent)
         except UserError as error:

@@ -11,6 +11,7 @@ from pathlib import Path
 from diarbench.benchmarks.scoring.der import ScoringProtocol
 from diarbench.benchmarks.scoring.turns import merge_overlapping
 from diarbench.datasets.io.errors import UserError, did_you_mean
+from diarbench.datasets.io.files import files
 from diarbench.datasets.io.rttm import Problem, Region, Turn, read_lines, read_uem, scan_rttm
 from diarbench.reports.results.scores import ErrorSeconds
 
@@ -109,10 +110,10 @@ def hypothesis_seconds(errors: ErrorSeconds) -> float:
 def _files(path: Path, suffix: str) -> list[Path]:
     if not path.is_dir():
         return [path]
-    files = sorted(file for file in path.rglob(f"*{suffix}") if file.is_file())
-    if not files:
+    found = files(path, {suffix})
+    if not found:
         raise UserError(f"{path}: no {suffix} files in this folder")
-    return files
+    return found
 
 
 def _read_turns(path: Path, notes: list[str]) -> Turns:

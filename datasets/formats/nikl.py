@@ -24,7 +24,7 @@ from diarbench.datasets.io.rttm import Turn, seconds
 
 def sniff(path: Path) -> bool:
     """Whether the path is a folder whose first JSON file contains ``document`` and ``utterance``."""
-    first = next(filter(Path.is_file, path.rglob("*.json")), None) if path.is_dir() else None
+    first = next(iter(files(path, {".json"})), None)
     text = first.read_text(encoding="utf-8", errors="replace") if first else ""
     return '"document"' in text and '"utterance"' in text
 

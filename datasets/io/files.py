@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import os
 import tempfile
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel
 
 from diarbench.datasets.io.errors import UserError
+
+log = logging.getLogger(__name__)
 
 
 def cache_dir() -> Path:
@@ -29,13 +32,32 @@ def nfc(text: str) -> str:
 
 
 def files(root: Path, suffixes: Iterable[str]) -> list[Path]:
-    """Files below a folder with one of the suffixes in any case, sorted, without hidden ones."""
+    """Files below a folder with one of the suffixes in any case, sorted, without hidden ones; links are followed.
+
+    A link to a file that does not exist is logged. Raises UserError as `all_files` does.
+    """
     wanted = set(suffixes)
-    return sorted(
-        path
-        for path in root.rglob("*")
-        if path.suffix.lower() in wanted and path.is_file() and not path.name.startswith(".")
-    )
+    found = [path for path in all_files(root) if path.suffix.lower() in wanted and not path.name.startswith(".")]
+    for path in found:
+        if path.is_symlink() and not path.exists():
+            log.warning("%s: a link to a file that does not exist", path)
+    return sorted(path for path in found if path.is_file())
+
+
+def all_files(root: Path) -> Iterator[Path]:
+    """Everything below a folder that is not a folder; links to folders are followed.
+
+    A folder that cannot be read is logged. Raises UserError for a link to a folder that contains it.
+    """
+
+    def skip(error: OSError) -> None:
+        log.warning("%s: cannot be read (%s)", error.filename, error.strerror)
+
+    for folder, subfolders, names in os.walk(root, onerror=skip, followlinks=True) if root.is_dir() else ():
+        for path in (Path(folder, name) for name in subfolders):
+            if path.is_symlink() and Path(folder).resolve().is_relative_to(path.resolve()):
+                raise UserError(f"{path}: a link to a folder that contains it; remove the link")
+        yield from (Path(folder, name) for name in names)
 
 
 def read_json(path: Path, text: str | None = None, where: str = "") -> Any:

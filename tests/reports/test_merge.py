@@ -173,9 +173,12 @@ def test_report_of_two_datasets_writes_two(tmp_path):
 
 def test_leaderboard_is_sorted_and_kept(tmp_path):
     for name, miss in (("deep/a", 30), ("b", 20)):
-        write_record(tmp_path / name / "results.json", one(miss))
-    (tmp_path / "broken").mkdir()
-    (tmp_path / "broken" / "results.json").write_text("{")
+        write_record(tmp_path / "runs" / name / "results.json", one(miss))
+    (tmp_path / "runs" / "broken").mkdir()
+    (tmp_path / "runs" / "broken" / "results.json").write_text("{")
+    (tmp_path / "runs" / "b").rename(tmp_path / "other disk")
+    (tmp_path / "runs" / "b").symlink_to(tmp_path / "other disk")
+    tmp_path /= "runs"
     board = find(tmp_path)
     assert [[cell.text for cell in row][:4] for row in board.boards[0].scores.rows] == [
         ["b", "nemo", "finetuned", "20.0"],

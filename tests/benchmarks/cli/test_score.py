@@ -103,6 +103,9 @@ def test_folders_and_empty_files(bench, tmp_path, files):
     single_files = as_json(bench, "score", reference, hypothesis, "--uem", uem)
     folders = as_json(bench, "score", tmp_path / "ref", tmp_path / "hyp", "--uem", uem)
     assert folders == single_files
+    (tmp_path / "linked").mkdir()
+    (tmp_path / "linked" / "of another disk").symlink_to(tmp_path / "ref")
+    assert as_json(bench, "score", tmp_path / "linked", tmp_path / "hyp", "--uem", uem) == folders
     (tmp_path / "ref" / "s.rttm").write_text("")
     result = as_json(bench, "score", tmp_path / "ref", tmp_path / "hyp", "--uem", uem, "--per-file")
     assert result["conditions"]["full"]["files"]["s"]["false_alarm"] == 4.0
