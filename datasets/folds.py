@@ -19,8 +19,10 @@ FEWEST_FOLDS = 3
 LARGEST_SHARE = 0.5
 """A group of recordings with more than this share of the hours leaves too little to train on when it is tested."""
 
-_MICROPHONE = re.compile(r"[._-](mix|headset|lapel|array|mic|ch|channel|far|near|sdm|mdm|ihm)([._-]?[\w-]+)?$", re.I)
-"""The suffixes that distinguish the microphones of a session."""
+_MICROPHONE = re.compile(
+    r"[._-](part\d+|(mix|headset|lapel|array|mic|ch|channel|far|near|sdm|mdm|ihm)([._-]?[\w-]+)?)$", re.I
+)
+"""The suffixes that distinguish the microphones of a session, and the parts into which a recording was cut."""
 
 _LOCAL_SPEAKER = re.compile(r"(spk|spkr|speaker|s)?[ _-]*\d{1,2}|[a-z]", re.I)
 """A speaker's name that is used anew in each recording, such as ``spk00``, ``speaker_1`` or ``A``."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -12,6 +12,9 @@ from diarbench.benchmarks.cli.dataset_tables import print_findings, summary_tabl
 from diarbench.benchmarks.cli.options import DatasetArgument, Workers, parse_key_values, parse_numbers
 from diarbench.benchmarks.cli.simulate import perturb, simulate
 from diarbench.datasets.io.errors import UserError
+
+if TYPE_CHECKING:
+    from diarbench.datasets.checking.findings import CheckResult
 
 app = typer.Typer(help="Fetch, convert, inspect and check datasets.", no_args_is_help=True)
 
@@ -66,6 +69,10 @@ def convert(
         str, typer.Option(help="Shares of the hours for train, dev and test, if subsets are drawn.")
     ] = "0.8,0.1,0.1",
     seed: Annotated[int, typer.Option(help="Random seed for drawing subsets.")] = 0,
+    cut_s: Annotated[
+        float | None,
+        typer.Option(help="Cut longer recordings at pauses into parts of at most this length, in seconds."),
+    ] = None,
     channel: Annotated[
         int | None, typer.Option(min=0, help="Use this channel, counted from 0; by default all are averaged.")
     ] = None,
@@ -78,6 +85,7 @@ def convert(
     import os
 
     from diarbench.datasets.conversion.convert import convert as convert_
+    from diarbench.datasets.conversion.cut import cut_long
     from diarbench.datasets.conversion.split import Split
     from diarbench.datasets.formats.detect import find_corpus
     from diarbench.reports.console import make_console
@@ -87,6 +95,8 @@ def convert(
         raise UserError("the arguments of bench data convert are SOURCE DEST, or lhotse:CORPUS CORPUS_DIR DEST")
     log_to_terminal()
     corpus = find_corpus(":".join(source), format_name, **parse_key_values(options or []))
+    if cut_s is not None:
+        corpus = cut_long(corpus, cut_s)
     with RecordingProgress("converted") as progress:
         converted = convert_(
             corpus,
@@ -108,22 +118,22 @@ def check(
     dataset: DatasetArgument,
     json: Annotated[bool, typer.Option("--json", help="Print all findings as JSON on stdout.")] = False,
     fix: Annotated[bool, typer.Option("--fix", help="Fix what needs no guess, and list the changes.")] = False,
+    voices: Annotated[
+        bool, typer.Option("--voices", help="Also compare names and voices by a speaker embedding (slow).")
+    ] = False,
 ) -> None:
     """Report problems in a dataset by file and line; the exit status is 1 if there are errors."""
     import json as json_
-    import os
 
-    from diarbench.datasets.checking import check as checks
     from diarbench.datasets.checking.fix import fix as fix_
     from diarbench.datasets.corpora.catalog import fetch as fetch_
     from diarbench.reports.console import make_console
 
     root = Path(dataset) if Path(dataset).is_dir() else fetch_(dataset).root
-    workers = os.cpu_count() or 1
-    checked = checks.check(root, workers)
+    checked = checked_dataset(root, voices)
     changes = fix_(checked) if fix else []
     if changes:
-        checked = checks.check(root, workers)
+        checked = checked_dataset(root, voices)
     warnings = len(checked.findings) - checked.errors
     if json:
         findings = [finding.model_dump() for finding in checked.findings]
@@ -189,6 +199,22 @@ def show(
 
         draw(opened, plot)
         console.print(f"plot written to {plot}", highlight=False)
+
+
+def checked_dataset(root: Path, voices: bool) -> CheckResult:
+    """Check a dataset with all cores; with ``voices``, show how many recordings are done."""
+    import os
+
+    from diarbench.datasets.checking.check import check
+
+    workers = os.cpu_count() or 1
+    if not voices:
+        return check(root, workers)
+    from diarbench.backends.camplusplus.embedding import load_embedding
+
+    embed = load_embedding()
+    with RecordingProgress("compared") as progress:
+        return check(root, workers, embed, progress)
 
 
 app.command()(simulate)

@@ -78,7 +78,7 @@ class AudioIndex:
         return nfc(name) in self._by_name
 
     def name_of(self, reference: Path, uri: str = "") -> str:
-        """The name of the audio that a file describes: the first of its uri, stem and folder for which there is audio."""
+        """The name of the audio that a file describes: the first of its uri, stem and folder that has audio."""
         names = [nfc(name) for name in (uri, reference.stem, reference.parent.name) if name]
         return next((name for name in names if name in self), names[0])
 

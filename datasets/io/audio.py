@@ -63,6 +63,13 @@ def write_audio(clips: tuple[Clip, ...], target: Path, channel: int | None = Non
     return _write_pcm(target, _mono_blocks(clip, channel, changes), changes), changes
 
 
+def length_s(clip: Clip) -> float:
+    """The length of a clip in seconds, by the header of its file. Raises UserError where it is not readable audio."""
+    with _open(clip) as file:
+        rest_s = float(file.frames / file.samplerate) - clip.start_s
+    return rest_s if clip.duration_s is None else min(rest_s, clip.duration_s)
+
+
 def wav_data_bytes(path: Path) -> tuple[int, int] | None:
     """Bytes of samples that a RIFF header declares, and that the file contains; None for other files."""
     with path.open("rb") as file:
