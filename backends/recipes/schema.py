@@ -173,7 +173,11 @@ class Recipe(Record):
     warmup: float = Field(default=0, ge=0, lt=1)
     """Share of all steps with linear warm-up, before the schedule starts."""
     epochs: int = Field(ge=1)
-    """Most epochs. An epoch has as many hours as the train subset, or ``epoch_hours``."""
+    """Most epochs. An epoch has as many hours as the train subset, or ``epoch_hours``, or ``evaluate_every`` steps."""
+    max_steps: int | None = Field(default=None, ge=1)
+    """Most optimizer steps, instead of ``epochs``, which then is ``max_steps`` divided by ``evaluate_every``."""
+    evaluate_every: int | None = Field(default=None, ge=1)
+    """Steps between two measurements on dev; such a period counts as an epoch."""
     epoch_hours: float | None = Field(default=None, gt=0)
     """Hours of audio per epoch, drawn anew each time from the complete train subset."""
     patience: int | None = Field(default=None, ge=1)
@@ -196,11 +200,31 @@ class Recipe(Record):
     """By backend and name pattern, factors of the learning rate; the first matching pattern applies."""
     average: Share | None = None
     """Decay per step of an exponential moving average of the weights; the average is measured and saved as best."""
+    average_best: int | None = Field(default=None, ge=2)
+    """Average the weights of so many best epochs after training; used where it is better on dev than the best epoch."""
     cache_features: bool = Field(default=False, validation_alias=AliasChoices("cache_features", "keep_features"))
     """Compute the features of a stage that is never trained (the small Sortformer's) once per recording and cache them;
     windows then start at a frame boundary. No effect on networks without such a stage."""
     objective: Objective = Objective()
     augmentation: Augmentation = Augmentation()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _count_periods(cls, settings: Any) -> Any:
+        """Derive ``epochs`` from ``max_steps``."""
+        if not isinstance(settings, dict):
+            return settings
+        steps, every = settings.get("max_steps"), settings.get("evaluate_every")
+        if steps is None and every is None:
+            return settings
+        if not (isinstance(steps, int) and isinstance(every, int) and 0 < every <= steps and steps % every == 0):
+            raise ValueError(
+                "max_steps and evaluate_every belong together, and max_steps must be a multiple of evaluate_every: "
+                "max_steps: 1000, evaluate_every: 100"
+            )
+        if settings.get("epoch_hours") is not None or settings.get("epochs", steps // every) != steps // every:
+            raise ValueError("a recipe counts either steps (max_steps) or epochs (epochs, epoch_hours)")
+        return {**settings, "epochs": steps // every}
 
     @model_validator(mode="after")
     def _check_combination(self) -> Recipe:

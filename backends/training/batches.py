@@ -106,10 +106,25 @@ class BatchLoader:
 
     def train_windows(self, epoch: int, excluded: ExcludedSpeech | None = None) -> list[Window]:
         """The windows of an epoch, in training order."""
-        windows = training_windows(self.dataset.subset("train"), self.recipe.window_s, self.seed, epoch, excluded)
+        windows = self._pass(epoch, excluded)
         if self.recipe.epoch_hours is not None:
             windows = windows[: math.ceil(self.recipe.epoch_hours * 3600 / self.recipe.window_s)]
+        elif self.recipe.evaluate_every is not None and windows:
+            windows = self._period(epoch, self.recipe.evaluate_every, len(windows))
         return self._aligned(windows)
+
+    def _pass(self, number: int, excluded: ExcludedSpeech | None = None) -> list[Window]:
+        """The windows of one pass over the train subset."""
+        return training_windows(self.dataset.subset("train"), self.recipe.window_s, self.seed, number, excluded)
+
+    def _period(self, epoch: int, steps: int, windows_per_pass: int) -> list[Window]:
+        """The windows of so many steps: passes follow each other without a break at the end of an epoch."""
+        size = steps * self.recipe.batch_size * self.recipe.accumulate
+        begin, end = (epoch - 1) * size, epoch * size
+        first, last = begin // windows_per_pass, (end - 1) // windows_per_pass
+        windows = [window for number in range(first, last + 1) for window in self._pass(number + 1)]
+        skipped = begin - first * windows_per_pass
+        return windows[skipped : skipped + size]
 
     def train_batches(self, epoch: int) -> Iterator[Batch]:
         """This process's share of each batch of an epoch, augmented."""

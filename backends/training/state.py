@@ -6,10 +6,12 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any
 
+import torch
 from lightning.fabric import Fabric
 
 from diarbench.backends.checkpoints import load_checkpoint, save_checkpoint
@@ -34,6 +36,8 @@ class History:
     """Learning rate at the end of each epoch."""
     best_epoch: int = 0
     """The best of the trained epochs; 0 before the first."""
+    averaged: list[int] = field(default_factory=list)
+    """The epochs whose average is the last epoch; empty where none is."""
     error_s: list[dict[str, float]] = field(default_factory=list)
     """Seconds of error of each dev recording after each epoch; empty in checkpoints of version 0.1."""
     speech_s: dict[str, float] = field(default_factory=dict)
@@ -50,6 +54,7 @@ class History:
             "epochs": [epoch.model_dump() for epoch in self.epochs],
             "rates": self.rates,
             "best_epoch": self.best_epoch,
+            "averaged": self.averaged,
             "error_s": self.error_s,
             "speech_s": self.speech_s,
             "seconds": self.seconds,
@@ -61,6 +66,7 @@ class History:
         """Take over what `state_dict` returned, in this version or in 0.1."""
         self.epochs = [Epoch(**epoch) for epoch in state["epochs"]]
         self.rates, self.best_epoch = state["rates"], state["best_epoch"]
+        self.averaged = state.get("averaged", [])
         self.error_s, self.speech_s = state.get("error_s", []), state.get("speech_s", {})
         self.seconds, self.audio_s = state["seconds"], state["audio_s"]
         self.excluded = ExcludedSpeech(**(state.get("excluded") or state["clipped"]))  # the key of version 0.1
@@ -101,6 +107,31 @@ class TrainingState:
         """Save the network, with averaged weights where the recipe averages them."""
         with self.averaged():
             self._save("best")
+
+    def keep_candidates(self, best: Sequence[int], latest: int) -> None:
+        """Save the latest epoch's network where it is one of the best, and delete those that no longer are."""
+        if latest in best:
+            with self.averaged():
+                self._save(f"epoch-{latest}")
+        if self.fabric.is_global_zero:
+            for path in self.folder.checkpoint("last").parent.glob("epoch-*.ckpt"):
+                if path.stem not in {f"epoch-{number}" for number in best}:
+                    path.unlink()
+
+    def load_average(self, epochs: Sequence[int]) -> None:
+        """Replace the network's weights by the mean of those of saved epochs; counters are those of the first."""
+        weights = [
+            load_checkpoint(self.folder.checkpoint(f"epoch-{number}"), self.backend)["weights"] for number in epochs
+        ]
+        mean = {
+            name: torch.stack([each[name].double() for each in weights]).mean(0).to(first.dtype)
+            if first.is_floating_point()
+            else first
+            for name, first in weights[0].items()
+        }
+        self.network.load_state_dict(mean)
+        if self.average:
+            self.average.load(mean)
 
     def keep_first(self) -> None:
         """Let the best network be the one before training."""

@@ -102,9 +102,12 @@ class Trainer:
     def run(self, progress: Progress) -> TrainingResult:
         """Train all epochs of the recipe; resumes from ``checkpoints/last.ckpt`` where it exists."""
         self.start(progress)
-        while len(self.history.epochs) <= self.recipe.epochs and not self._has_stalled():
+        history = self.history
+        while len(history.epochs) <= self.recipe.epochs and not history.averaged and not self._has_stalled():
             self.train_epoch(progress)
-        history, choice = self.history, self._choose()
+        if self.recipe.average_best and not history.averaged:
+            self._average_best(self.recipe.average_best, progress)
+        choice = self._choose()
         if choice and choice.kept_start:
             self.state.keep_first()
         return TrainingResult(
@@ -131,6 +134,19 @@ class Trainer:
         """Train the next epoch, measure it on dev and save it."""
         started = time.perf_counter()
         self._finish_epoch(self._measure(self._train_on_batches(progress)), started, progress)
+
+    def _average_best(self, count: int, progress: Progress) -> None:
+        """Average the weights of the best epochs, and measure the average as one more epoch."""
+        started = time.perf_counter()
+        self.history.averaged = self._ranking()[:count]
+        self.fabric.barrier()
+        self.state.load_average(self.history.averaged)
+        self._finish_epoch(self._measure(None), started, progress)
+
+    def _ranking(self) -> list[int]:
+        """The trained epochs, best first."""
+        epochs = self.history.epochs
+        return sorted(range(1, len(epochs)), key=lambda number: merit(epochs[number], self.recipe))
 
     def _cache_features(self, feature_cache: FeatureCache, progress: Progress) -> None:
         """Compute the features of all recordings, divided among the processes."""
@@ -222,19 +238,21 @@ class Trainer:
         history.epochs.append(epoch)
         history.rates.append(self.optimizer.param_groups[0]["lr"])
         figure = merit(epoch, self.recipe)
-        if epoch.epoch:
+        if epoch.epoch and not history.averaged:
             self.schedule.after_epoch(figure[0])
         best = history.epochs[history.best_epoch]
         if epoch.epoch == 1 or (epoch.epoch > 1 and figure < merit(best, self.recipe)):
             history.best_epoch = epoch.epoch
             self.state.save_best()
+        if self.recipe.average_best and not history.averaged:
+            self.state.keep_candidates(self._ranking()[: self.recipe.average_best], epoch.epoch)
         history.seconds += time.perf_counter() - started
         self.state.save_last()
         self._write_table()
         for epoch_logger in self.loggers:
             epoch_logger.log(epoch, history.rates[-1])
         logger.info("epoch %d: loss/val %.4f, dev DER %.4f", epoch.epoch, epoch.loss_val, epoch.der)
-        progress(finished=epoch.model_dump(), epochs=self.recipe.epochs)
+        progress(finished=epoch.model_dump(), epochs=max(self.recipe.epochs, epoch.epoch))
 
     def _report_resumed(self) -> None:
         """Write the table and log all epochs again: the run may have stopped after the checkpoint and before them."""
@@ -277,10 +295,16 @@ class Trainer:
                 f"a batch of {recipe.batch_size} windows is more than the train subset holds: each epoch is one batch "
                 f"of {self.loader.windows_per_epoch}"
             )
-        if self._has_stalled() and len(history.epochs) <= recipe.epochs:
+        if recipe.evaluate_every:
+            notes.append(f"an epoch of this recipe is {recipe.evaluate_every} steps")
+        if history.averaged:
+            numbers = ", ".join(map(str, sorted(history.averaged)))
+            notes.append(f"epoch {len(history.epochs) - 1} is the average of the weights of epochs {numbers}")
+        trained = len(history.epochs) - 1 - bool(history.averaged)
+        if trained < recipe.epochs:
             notes.append(
-                f"stopped after epoch {len(history.epochs) - 1} of {recipe.epochs}: no improvement on epoch "
-                f"{history.best_epoch} by {recipe.best} in {recipe.patience} epochs"
+                f"stopped after epoch {trained} of {recipe.epochs}: no improvement on epoch "
+                f"{trained - (recipe.patience or 0)} by {recipe.best} in {recipe.patience} epochs"
             )
         if self.feature_cache:
             notes.append("features were computed once per recording and cached; each window starts at a frame boundary")

@@ -77,11 +77,12 @@ class Job(RunIdentity):
     @field_validator("recipe", mode="before")
     @classmethod
     def _read_old_recipe(cls, recipe: Any) -> Any:
-        """Recipe keys of version 0.1 under their present names, so that an old run can be resumed."""
+        """Recipe keys of older versions under their present names, so that an old run can be resumed."""
         if not isinstance(recipe, dict):
             return recipe
         check_name(str(recipe.get("name")))
         recipe = {("cache_features" if key == "keep_features" else key): value for key, value in recipe.items()}
+        recipe = dict.fromkeys(("max_steps", "evaluate_every", "average_best")) | recipe
         if isinstance(objective := recipe.get("objective"), dict) and "arrival" in objective:
             shares = objective["arrival"], objective.get("permutation")
             objective = {key: value for key, value in objective.items() if key not in ("arrival", "permutation")}

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from places import DUMMY_BACKEND
 
+from diarbench.backends.recipes.load import with_settings
 from diarbench.backends.recipes.schema import Recipe, Schedule
 from diarbench.datasets.dataset import Dataset
 from diarbench.datasets.io.errors import UserError
@@ -79,6 +80,36 @@ def test_epoch_hours_limits_an_epoch(ami_mini: Dataset, tmp_path: Path) -> None:
     assert set.union(*drawn) == {recording.uri for recording in ami_mini.subset("train")}
     assert any(uris != drawn[0] for uris in drawn)
     assert part.run(lambda **_: None).audio_s == 2 * 120
+
+
+def test_an_epoch_of_so_many_steps_goes_on_where_the_last_one_ended(ami_mini: Dataset, tmp_path: Path) -> None:
+    """Five steps of eight windows are more than one pass over thirty; three such epochs are exactly four passes."""
+    recipe = with_settings(BASIC, epochs=3, max_steps=15, evaluate_every=5)
+    loader = trainer(ami_mini, recipe, tmp_path / "steps").loader
+    assert loader.batches_per_epoch == 5
+    drawn = [window for epoch in (1, 2, 3) for window in loader.train_windows(epoch)]
+    passes = trainer(ami_mini, BASIC, tmp_path / "passes").loader
+    assert drawn == [window for number in (1, 2, 3, 4) for window in passes.train_windows(number)]
+    trained = train(ami_mini, recipe, tmp_path / "trained")
+    assert len(trained.epochs) == 4 and trained.audio_s == 15 * 8 * 10
+    assert "an epoch of this recipe is 5 steps" in trained.notes
+
+
+def test_the_average_of_the_best_epochs_is_one_more_epoch(ami_mini: Dataset, tmp_path: Path) -> None:
+    recipe = with_settings(BASIC, average_best=2, best="loss/val")
+    trained = train(ami_mini, recipe, tmp_path / "averaged")
+    alone = train(ami_mini, with_settings(BASIC, best="loss/val"), tmp_path / "alone")
+    assert trained.epochs[:5] == alone.epochs and len(trained.epochs) == 6
+    best = sorted(range(1, 5), key=lambda number: alone.epochs[number].loss_val)[:2]
+    assert f"epoch 5 is the average of the weights of epochs {min(best)}, {max(best)}" in trained.notes
+    folder = tmp_path / "averaged" / "checkpoints"
+    assert {path.stem for path in folder.glob("epoch-*")} == {f"epoch-{number}" for number in best}
+    a, b, mean = (
+        load_checkpoint(folder / f"{name}.ckpt", "dummy")["weights"] for name in (*map("epoch-{}".format, best), "last")
+    )
+    for name, weights in mean.items():
+        torch.testing.assert_close(weights, (a[name] + b[name]) / 2)
+    assert train(ami_mini, recipe, tmp_path / "averaged").epochs == trained.epochs  # resumed after its end
 
 
 def test_the_learning_rate_of_each_step_by_hand() -> None:
@@ -244,6 +275,7 @@ EVERYTHING = BASIC.model_copy(
         "warmup": 0.2,
         "patience": 3,
         "average": 0.9,
+        "average_best": 2,
         "layer_rates": {"dummy": {"*.bias": 0.1}},
     }
 )
