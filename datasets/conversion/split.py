@@ -38,7 +38,7 @@ def draw(recordings: Sequence[ConvertedRecording], split: Split) -> dict[str, Su
         groups_text = f" in {len(groups)} groups without shared speakers" if split.by == "speaker" else ""
         raise UserError(
             f"{len(recordings)} recordings{groups_text} are too few for {len(shares)} subsets; "
-            "split by recording, or set the share of a subset to 0"
+            "split by recording, cut long ones with --cut-s, or set the share of a subset to 0"
         )
     groups.sort(key=lambda group: min(r.uri for r in group))
     random.Random(split.seed).shuffle(groups)

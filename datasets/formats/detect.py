@@ -25,6 +25,8 @@ FORMATS = {
     "aihub": "aihub",
     "rttm": "rttm_folder",
     "textgrid": "textgrid_tiers",
+    "elan": "elan",
+    "turns": "turn_files",
 }
 """The module in this folder for each format, with ``sniff(path)`` and ``find(path, **options)``.
 

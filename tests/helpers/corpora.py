@@ -196,6 +196,51 @@ def lhotse(root: Path) -> Path:
     return root
 
 
+def eaf_text(turns: list[Turn], tiers: str = "") -> str:
+    """An ELAN file with one tier per speaker, and ``tiers`` after them."""
+    slots = "".join(
+        f'<TIME_SLOT TIME_SLOT_ID="t{k}{edge}" TIME_VALUE="{round(1000 * at_s)}"/>'
+        for k, turn in enumerate(turns)
+        for edge, at_s in (("a", turn.start_s), ("b", turn.end_s))
+    )
+    own = "".join(
+        f'<TIER TIER_ID="tier of {speaker}" PARTICIPANT="{speaker}">'
+        + "".join(
+            f'<ANNOTATION><ALIGNABLE_ANNOTATION ANNOTATION_ID="a{k}" TIME_SLOT_REF1="t{k}a" TIME_SLOT_REF2="t{k}b">'
+            "<ANNOTATION_VALUE>said</ANNOTATION_VALUE></ALIGNABLE_ANNOTATION></ANNOTATION>"
+            for k, turn in enumerate(turns)
+            if turn.speaker == speaker
+        )
+        + "</TIER>"
+        for speaker in sorted({turn.speaker for turn in turns})
+    )
+    return f"<ANNOTATION_DOCUMENT><TIME_ORDER>{slots}</TIME_ORDER>{own}{tiers}</ANNOTATION_DOCUMENT>"
+
+
+def elan(root: Path) -> Path:
+    _audio(root)
+    for uri, turns in TURNS.items():
+        (root / f"{uri}.eaf").write_text(eaf_text(turns), encoding="utf-8")
+    return root
+
+
+def csv_table(root: Path) -> Path:
+    _audio(root)
+    rows = (f"{uri}.wav,{t.start_s},{t.end_s},{t.speaker}\n" for uri, turns in TURNS.items() for t in turns)
+    (root / "turns.csv").write_text("file,start,end,speaker\n" + "".join(rows), encoding="utf-8")
+    return root
+
+
+def subtitles(root: Path) -> Path:
+    _audio(root)
+    for uri, turns in TURNS.items():
+        cues = (
+            f"{k}\n00:00:{t.start_s:06.3f} --> 00:00:{t.end_s:06.3f}\n{t.speaker}: yes\n" for k, t in enumerate(turns)
+        )
+        (root / f"{uri}.srt").write_text("\n".join(cues).replace(".", ","), encoding="utf-8")
+    return root
+
+
 MAKERS: dict[str, list[Callable[[Path], Path]]] = {
     "layout": [guide],
     "pyannote": [database_yml],
@@ -207,4 +252,6 @@ MAKERS: dict[str, list[Callable[[Path], Path]]] = {
     "aihub": [aihub],
     "rttm": [rttm_each, rttm_for_all],
     "textgrid": [textgrid],
+    "elan": [elan],
+    "turns": [csv_table, subtitles],
 }

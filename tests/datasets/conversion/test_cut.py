@@ -39,7 +39,7 @@ def parts_of(dataset: Dataset) -> list[Recording]:
 
 
 def test_one_recording_becomes_three_subsets(audio: Path, tmp_path: Path) -> None:
-    """The cuts are at 8 s, the middle of the only pause from 5 to 10 s, and at 14.5 s, that of the longest from 13 s."""
+    """Cuts are at 8 s, the middle of the only pause from 5 to 10 s, and at 14.5 s, that of the longest after 13 s."""
     dataset = convert(cut_long(corpus(audio, TURNS), 10), tmp_path / "out", split=Split(shares=(1, 1, 1)))
     assert dataset.info.changes == {"recordings cut into parts": 1}
     assert dataset.info.source == "calls, cut at pauses to at most 10 s"

@@ -139,7 +139,7 @@ def test_textgrid(data: st.DataObject) -> None:
 @settings(deadline=None, max_examples=15, suppress_health_check=[HealthCheck.too_slow])
 def test_any_bytes_in_any_format(form: str, content: bytes) -> None:
     names = ("wav.scp", "segments", "utt2spk", "x.rttm", "x.TextGrid", "x.json", "x.parquet", "x.wav", "train.txt")
-    names = (*names, "x_recordings.jsonl", "x_supervisions.jsonl")
+    names = (*names, "x_recordings.jsonl", "x_supervisions.jsonl", "x.eaf", "x.csv", "x.srt")
     with tempfile.TemporaryDirectory() as name:
         for file in names:
             (Path(name) / file).write_bytes(content)

@@ -6,9 +6,10 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-from corpora import MAKERS, textgrid_text, write_wav
+from corpora import MAKERS, eaf_text, textgrid_text, write_wav
 
 from diarbench.datasets.formats.detect import find_corpus
+from diarbench.datasets.formats.elan import read_eaf
 from diarbench.datasets.formats.textgrid_tiers import read_textgrid
 from diarbench.datasets.formats.tiers import NO_SPEAKERS
 from diarbench.datasets.io.errors import UserError
@@ -65,3 +66,48 @@ def test_labels_of_silence_are_counted(tmp_path: Path) -> None:
     changes: Counter[str] = Counter()
     assert read_textgrid(path, changes) == [Turn(1.0, 2.0, "bob")]
     assert changes["intervals left out: labelled as silence"] == 1
+
+
+def read_elan(folder: Path, text: str, tiers: str = "") -> tuple[list[Turn], dict[str, int]]:
+    changes: Counter[str] = Counter()
+    (folder / "x.eaf").write_text(text, encoding="utf-8")
+    return read_eaf(folder / "x.eaf", changes, tiers), dict(+changes)
+
+
+def test_elan_tiers_below_a_speaker(tmp_path: Path) -> None:
+    below = (
+        '<TIER TIER_ID="bob_words" PARENT_REF="tier of bob"><ANNOTATION>{}</ANNOTATION></TIER>'
+        '<TIER TIER_ID="empty"/><LINGUISTIC_TYPE LINGUISTIC_TYPE_ID="default"/>'
+    )
+    reference = '<REF_ANNOTATION ANNOTATION_ID="r" ANNOTATION_REF="{}"><ANNOTATION_VALUE/></REF_ANNOTATION>'
+    turns = [Turn(0.5, 1.0, "bob"), Turn(0.75, 2.0, "가영")]
+    text = eaf_text(turns, below.format(reference.format("a0")))
+    assert read_elan(tmp_path, text) == (turns, {"tiers left out: they depend on another": 1})
+    assert read_elan(tmp_path, text, "*_words") == ([Turn(0.5, 1.0, "bob_words")], {})
+    for parent in ("gone", "r"):
+        with pytest.raises(UserError, match=r"x\.eaf: tier bob_words: annotation r has no time; align it in ELAN"):
+            read_elan(tmp_path, eaf_text(turns, below.format(reference.format(parent))), "bob_words")
+
+
+def test_elan_segments_without_text_are_speech(tmp_path: Path) -> None:
+    text = eaf_text([Turn(0.5, 1.0, "bob")])
+    assert read_elan(tmp_path, text.replace("said", "")) == ([Turn(0.5, 1.0, "bob")], {})
+    moved = text.replace("<TIME_ORDER>", '<HEADER><MEDIA_DESCRIPTOR TIME_ORIGIN="500"/></HEADER><TIME_ORDER>')
+    assert read_elan(tmp_path, moved)[1] == {"offsets between annotation and a medium, not applied": 1}
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "no element found"),
+        ("<html/>", "its root is html, not ANNOTATION_DOCUMENT"),
+        ('<!DOCTYPE a [<!ENTITY b "c">]><ANNOTATION_DOCUMENT>&b;</ANNOTATION_DOCUMENT>', "it has a document type"),
+        ('<!DOCTYPE a SYSTEM "file:///etc/hostname"><ANNOTATION_DOCUMENT/>', "it has a document type"),
+        ("<ANNOTATION_DOCUMENT>&b;</ANNOTATION_DOCUMENT>", "undefined entity"),
+        ('<?xml version="1.0" encoding="nothing"?><ANNOTATION_DOCUMENT/>', "unknown encoding"),
+        (eaf_text([Turn(0.5, 1.0, "bob")]).replace('"500"', '"soon"'), "'soon' is not a time in seconds"),
+    ],
+)
+def test_damaged_elan_files(text: str, message: str, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=rf"x\.eaf: .*{message}"):
+        read_elan(tmp_path, text)

@@ -1,0 +1,112 @@
+"""ELAN annotations (``.eaf``, https://archive.mpi.nl/tla/elan), beside audio of the same name.
+
+Format: XML with tiers of annotations, whose times are in ``TIME_ORDER``. A tier that depends on no other is a speaker,
+named by its participant or, without one, by the tier; tiers below it are left out and counted. ``--set tiers=A_words``
+chooses tiers instead, of any level.
+Splits: from folder names; otherwise drawn.
+Licence: the corpus's own.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+from typing import NoReturn
+from xml.etree import ElementTree
+
+from diarbench.datasets.conversion.corpus import Corpus
+from diarbench.datasets.formats.matching import Reference, log, pair_with_audio
+from diarbench.datasets.formats.tiers import Interval, read_tiers
+from diarbench.datasets.io.errors import UserError
+from diarbench.datasets.io.files import files
+from diarbench.datasets.io.rttm import Turn, seconds
+
+LARGEST_BYTES = 50_000_000
+
+
+def sniff(path: Path) -> bool:
+    """Whether the path is a folder with an ``.eaf`` file at any depth."""
+    return bool(files(path, {".eaf"}))
+
+
+def find(path: Path, tiers: str = "") -> Corpus:
+    """Read the recordings that the ``.eaf`` files below the folder describe; ``tiers`` as in `read_tiers`."""
+    changes: Counter[str] = Counter()
+
+    def read(file: Path) -> dict[str, Reference]:
+        return {"": Reference(read_eaf(file, changes, tiers))}
+
+    recordings = pair_with_audio(path, files(path, {".eaf"}), read, changes)
+    return Corpus(path.name, recordings, source=str(path), changes=changes)
+
+
+def read_eaf(path: Path, changes: Counter[str], tiers: str = "") -> list[Turn]:
+    """Read the turns in an ELAN file, see `read_tiers`. Raises UserError if it is not one, or a time is missing."""
+    root = _parse(path)
+    times = {slot.get("TIME_SLOT_ID"): slot.get("TIME_VALUE") for slot in root.iterfind("TIME_ORDER/TIME_SLOT")}
+    spans: dict[str, tuple[str, str]] = {}
+    for annotation in root.iter("ALIGNABLE_ANNOTATION"):
+        start, end = (times.get(annotation.get(f"TIME_SLOT_REF{number}")) for number in (1, 2))
+        if start and end:
+            spans[annotation.get("ANNOTATION_ID", "")] = (start, end)
+    parents = {ref.get("ANNOTATION_ID", ""): ref.get("ANNOTATION_REF", "") for ref in root.iter("REF_ANNOTATION")}
+    names: dict[str, str] = {}
+    intervals: dict[str, list[Interval]] = {}
+    for tier in root.iterfind("TIER"):
+        name = tier.get("TIER_ID", "")
+        if tier.get("PARENT_REF") and not tiers:
+            changes["tiers left out: they depend on another"] += 1
+            continue
+        names[name] = tier.get("PARTICIPANT") or name
+        intervals[name] = [
+            Interval(
+                *_span(annotation.get("ANNOTATION_ID", ""), spans, parents, f"{path}: tier {name}"), _value(annotation)
+            )
+            for annotation in tier.iterfind("ANNOTATION/*")
+        ]
+    for media in root.iterfind("HEADER/MEDIA_DESCRIPTOR"):
+        if media.get("TIME_ORIGIN", "0") != "0":
+            log.warning(
+                "%s: starts at %s ms of %s; not applied", path, media.get("TIME_ORIGIN"), media.get("MEDIA_URL")
+            )
+            changes["offsets between annotation and a medium, not applied"] += 1
+    return [turn._replace(speaker=names[turn.speaker]) for turn in read_tiers(intervals, tiers, path, changes)]
+
+
+def _span(name: str, spans: dict[str, tuple[str, str]], parents: dict[str, str], where: str) -> tuple[float, float]:
+    """Start and end of an annotation in seconds: its own, or those of the annotation to which it refers."""
+    own = name
+    for _ in range(len(parents) + 1):
+        if name in spans:
+            start, end = spans[name]
+            return seconds(start, where) / 1000, seconds(end, where) / 1000
+        name = parents.get(name, "")
+    raise UserError(
+        f"{where}: annotation {own} has no time; align it in ELAN, or choose other tiers with --set tiers=NAME"
+    )
+
+
+def _value(annotation: ElementTree.Element) -> str:
+    """The text of an annotation. An empty one in ELAN is speech that was not transcribed."""
+    return (annotation.findtext("ANNOTATION_VALUE") or "").strip() or "speech"
+
+
+class _NoDoctype(ElementTree.TreeBuilder):
+    """Refuses document types, by which a small file can declare entities that unfold to a large one."""
+
+    def doctype(self, name: str, pubid: str | None, system: str | None) -> NoReturn:
+        raise ValueError("it has a document type, which ELAN does not write")
+
+
+def _parse(path: Path) -> ElementTree.Element:
+    try:
+        with path.open("rb") as file:
+            content = file.read(LARGEST_BYTES + 1)
+        if len(content) > LARGEST_BYTES:
+            raise ValueError(f"larger than {LARGEST_BYTES:,} bytes")
+        root = ElementTree.fromstring(content, ElementTree.XMLParser(target=_NoDoctype()))
+    except (OSError, ValueError, LookupError, ElementTree.ParseError) as error:
+        raise UserError(f"{path}: not a readable ELAN file ({error})") from error
+    if root.tag != "ANNOTATION_DOCUMENT":
+        raise UserError(f"{path}: not an ELAN file (its root is {root.tag[:80]}, not ANNOTATION_DOCUMENT)")
+    return root

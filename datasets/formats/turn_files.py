@@ -1,0 +1,281 @@
+"""Files of turns beside audio of the same name: tables, JSON, subtitles, STM and CTM.
+
+Format: by suffix, and for tables and JSON by content.
+
+- ``.csv``, ``.tsv``, ``.txt``: a table with the columns ``start``, ``end`` (or ``duration``), ``speaker`` and, if it
+  describes several recordings, ``recording``; or, without a header, start, end and speaker, as in Audacity's labels.
+- ``.json``: objects with the same names, in a list or under ``turns``, ``segments`` or ``diarization``; written by
+  ``bench diarize``, WhisperX and pyannoteAI.
+- ``.srt``, ``.vtt``: subtitles; each begins with ``NAME: `` or ``<v NAME>``.
+- ``.stm``: recording, channel, speaker, start, end, text; segments that are ignored in scoring are not scored here.
+- ``.ctm``: recording, channel, start, duration, word, confidence, type, speaker; each word is a turn.
+
+Times are in seconds, or ``HH:MM:SS.mmm``.
+Splits: from the names of folders, or of files that name their recordings; otherwise drawn.
+Licence: the corpus's own.
+"""
+
+from __future__ import annotations
+
+import csv
+import re
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from diarbench.datasets.conversion.corpus import Corpus
+from diarbench.datasets.formats.matching import Reference, log, make_turns, pair_with_audio
+from diarbench.datasets.io.audio import AUDIO_SUFFIXES
+from diarbench.datasets.io.errors import UserError
+from diarbench.datasets.io.files import files, read_json
+from diarbench.datasets.io.rttm import Region, read_lines, seconds
+
+NOT_READ = "files not read: no turns recognised in them"
+
+COLUMNS = {
+    "start": ("start", "start_s", "start_time", "begin", "onset"),
+    "end": ("end", "end_s", "end_time", "stop"),
+    "duration": ("duration", "duration_s", "dur"),
+    "speaker": ("speaker", "speaker_id", "speaker_name", "spk", "label"),
+    "recording": ("recording", "recording_id", "uri", "file", "filename", "file_name", "audio"),
+}
+"""The names by which a value is known; those of columns and keys are compared in lower case."""
+
+LISTS = ("turns", "segments", "diarization")
+"""The keys under which JSON has its turns."""
+
+
+class Row(NamedTuple):
+    """A turn as a file has it; the recording is empty if the file does not tell it."""
+
+    where: str
+    recording: str
+    start: object
+    end: object
+    speaker: object
+
+
+class Ignored(NamedTuple):
+    """A stretch of a recording that is not scored."""
+
+    where: str
+    recording: str
+    start: object
+    end: object
+
+
+Rows = Iterator[Row | Ignored]
+
+
+def sniff(path: Path) -> bool:
+    """Whether the path is a folder with a file of turns at any depth."""
+    return any(map(_has_turns, files(path, READERS)))
+
+
+def find(path: Path) -> Corpus:
+    """Read the recordings that the files of turns below the folder describe."""
+    changes: Counter[str] = Counter()
+    references = []
+    for file in files(path, READERS):
+        if _has_turns(file):
+            references.append(file)
+        else:
+            log.warning("%s: not read, because no turns (start, end, speaker) were recognised in it", file)
+            changes[NOT_READ] += 1
+    recordings = pair_with_audio(path, references, lambda file: read_turn_file(file, changes), changes)
+    return Corpus(path.name, recordings, source=str(path), changes=changes)
+
+
+def read_turn_file(path: Path, changes: Counter[str]) -> dict[str, Reference]:
+    """The references in a file by recording. Raises UserError for a turn without a speaker or an invalid time."""
+    references: dict[str, Reference] = {}
+    ignored: dict[str, list[Region]] = {}
+    for row in READERS[path.suffix.lower()](path, changes):
+        recording = Path(row.recording).stem if Path(row.recording).suffix.lower() in AUDIO_SUFFIXES else row.recording
+        reference = references.setdefault(recording, Reference([]))
+        start, end = _clock(row.start), _clock(row.end)
+        if isinstance(row, Row):
+            reference.turns.extend(make_turns(start, end, row.speaker, row.where, changes))
+        else:
+            ignored.setdefault(recording, []).append(Region(seconds(start, row.where), seconds(end, row.where)))
+    for recording, regions in ignored.items():
+        references[recording] = references[recording]._replace(regions=_without(regions))
+    return references or {"": Reference([])}
+
+
+def _clock(time: object) -> object:
+    """``HH:MM:SS,mmm`` or ``MM:SS.mmm`` as seconds; another value is left for `make_turns` to judge."""
+    match = re.fullmatch(r"\s*(?:(\d+):)?(\d+):(\d+(?:[.,]\d+)?)\s*", time) if isinstance(time, str) else None
+    if not match:
+        return time
+    hours, minutes, rest = match.groups()
+    return 3600 * int(hours or 0) + 60 * int(minutes) + float(rest.replace(",", "."))
+
+
+def _without(ignored: Iterable[Region]) -> list[Region]:
+    """What is left of a recording without these regions; its end is unknown."""
+    left, at_s = [], 0.0
+    for start_s, end_s in sorted(ignored):
+        if start_s > at_s:
+            left.append(Region(at_s, start_s))
+        at_s = max(at_s, end_s)
+    return [*left, Region(at_s, float("inf"))]
+
+
+def _has_turns(path: Path) -> bool:
+    """Whether a table or JSON has turns; the suffixes of the others say so."""
+    try:
+        if path.suffix.lower() == ".json":
+            return _items(read_json(path)) is not None
+        return path.suffix.lower() not in TABLES or _columns(next(_table(path), ("", []))[1]) is not None
+    except UserError:
+        return False
+
+
+def _table_rows(path: Path, changes: Counter[str]) -> Rows:
+    columns: dict[str, int] | None = None
+    for where, values in _table(path):
+        if columns is None:
+            columns = _columns(values)
+            if columns is None:
+                raise UserError(f"{where}: no columns start, end and speaker; add a header")
+            if not _is_time(values[columns["start"]]):
+                continue
+        if len(values) <= max(columns.values()):
+            raise UserError(f"{where}: {len(values)} values, too few for the columns {', '.join(columns)}")
+        yield _row(where, {name: values[position].strip() for name, position in columns.items()})
+
+
+def _table(path: Path) -> Iterator[tuple[str, list[str]]]:
+    """The rows of a table that are not blank, without Audacity's lines of frequencies (``\\``)."""
+    lines = [line for _, line in read_lines(path)]
+    first = next((line for line in lines if line.strip()), "")
+    reader = csv.reader((f"{line}\n" for line in lines), delimiter=max("\t,;", key=first.count))
+    try:
+        for values in reader:
+            if any(value.strip() for value in values) and values[0] != "\\":
+                yield f"{path}:{reader.line_num}", values
+    except csv.Error as error:
+        raise UserError(f"{path}:{reader.line_num}: not a row of a table ({error})") from error
+
+
+def _columns(first: list[str]) -> dict[str, int] | None:
+    """The position of each value, by the header or, if the first row is a turn already, by order."""
+    if len(first) >= 3 and _is_time(first[0]) and _is_time(first[1]):
+        return {"start": 0, "end": 1, "speaker": 2}
+    header = [value.strip().lower() for value in first]
+    columns = {name: header.index(known[0]) for name, words in COLUMNS.items() if (known := _known(words, header))}
+    return columns if {"start", "speaker"} <= columns.keys() and {"end", "duration"} & columns.keys() else None
+
+
+def _known(words: Iterable[str], names: Iterable[str]) -> list[str]:
+    return [word for word in words if word in names]
+
+
+def _is_time(value: str) -> bool:
+    return re.fullmatch(r"\s*-?[\d:]*\d([.,]\d*)?(e-?\d+)?\s*", value) is not None
+
+
+def _row(where: str, values: Mapping[str, Any]) -> Row:
+    """A turn from values by the names in `COLUMNS`."""
+    end = values.get("end")
+    if end is None:
+        start_s, duration_s = (seconds(_clock(values.get(name)), where) for name in ("start", "duration"))
+        end = round(start_s + duration_s, 6)
+    recording = values.get("recording")
+    return Row(where, "" if recording is None else str(recording), values.get("start"), end, values.get("speaker"))
+
+
+def _json_rows(path: Path, changes: Counter[str]) -> Rows:
+    content = read_json(path)
+    uri = content.get("uri") if isinstance(content, dict) else None
+    items = _items(content)
+    if items is None:
+        raise UserError(f"{path}: no list of turns with start, end and speaker")
+    for number, item in enumerate(items, start=1):
+        where = f"{path}: turn {number}"
+        if not isinstance(item, dict):
+            raise UserError(f"{where}: not an object with start, end and speaker")
+        known = {name: item[key[0]] for name, words in COLUMNS.items() if (key := _known(words, item))}
+        yield _row(where, {"recording": uri, **known})
+
+
+def _items(content: Any) -> list[Any] | None:
+    """The turns in JSON; None if it has no list of them."""
+    if isinstance(content, dict):
+        content = next((content[key] for key in LISTS if key in content), None)
+    match content:
+        case []:
+            return []
+        case [dict(first), *_] if _known(COLUMNS["start"], first) and _known(COLUMNS["speaker"], first):
+            return content
+    return None
+
+
+_VOICE = re.compile(r"<v(?:\.\S*)?\s+([^>]+)>")
+_NAME = re.compile(r"^\s*(?:-\s*)?\[?([^\s:<>\]][^:<>\]]*)\]?:(?=\s|$)")
+"""``NAME:``, ``- NAME:`` or ``[NAME]:`` at the beginning of a line."""
+
+
+def _subtitle_rows(path: Path, changes: Counter[str]) -> Rows:
+    span: tuple[str, str] | None = None
+    has_speaker = False
+    for where, line in [*read_lines(path), (str(path), "")]:
+        times = re.match(r"\s*([\d:.,]+)\s*-->\s*([\d:.,]+)", line)
+        if times:
+            span, has_speaker = (times[1], times[2]), False
+        elif not line.strip():
+            span = None
+        elif span:
+            names = _VOICE.findall(line) or _NAME.findall(line)
+            yield from (Row(where, "", *span, name.strip()) for name in names)
+            has_speaker = has_speaker or bool(names)
+            if not has_speaker:
+                raise UserError(f"{where}: no speaker; expected 'NAME: text' or '<v NAME>text'")
+
+
+def _stm_rows(path: Path, changes: Counter[str]) -> Rows:
+    for where, line in _fields(path):
+        if len(line) < 5:
+            text = "recording, channel, speaker, start, end and text"
+            raise UserError(f"{where}: {len(line)} fields where STM has {text}")
+        recording, _, speaker, start, end = line[:5]
+        if "ignore_time_segment_in_scoring" in (word.lower() for word in line[5:]):
+            yield Ignored(where, recording, start, end)
+        elif speaker == "inter_segment_gap":
+            changes["STM segments left out: gaps between turns"] += 1
+        else:
+            yield Row(where, recording, start, end, speaker)
+
+
+SPOKEN = frozenset({"lex", "frag", "fp", "un-lex", "for-lex", "acronym"})
+"""The types of CTM tokens that are speech."""
+
+
+def _ctm_rows(path: Path, changes: Counter[str]) -> Rows:
+    for where, line in _fields(path):
+        if len(line) != 8:
+            text = "recording, channel, start, duration, word, confidence, type and speaker"
+            raise UserError(f"{where}: {len(line)} fields where CTM with speakers has {text}")
+        if line[6].lower() in SPOKEN:
+            yield _row(where, {"recording": line[0], "start": line[2], "duration": line[3], "speaker": line[7]})
+        else:
+            changes["CTM tokens left out: no speech"] += 1
+
+
+def _fields(path: Path) -> Iterator[tuple[str, list[str]]]:
+    return ((where, line.split()) for where, line in read_lines(path) if line.strip() and not line.startswith(";;"))
+
+
+TABLES = (".csv", ".tsv", ".txt")
+
+READERS: dict[str, Callable[[Path, Counter[str]], Rows]] = {
+    **dict.fromkeys(TABLES, _table_rows),
+    ".json": _json_rows,
+    ".srt": _subtitle_rows,
+    ".vtt": _subtitle_rows,
+    ".stm": _stm_rows,
+    ".ctm": _ctm_rows,
+}
+"""The reader of each suffix: a function from a file, and counts of what it leaves out, to turns."""

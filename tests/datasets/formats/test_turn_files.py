@@ -1,0 +1,151 @@
+"""Tables, JSON, subtitles, STM and CTM: the same two turns, and what is refused or counted."""
+
+from __future__ import annotations
+
+import json
+import string
+from collections import Counter
+from pathlib import Path
+
+import pytest
+from corpora import write_wav
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from diarbench.benchmarks.runs.deploy import FORMATS
+from diarbench.datasets.formats.detect import find_corpus
+from diarbench.datasets.formats.turn_files import NOT_READ, READERS, read_turn_file
+from diarbench.datasets.io.errors import UserError
+from diarbench.datasets.io.rttm import Region, Turn
+
+TURNS = [Turn(0.5, 1.25, "bob"), Turn(61.0, 62.5, "Ana María")]
+BOB, ANA = ({"start": turn.start_s, "end": turn.end_s, "speaker": turn.speaker} for turn in TURNS)
+
+
+def read(folder: Path, name: str, text: str) -> tuple[list[Turn], dict[str, int]]:
+    """The turns of a file about one recording, and what was left out."""
+    changes: Counter[str] = Counter()
+    (folder / name).write_text(text, encoding="utf-8")
+    ((_, reference),) = read_turn_file(folder / name, changes).items()
+    return reference.turns, dict(+changes)
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("x.csv", "start,end,speaker\n0.5,1.25,bob\n61,62.5,Ana María\n"),
+        ("x.csv", '\ufeffSpeaker;Text;Begin;Duration\r\nbob;a, b;0.5;0.75\r\n"Ana María";;61;1.5\r\n'),
+        ("x.tsv", "label\tonset\tend_time\nbob\t00:00:00.5\t0:01.25\nAna María\t1:01\t00:01:02.500\n"),
+        ("x.csv", "0.5,1.25,bob\n61,62.5,Ana María\n"),
+        ("x.txt", "0.500000\t1.250000\tbob\n\\\t100.0\t200.0\n61.000000\t62.500000\tAna María\n"),
+        ("x.json", json.dumps([BOB, ANA])),
+        ("x.json", json.dumps({"segments": [{**BOB, "words": []}, {**ANA, "start": "61"}]})),
+        (
+            "x.srt",
+            "1\n00:00:00,500 --> 00:00:01,250\nbob: yes: no\nand more\n\n"
+            "2\n00:01:01,000 --> 00:01:02,500\n[Ana María]: no\n",
+        ),
+        (
+            "x.vtt",
+            "WEBVTT\n\nNOTE who: said\n\n00:00.500 --> 00:01.250 align:start\n<v bob>yes</v>\n\n"
+            "01:01.000 --> 01:02.500\n<v.loud Ana María>no\n",
+        ),
+    ],
+)
+def test_two_turns(name: str, text: str, tmp_path: Path) -> None:
+    assert read(tmp_path, name, text) == (TURNS, {})
+
+
+@pytest.mark.parametrize(("form", "turns"), [("json", TURNS), ("audacity", TURNS), ("json", [])])
+def test_what_bench_diarize_writes(form: str, turns: list[Turn], tmp_path: Path) -> None:
+    suffix, write = FORMATS[form]
+    write_wav(tmp_path / "x.wav")
+    (tmp_path / f"x{suffix}").write_text(write("x", turns, 70.0), encoding="utf-8")
+    corpus = find_corpus(str(tmp_path))
+    assert [(recording.uri, recording.turns) for recording in corpus.recordings] == [("x", turns)]
+    assert not +corpus.changes
+
+
+def test_two_voices_in_a_subtitle(tmp_path: Path) -> None:
+    cue = "00:01.000 --> 00:02.000\n"
+    for text in ("- a: yes\n- b: no\n", "<v a>yes</v> <v b>no</v>\n"):
+        assert read(tmp_path, "x.vtt", cue + text)[0] == [Turn(1, 2, "a"), Turn(1, 2, "b")]
+
+
+def test_stm(tmp_path: Path) -> None:
+    path = tmp_path / "test.stm"
+    path.write_text(
+        ";; CATEGORY\nx A bob 0.5 1.25 <o,f0,male> YES\nx A inter_segment_gap 1.25 61\n"
+        "x A excluded_region 3 5 IGNORE_TIME_SEGMENT_IN_SCORING\nx A ana 61 62.5\ny A bob 0 1 NO\n"
+    )
+    changes: Counter[str] = Counter()
+    references = read_turn_file(path, changes)
+    assert references["x"].turns == [Turn(0.5, 1.25, "bob"), Turn(61, 62.5, "ana")]
+    assert references["x"].regions == [Region(0, 3), Region(5, float("inf"))]
+    assert references["y"] == ([Turn(0, 1, "bob")], None)
+    assert changes == {"STM segments left out: gaps between turns": 1}
+    write_wav(tmp_path / "x.wav", 0.1)
+    write_wav(tmp_path / "y.wav", 0.1)
+    assert {r.uri: r.subset for r in find_corpus(str(tmp_path)).recordings} == {"x": "test", "y": "test"}
+
+
+def test_ctm(tmp_path: Path) -> None:
+    lines = "x 1 0.5 0.75 YES 0.9 lex bob\nx 1 1.25 0.1 <breath> NA non-lex bob\nx 1 61 1.5 NO 1 fp ana\n"
+    turns = [Turn(0.5, 1.25, "bob"), Turn(61, 62.5, "ana")]
+    assert read(tmp_path, "x.ctm", lines) == (turns, {"CTM tokens left out: no speech": 1})
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "message"),
+    [
+        ("x.csv", "start,end,speaker\n0,1,a\n1,2\n", "x.csv:3: 2 values, too few for the columns start, end, speaker"),
+        ("x.csv", "start,end,speaker\n0,1,\n", "x.csv:2: a turn without a speaker"),
+        ("x.csv", "start;end;speaker\n0,5;1,5;a\n", "x.csv:2: '0,5' is not a time in seconds"),
+        ("x.tsv", "start\tduration\tspeaker\n1\tlong\ta\n", "x.tsv:2: 'long' is not a time in seconds"),
+        ("x.json", json.dumps([BOB, {**ANA, "speaker": None}]), "x.json: turn 2: a turn without a speaker"),
+        ("x.json", json.dumps([BOB, 7]), "x.json: turn 2: not an object with start"),
+        ("x.json", '{"turns": 7}', "x.json: no list of turns"),
+        ("x.srt", "1\n00:00:01,000 --> 00:00:02,000\nhttp://a.b\n", "x.srt:3: no speaker; expected 'NAME: text'"),
+        ("x.srt", "1\n00:00:02,000 --> 00:00:01,000\na: b\n", "x.srt:3: a turn from 2.0 to 1.0"),
+        ("x.stm", "x A bob 0.5\n", "x.stm:1: 4 fields where STM has recording"),
+        ("x.ctm", "x 1 0.5 0.75 YES 0.9\n", "x.ctm:1: 6 fields where CTM with speakers has recording"),
+    ],
+)
+def test_what_is_refused(name: str, text: str, message: str, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=message):
+        read(tmp_path, name, text)
+
+
+def test_files_without_turns_are_counted(tmp_path: Path) -> None:
+    write_wav(tmp_path / "x.wav", 0.1)
+    (tmp_path / "x.csv").write_text("start,end,speaker\n")
+    (tmp_path / "notes.txt").write_text("Recorded on Monday.\n")
+    (tmp_path / "settings.json").write_text('{"turns": "none"}')
+    corpus = find_corpus(str(tmp_path))
+    assert [recording.turns for recording in corpus.recordings] == [[]]
+    assert corpus.changes == {NOT_READ: 2}
+
+
+TOKENS = st.one_of(
+    st.sampled_from(["start", "end", "speaker", "0", "1.5", "0:01", "-1", "nan", "1e400", "00:01.0 --> 00:02.0"]),
+    st.sampled_from(["a:", "<v a>", '"', "\\", ";;", "lex", '{"turns": [', '{"start": 1, "speaker": 0}', "]}", "\x00"]),
+    st.text(string.printable, max_size=3),
+)
+TEXTS = st.lists(st.tuples(TOKENS, st.sampled_from([" ", ",", "\t", ";", "\n"])), max_size=25)
+
+
+@pytest.mark.parametrize("suffix", sorted(READERS))
+@given(tokens=TEXTS)
+@settings(deadline=None, max_examples=40)
+def test_any_text_is_read_or_refused_in_one_line(
+    suffix: str, tokens: list[tuple[str, str]], tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    path = tmp_path_factory.getbasetemp() / f"fuzzed{suffix}"
+    path.write_text("".join(token + separator for token, separator in tokens), encoding="utf-8")
+    try:
+        references = read_turn_file(path, Counter())
+    except UserError as error:
+        assert str(path) in str(error)
+        assert len(str(error).splitlines()) == 1
+    else:
+        assert all(0 <= t.start_s < t.end_s and t.speaker for reference in references.values() for t in reference.turns)
