@@ -1,7 +1,9 @@
-"""Recording and supervision sets of lhotse, and the corpora that lhotse has recipes for.
+"""Recording, supervision and cut sets of lhotse, and the corpora that lhotse has recipes for.
 
-Format: a folder of ``*recordings*.jsonl(.gz)``, each with a ``*supervisions*.jsonl(.gz)``; or, with ``lhotse:CORPUS``,
-the corpus as published, which lhotse's ``prepare_CORPUS`` reads.
+Format: a folder of ``*recordings*.jsonl(.gz)``, each with a ``*supervisions*.jsonl(.gz)``; a ``*cuts*.jsonl(.gz)`` or a
+folder of them; or, with ``lhotse:CORPUS``, the corpus as published, which lhotse's ``prepare_CORPUS`` reads. All cuts
+of a recording become one recording, whose scored regions are the cuts. A relative path of audio is looked for from the
+working folder, as by lhotse, then from the folder of the set.
 Splits: lhotse's parts, which are the official ones if the corpus has any (``eval`` is dev if there is a ``test``);
 otherwise drawn.
 Licence: AMI, ICSI and VoxConverse CC BY 4.0; AliMeeting and AISHELL-4 CC BY-SA 4.0; otherwise the corpus's own.
@@ -23,9 +25,10 @@ from diarbench.datasets.io.archives import check_gzip
 from diarbench.datasets.io.audio import Clip
 from diarbench.datasets.io.errors import UserError, did_you_mean, require
 from diarbench.datasets.io.files import files, nfc
-from diarbench.datasets.io.rttm import Turn
+from diarbench.datasets.io.rttm import Region, Turn
 
 Parts = dict[str, tuple[Iterable[Any], Iterable[Any]]]
+"""Recordings and supervisions by the path of the set, relative to the folder that is read, or by the recipe's name."""
 
 CORPORA: dict[str, tuple[str, str, dict[str, str]]] = {
     "ami": ("AMI", "CC BY 4.0", {"mic": "ihm-mix"}),
@@ -38,21 +41,27 @@ CORPORA: dict[str, tuple[str, str, dict[str, str]]] = {
 
 
 def sniff(path: Path) -> bool:
-    """Whether the path is a folder that contains a recording set."""
-    return path.is_dir() and bool(_recording_sets(path))
+    """Whether the path is a cut set, or a folder that contains recording or cut sets."""
+    return bool(_sets(path, "recordings") or _sets(path, "cuts"))
 
 
 def find(path: Path) -> Corpus:
-    """Read the recording sets in a folder."""
+    """Read the recording sets in a folder; if there are none, its cut sets."""
     lhotse = require("lhotse", "reading lhotse manifests")
     changes: Counter[str] = Counter()
     parts: Parts = {}
-    for recordings in _recording_sets(path):
+    for recordings in _sets(path, "recordings"):
         supervisions = recordings.with_name(recordings.name.replace("recordings", "supervisions"))
         if not supervisions.is_file():
             raise UserError(f"{recordings}: {supervisions.name} is missing from its folder")
-        parts[recordings.name] = (_load(lhotse.RecordingSet, recordings), _load(lhotse.SupervisionSet, supervisions))
-    return Corpus(path.name, _read_recordings(parts, changes), source=str(path), changes=changes)
+        part = str(recordings.relative_to(path))
+        parts[part] = (_load(lhotse.RecordingSet, recordings), _load(lhotse.SupervisionSet, supervisions))
+    if parts:
+        return Corpus(path.name, _read_recordings(parts, path, changes), source=str(path), changes=changes)
+    cuts = {file: _load(lhotse.CutSet, file) for file in _sets(path, "cuts")}
+    return Corpus(
+        path.stem, _read_cuts(cuts, path.parent if path.is_file() else path, changes), source=str(path), changes=changes
+    )
 
 
 def prepare(corpus: str, path: Path, **options: str) -> Corpus:
@@ -84,7 +93,7 @@ def prepare(corpus: str, path: Path, **options: str) -> Corpus:
     parts = {part: (sets["recordings"], sets.get("supervisions") or ()) for part, sets in manifests.items()}
     source = f"{path}, by lhotse's prepare_{corpus} {options or defaults or ''}".rstrip()
     rule = "lhotse's recipe's"
-    return Corpus(name, _read_recordings(parts, changes), source, licence, split_rule=rule, changes=changes)
+    return Corpus(name, _read_recordings(parts, Path(), changes), source, licence, split_rule=rule, changes=changes)
 
 
 def _typed(recipe: Any, option: str, value: str) -> str | bool:
@@ -106,40 +115,68 @@ class _ChangeCounter(logging.Handler):
         self.changes[kind] += int(counted[2]) if counted else 1
 
 
-def _recording_sets(path: Path) -> list[Path]:
-    return [p for p in files(path, {".jsonl", ".gz"}) if "recordings" in p.name and ".jsonl" in p.name]
+def _sets(path: Path, kind: str) -> list[Path]:
+    found = [path] if path.is_file() else files(path, {".jsonl", ".gz"})
+    return [file for file in found if kind in file.name and file.name.endswith((".jsonl", ".jsonl.gz"))]
 
 
 def _load(kind: Any, path: Path) -> Any:
     if path.suffix == ".gz":
         check_gzip(path)
     try:
-        return kind.from_jsonl(path)
+        return list(kind.from_jsonl(path))
     except Exception as error:  # lhotse raises many kinds of errors for a damaged file
         raise UserError(f"{path}: not a readable lhotse manifest ({one_line(error)})") from error
 
 
-def _read_recordings(parts: Parts, changes: Counter[str]) -> Iterator[SourceRecording]:
+def _read_recordings(parts: Parts, root: Path, changes: Counter[str]) -> Iterator[SourceRecording]:
     subsets = subsets_from_names(parts)
     for part, (recordings, supervisions) in parts.items():
         turns: dict[str, list[Turn]] = {}
         for supervision in supervisions:
-            where = f"supervision {supervision.id}"
-            turns.setdefault(str(supervision.recording_id), []).extend(
-                make_turns(supervision.start, supervision.end, supervision.speaker, where, changes)
-            )
+            turns.setdefault(str(supervision.recording_id), []).extend(_turns(supervision, 0.0, changes))
         for recording in recordings:
             uri = str(recording.id)
             if uri in turns:
-                yield SourceRecording(nfc(uri), _clips(recording), turns.pop(uri), None, subsets[part])
+                clips = _clips(recording, (root / part).parent)
+                yield SourceRecording(nfc(uri), clips, turns.pop(uri), None, subsets[part])
             else:
                 log.warning("%s: %s has no supervisions", part, recording.id)
                 changes[NO_REFERENCE] += 1
         changes[NO_AUDIO] += len(turns)
 
 
-def _clips(recording: Any) -> tuple[Clip, ...]:
+def _read_cuts(cut_sets: dict[Path, list[Any]], root: Path, changes: Counter[str]) -> Iterator[SourceRecording]:
+    subsets = subsets_from_names(str(path.relative_to(root)) for path in cut_sets)
+    for path, cuts in cut_sets.items():
+        by_recording: dict[str, list[Any]] = {}
+        for cut in cuts:
+            recording = getattr(cut, "recording", None)
+            if recording is None:
+                raise UserError(f"{path}: {cut.id} is not cut from one recording (mixed, padded, or features alone)")
+            by_recording.setdefault(str(recording.id), []).append(cut)
+        for uri, own in by_recording.items():
+            turns = [turn for cut in own for s in cut.supervisions for turn in _turns(s, cut.start, changes)]
+            if not any(cut.supervisions for cut in own):
+                log.warning("%s: %s has no supervisions", path, uri)
+                changes[NO_REFERENCE] += 1
+                continue
+            recording = own[0].recording
+            is_whole = any(cut.start == 0 and cut.duration >= recording.duration for cut in own)
+            regions = None if is_whole else [Region(cut.start, round(cut.start + cut.duration, 6)) for cut in own]
+            subset = subsets[str(path.relative_to(root))]
+            clips = _clips(recording, path.parent)
+            yield SourceRecording(nfc(uri), clips, list(dict.fromkeys(turns)), regions, subset)
+
+
+def _turns(supervision: Any, offset_s: float, changes: Counter[str]) -> list[Turn]:
+    start_s, end_s = offset_s + supervision.start, offset_s + supervision.end
+    return make_turns(start_s, end_s, supervision.speaker, f"supervision {supervision.id}", changes)
+
+
+def _clips(recording: Any, folder: Path) -> tuple[Clip, ...]:
     """The recording's files, all starting at 0; several microphones are summed."""
     if recording.transforms or any(source.type != "file" for source in recording.sources):
         raise UserError(f"{recording.id}: not a plain audio file (a command, a URL or a transform); save it as a file")
-    return tuple(Clip(Path(source.source)) for source in recording.sources)
+    paths = [Path(source.source) for source in recording.sources]
+    return tuple(Clip(path if path.is_file() else folder / path) for path in paths)

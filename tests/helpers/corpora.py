@@ -241,10 +241,25 @@ def subtitles(root: Path) -> Path:
     return root
 
 
+def lhotse_cuts(root: Path) -> Path:
+    """Two cuts of each recording; a turn in both of them counts once."""
+    from lhotse import CutSet, load_manifest
+
+    lhotse(root)
+    recordings = load_manifest(root / "made_recordings_train.jsonl.gz")
+    supervisions = load_manifest(root / "made_supervisions_train.jsonl.gz")
+    cuts = CutSet.from_manifests(recordings, supervisions)
+    halves = [cut.truncate(offset=at_s, duration=1.5) for cut in cuts for at_s in (0.0, 1.5)]
+    for name in ("made_recordings_train.jsonl.gz", "made_supervisions_train.jsonl.gz"):
+        (root / name).unlink()
+    CutSet.from_cuts(halves).to_file(root / "cuts_train.jsonl.gz")
+    return root
+
+
 MAKERS: dict[str, list[Callable[[Path], Path]]] = {
     "layout": [guide],
     "pyannote": [database_yml],
-    "lhotse": [lhotse],
+    "lhotse": [lhotse, lhotse_cuts],
     "kaldi": [kaldi],
     "nemo": [nemo],
     "huggingface": [parquet],

@@ -14,7 +14,7 @@ from diarbench.datasets.conversion.convert import convert
 from diarbench.datasets.dataset import SUBSETS, Subset
 from diarbench.datasets.formats.detect import find_corpus
 from diarbench.datasets.io.errors import UserError
-from diarbench.datasets.io.rttm import Turn, rttm_text
+from diarbench.datasets.io.rttm import Region, Turn, rttm_text
 
 TURNS = [Turn(0.5, 1.5, "FEE005"), Turn(1.25, 2.0, "MEE006"), Turn(2.5, 3.0, "FEE005")]
 
@@ -160,3 +160,44 @@ def test_integers_as_ids_and_speakers(tmp_path: Path) -> None:
     write(tmp_path / "x_supervisions.jsonl", json.dumps({**turn, "speaker": None}) + "\n")
     with pytest.raises(UserError, match="supervision a: a turn without a speaker; add the name"):
         list(find_corpus(str(tmp_path)).recordings)
+
+
+def cut_set(folder: Path, **changed: object) -> Path:
+    """A set of one cut, from 1 s to 3 s of a recording of 4 s, with a turn that begins before the cut."""
+    write_wav(folder / "audio" / "x.wav", 4.0)
+    source = {"type": "file", "channels": [0], "source": "audio/x.wav"}
+    recording = {"id": "x", "sources": [source], "sampling_rate": 16_000, "num_samples": 64_000, "duration": 4.0}
+    turn = {"id": "a", "recording_id": "x", "start": -0.5, "duration": 1.0, "channel": 0, "speaker": "bob"}
+    cut = {"id": "x-1", "start": 1.0, "duration": 2.0, "channel": 0, "supervisions": [turn], "recording": recording}
+    row = {key: value for key, value in {**cut, "type": "MonoCut", **changed}.items() if value is not None}
+    write(folder / "cuts_test.jsonl", json.dumps(row) + "\n")
+    return folder / "cuts_test.jsonl"
+
+
+def test_a_cut_set(tmp_path: Path) -> None:
+    path = cut_set(tmp_path)
+    for source in (path, tmp_path):
+        (recording,) = find_corpus(str(source)).recordings
+        assert (recording.uri, recording.turns, recording.subset) == ("x", [Turn(0.5, 1.5, "bob")], "test")
+        assert recording.regions == [Region(1, 3)]
+        assert recording.clips[0].audio == tmp_path / "audio" / "x.wav"
+
+
+def test_cuts_that_are_not_read(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="x-1 is not cut from one recording"):
+        list(find_corpus(str(cut_set(tmp_path, recording=None))).recordings)
+    corpus = find_corpus(str(cut_set(tmp_path, supervisions=[])))
+    assert list(corpus.recordings) == []
+    assert corpus.changes == {"recordings left out: no reference": 1}
+
+
+def test_sets_of_one_name_in_several_folders(tmp_path: Path) -> None:
+    for subset in ("train", "dev"):
+        audio = str(write_wav(tmp_path / f"{subset}.wav", 2.0))
+        source = {"type": "file", "channels": [0], "source": audio}
+        recording = {"id": subset, "sources": [source], "sampling_rate": 16_000, "num_samples": 32_000, "duration": 2.0}
+        turn = {"id": "a", "recording_id": subset, "start": 0.5, "duration": 1.0, "channel": 0, "speaker": "bob"}
+        write(tmp_path / subset / "recordings.jsonl", json.dumps(recording) + "\n")
+        write(tmp_path / subset / "supervisions.jsonl", json.dumps(turn) + "\n")
+    recordings = find_corpus(str(tmp_path)).recordings
+    assert {recording.uri: recording.subset for recording in recordings} == {"train": "train", "dev": "dev"}
