@@ -18,7 +18,7 @@ from diarbench.backends.checkpoints import load_checkpoint
 from diarbench.backends.initial_weights import best_checkpoint, read_run
 from diarbench.benchmarks.runs.environment import DEVICES, resolve_device
 from diarbench.datasets.dataset import Recording, from_annotation
-from diarbench.datasets.io.audio import Clip, write_audio
+from diarbench.datasets.io.audio import Clip, length_s, write_audio
 from diarbench.datasets.io.errors import UserError, check_choice
 from diarbench.datasets.io.files import write_atomic
 from diarbench.datasets.io.rttm import Turn, rttm_text
@@ -140,13 +140,7 @@ def _readme(run: Run, lines: str) -> str:
 
 
 def _check_readable(path: Path) -> None:
-    import soundfile
-
-    try:
-        info = soundfile.info(str(path))
-    except (OSError, RuntimeError) as error:
-        raise UserError(f"{path}: not readable audio ({'no such file' if not path.is_file() else error})") from error
-    if not info.frames:
+    if not length_s(Clip(path)):
         raise UserError(f"{path}: contains no samples")
 
 

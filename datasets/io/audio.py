@@ -6,10 +6,12 @@ import io
 import shutil
 from collections import Counter
 from collections.abc import Iterable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import IO, TYPE_CHECKING
 
+from diarbench.datasets.io.audio_lengths import read_headers, samples_in
 from diarbench.datasets.io.errors import UserError, require
 
 if TYPE_CHECKING:
@@ -18,6 +20,9 @@ if TYPE_CHECKING:
 
 
 BLOCK_S = 30
+
+SHORTEST_LOSS_S = 0.1
+"""Headers may be wrong by less: some count the padding of the last frames."""
 
 LONGEST_S = 24 * 3600
 """Of a timeline on which several clips are put together, in memory."""
@@ -64,29 +69,22 @@ def write_audio(clips: tuple[Clip, ...], target: Path, channel: int | None = Non
 
 
 def length_s(clip: Clip) -> float:
-    """The length of a clip in seconds, by the header of its file. Raises UserError where it is not readable audio."""
-    with _open(clip) as file:
+    """The length of a clip in seconds, by its headers. Raises UserError where it is not readable, complete audio."""
+    with open_audio(clip) as file:
         rest_s = float(file.frames / file.samplerate) - clip.start_s
     return rest_s if clip.duration_s is None else min(rest_s, clip.duration_s)
 
 
 def wav_data_bytes(path: Path) -> tuple[int, int] | None:
-    """Bytes of samples that a RIFF header declares, and that the file contains; None for other files."""
+    """Bytes of samples that a header declares, and that the file contains; None for compressed files."""
     with path.open("rb") as file:
-        if file.read(4) != b"RIFF":
-            return None
-        file.seek(12)
-        while len(header := file.read(8)) == 8:
-            size = int.from_bytes(header[4:], "little")
-            if header[:4] == b"data":
-                return size, min(size, path.stat().st_size - file.tell())
-            file.seek(size + size % 2, io.SEEK_CUR)
-    return 0, 0
+        samples = samples_in(file)
+    return samples and (samples.declared, min(samples.declared, samples.present))
 
 
 def _frames_if_right(path: Path) -> int | None:
     """Frames of a file that is 16 kHz mono 16-bit WAV with a correct header; None for other files."""
-    with _open(Clip(path)) as file:
+    with open_audio(Clip(path)) as file:
         if (file.format, file.subtype, file.samplerate, file.channels) != ("WAV", "PCM_16", SAMPLE_RATE, 1):
             return None
         frames = int(file.frames)
@@ -101,20 +99,37 @@ def _link(source: Path, target: Path) -> None:
         shutil.copyfile(source, target)
 
 
-def _open(clip: Clip) -> soundfile.SoundFile:
+@contextmanager
+def open_audio(clip: Clip) -> Iterator[soundfile.SoundFile]:
+    """A complete audio file; its number of frames is its length. Raises UserError for other files."""
     import soundfile
 
-    try:
-        return soundfile.SoundFile(str(clip.audio) if isinstance(clip.audio, Path) else io.BytesIO(clip.audio))
-    except (OSError, RuntimeError) as error:
-        if isinstance(clip.audio, Path) and not clip.audio.is_file():
-            raise UserError(f"{clip}: no such audio file") from error
-        raise UserError(f"{clip}: not readable audio; is it truncated, or not audio at all? ({error})") from error
+    with ExitStack() as stack:
+        try:
+            content: IO[bytes]
+            content = clip.audio.open("rb") if isinstance(clip.audio, Path) else io.BytesIO(clip.audio)
+            headers = read_headers(stack.enter_context(content))
+            content.seek(0)
+            file = stack.enter_context(soundfile.SoundFile(headers.unsized or content))
+        except (OSError, RuntimeError) as error:
+            if isinstance(clip.audio, Path) and not clip.audio.is_file():
+                raise UserError(f"{clip}: no such audio file") from error
+            raise UserError(f"{clip}: not readable audio; is it truncated, or not audio at all? ({error})") from error
+        declared_s = file.frames / file.samplerate
+        if headers.refusal:
+            raise _incomplete(clip, headers.refusal)
+        if declared_s < headers.counted_s:
+            raise _incomplete(clip, f"has more than the {declared_s:.1f} s that its header declares")
+        yield file
+
+
+def _incomplete(clip: Clip, reason: str) -> UserError:
+    return UserError(f"{clip}: {reason}; get the file again, or save what it contains as a new file")
 
 
 def _mono_blocks(clip: Clip, channel: int | None, changes: Counter[str]) -> Iterator[np.ndarray]:
     """Blocks of float32 samples, mono at 16 kHz."""
-    with _open(clip) as file:
+    with open_audio(clip) as file:
         rate = file.samplerate
         if channel is not None and channel >= file.channels:
             raise UserError(f"{clip}: has {file.channels} channels, so no channel {channel} (they count from 0)")
@@ -130,19 +145,26 @@ def _mono_blocks(clip: Clip, channel: int | None, changes: Counter[str]) -> Iter
             while left is None or left > 0:
                 block = file.read(min(BLOCK_S * rate, left or BLOCK_S * rate), dtype="float32", always_2d=True)
                 if not len(block):
+                    _check_end(clip, file)
                     changes["clips that end before they should"] += left is not None
                     break
                 left = None if left is None else left - len(block)
                 mono = block.mean(axis=1) if channel is None else block[:, channel]
                 yield resampler.resample_chunk(mono) if resampler else mono
         except RuntimeError as error:
-            raise UserError(
-                f"{clip}: cannot be decoded after {file.tell() / rate:.1f} s; get the file again ({error})"
-            ) from error
+            reason = f"truncated or damaged: cannot be decoded after {file.tell() / rate:.1f} s ({error})"
+            raise _incomplete(clip, reason) from error
         if resampler:
             import numpy as np
 
             yield resampler.resample_chunk(np.zeros(0, dtype=np.float32), last=True)
+
+
+def _check_end(clip: Clip, file: soundfile.SoundFile) -> None:
+    """Raises UserError where no more samples come although the header declares more than a moment of them."""
+    declared_s, read_s = file.frames / file.samplerate, file.tell() / file.samplerate
+    if declared_s - read_s > SHORTEST_LOSS_S:
+        raise _incomplete(clip, f"truncated: the header declares {declared_s:.1f} s but the file has {read_s:.1f} s")
 
 
 def _on_timeline(clips: Iterable[Clip], channel: int | None, changes: Counter[str]) -> Iterator[np.ndarray]:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from diarbench.datasets.acoustics import vocal_tract_length_perturbation
 from diarbench.datasets.dataset import SUBSETS, Dataset, Subset
-from diarbench.datasets.io.audio import AUDIO_SUFFIXES, SAMPLE_RATE, Clip, write_audio
+from diarbench.datasets.io.audio import AUDIO_SUFFIXES, SAMPLE_RATE, Clip, length_s, open_audio, write_audio
 from diarbench.datasets.io.errors import UserError, require
 from diarbench.datasets.io.files import files
 from diarbench.datasets.io.rttm import Turn
@@ -56,16 +56,11 @@ def speech_segments(source: Path | Dataset) -> dict[Subset | None, dict[str, lis
                     segment = SpeechSegment(recording.audio, turn.start_s, turn.end_s - turn.start_s)
                     segments.setdefault(subset, {}).setdefault(name, []).append(segment)
     else:
-        import soundfile
-
         for path in files(source, AUDIO_SUFFIXES):
-            try:
-                length_s = soundfile.info(str(path)).duration
-            except (OSError, RuntimeError) as error:
-                raise UserError(f"{path}: not readable audio ({error})") from error
-            if path.parent != source and length_s >= SHORTEST_S:
+            whole_s = length_s(Clip(path))
+            if path.parent != source and whole_s >= SHORTEST_S:
                 speaker = path.relative_to(source).parts[0]
-                segments.setdefault(None, {}).setdefault(speaker, []).append(SpeechSegment(path, 0.0, length_s))
+                segments.setdefault(None, {}).setdefault(speaker, []).append(SpeechSegment(path, 0.0, whole_s))
     if not segments:
         where = source.root if isinstance(source, Dataset) else source
         raise UserError(
@@ -152,7 +147,7 @@ def read_segment(segment: SpeechSegment, scratch: Path) -> np.ndarray:
 def _read_unperturbed(segment: SpeechSegment, scratch: Path) -> np.ndarray:
     import soundfile
 
-    with soundfile.SoundFile(str(segment.path)) as file:
+    with open_audio(Clip(segment.path)) as file:
         if (file.samplerate, file.channels) == (SAMPLE_RATE, 1):
             file.seek(min(round(segment.start_s * SAMPLE_RATE), file.frames))
             return file.read(round(segment.length_s * SAMPLE_RATE) or 1, dtype="float32")

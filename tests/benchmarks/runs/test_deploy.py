@@ -64,7 +64,7 @@ def test_invalid_arguments_are_rejected_before_any_computation(tmp_path: Path) -
     assert_rejected(audio, message="talk.rttm: exists already; choose another --out", out="out")
     assert_rejected(audio, tmp_path / "talk.flac", message="would both be written to")
     assert_rejected(tmp_path / "no.wav", message="no.wav: not readable audio")
-    assert_rejected(tmp_path / "absent.wav", message="no such file")
+    assert_rejected(tmp_path / "absent.wav", message="no such audio file")
     assert_rejected(audio, message="no such device", device="gpu")
     assert_rejected(audio, message=r"no run.json in this folder")
     with pytest.raises(UserError, match=r"no run.json in this folder"):

@@ -1,0 +1,102 @@
+"""Audio files that are truncated, streamed, joined, or without a length are read whole or refused."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+from corpora import noise
+
+from diarbench.datasets.io.audio import Clip, write_audio
+from diarbench.datasets.io.errors import UserError
+
+RATE, DURATION_S = 16_000, 3.0
+
+FORMATS = [("WAV", "PCM_16"), ("WAV", "IMA_ADPCM"), ("WAVEX", "PCM_24"), ("RF64", "PCM_16"), ("W64", "FLOAT")]
+FORMATS += [("AIFF", "PCM_16"), ("AU", "ULAW"), ("NIST", "PCM_16"), ("NIST", "ULAW"), ("CAF", "PCM_16")]
+FORMATS += [("FLAC", "PCM_16"), ("OGG", "VORBIS"), ("OGG", "OPUS"), ("MP3", "MPEG_LAYER_III")]
+
+
+def encoded(format_: str, subtype: str | None = None, **options: object) -> bytes:
+    """Noise for a second, and then silence, which takes few bits of a variable bit rate."""
+    samples = np.concatenate([noise(1.0), np.zeros((round(RATE * (DURATION_S - 1)), 1), np.float32)])
+    buffer = io.BytesIO()
+    soundfile.write(buffer, samples, RATE, format=format_, subtype=subtype, **options)
+    return buffer.getvalue()
+
+
+def without_xing(mp3: bytes) -> bytes:
+    """An MP3 file as a program writes it that cannot go back: without its first frame, which has the length."""
+    assert b"Xing" in mp3[:200]
+    return mp3[mp3.index(mp3[:2], 4) :]
+
+
+def converted_s(content: bytes, folder: Path) -> float:
+    (folder / "recording").write_bytes(content)
+    frames, _ = write_audio((Clip(folder / "recording"),), folder / "out.wav")
+    assert soundfile.info(str(folder / "out.wav")).frames == frames
+    return frames / RATE
+
+
+@pytest.mark.parametrize(("format_", "subtype"), FORMATS)
+def test_a_truncated_file_is_refused(format_: str, subtype: str, tmp_path: Path) -> None:
+    content = encoded(format_, subtype)
+    assert converted_s(content, tmp_path) == pytest.approx(DURATION_S, abs=0.07)
+    for kept in (1 / 3, 1 / 2, 0.9):
+        with pytest.raises(UserError, match=r"recording: .*truncated") as caught:
+            converted_s(content[: round(kept * len(content))], tmp_path)
+        assert len(str(caught.value).splitlines()) == 1
+
+
+def test_a_truncated_file_in_memory_is_refused() -> None:
+    with pytest.raises(UserError, match=r"row 3: truncated: the header declares 96000 bytes .* the file has 47978"):
+        write_audio((Clip(encoded("WAV")[:48_022], name="row 3"),), Path("unwritten.wav"))
+
+
+@pytest.mark.parametrize("size", [0, 0x7FFFF000, 0x7FFFFFFF, 0x80000000, 0xFFFFFFFF])
+@pytest.mark.parametrize("riff_size", [0, 36, 0xFFFFFFFF])
+def test_a_streamed_wav_is_read_to_its_end(size: int, riff_size: int, tmp_path: Path) -> None:
+    content = bytearray(encoded("WAV"))
+    content[4:8], content[40:44] = riff_size.to_bytes(4, "little"), size.to_bytes(4, "little")
+    assert converted_s(bytes(content), tmp_path) == DURATION_S
+
+
+@pytest.mark.parametrize("size", [0, 0xFFFFFFFF])
+def test_a_streamed_au_is_read_to_its_end(size: int, tmp_path: Path) -> None:
+    content = encoded("AU")
+    assert converted_s(content[:8] + size.to_bytes(4, "big") + content[12:], tmp_path) == DURATION_S
+
+
+def test_an_empty_wav_is_no_streamed_one(tmp_path: Path) -> None:
+    header = encoded("WAV")[:40]
+    with pytest.raises(UserError, match="no samples"):
+        converted_s(header + bytes(4) + b"LIST" + (8).to_bytes(4, "little") + bytes(8), tmp_path)
+
+
+def test_an_mp3_without_a_length_is_read_to_its_end(tmp_path: Path) -> None:
+    """Variable bit rate without a Xing header, as in ``ffmpeg ... -f mp3 - > talk.mp3``."""
+    mp3 = without_xing(encoded("MP3", bitrate_mode="VARIABLE"))
+    (tmp_path / "talk.mp3").write_bytes(mp3)
+    assert soundfile.info(str(tmp_path / "talk.mp3")).duration < 2  # what libsndfile believes
+    assert converted_s(mp3, tmp_path) == pytest.approx(DURATION_S, abs=0.1)
+    frames, _ = write_audio((Clip(mp3, name="row"),), tmp_path / "out.wav")
+    assert frames / RATE == pytest.approx(DURATION_S, abs=0.1)
+    with pytest.raises(UserError, match="truncated: the last MP3 frame is incomplete"):
+        converted_s(mp3[:-30], tmp_path)
+
+
+@pytest.mark.parametrize("tag", [b"ID3\x04\x00\x00\x00\x00\x02\x00" + bytes(256), b""])
+def test_tags_of_an_mp3_are_no_frames(tag: bytes, tmp_path: Path) -> None:
+    assert converted_s(tag + encoded("MP3") + b"TAG" + bytes(125), tmp_path) == pytest.approx(DURATION_S, abs=0.001)
+
+
+@pytest.mark.parametrize(
+    ("format_", "message"), [("MP3", r"more than the 3\.0 s that its header declares"), ("OGG", "several Ogg streams")]
+)
+def test_joined_files_are_refused(format_: str, message: str, tmp_path: Path) -> None:
+    """``cat a.mp3 b.mp3``: libsndfile reads as much as the first header declares."""
+    with pytest.raises(UserError, match=message):
+        converted_s(2 * encoded(format_), tmp_path)
