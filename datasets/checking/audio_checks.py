@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from diarbench.datasets.checking.findings import AudioReport, make_finding
 from diarbench.datasets.dataset import Recording
 from diarbench.datasets.io.audio import SAMPLE_RATE, wav_data_bytes
 from diarbench.datasets.io.files import sha256_of
 
+if TYPE_CHECKING:
+    import numpy as np
+
 WINDOW_S = 10.0
 """The window of pyannote's segmentation-3.0; a shorter recording raises an error there."""
+
+FRAME_S = 0.02
+"""The length of the frames whose level is measured."""
 
 SILENCE_PEAK, NEAR_EMPTY_RMS, CLIPPED_SHARE = 1e-4, 1e-4, 1e-3
 
 
 def examine_audio(recording: Recording) -> AudioReport:
-    """Read a recording's audio completely and check format, length and level."""
+    """Read a recording's audio completely, check format, length and level, and measure the level of its frames."""
     import numpy as np
     import soundfile
 
@@ -27,6 +33,7 @@ def examine_audio(recording: Recording) -> AudioReport:
         report.findings.append(make_finding(level, kind, path, text))
 
     frames, clipped, peak, energy = 0, 0, 0.0, np.zeros(1)
+    levels: list[np.ndarray] = []
     try:
         report.sha256 = sha256_of(path)
         declared, present = wav_data_bytes(path) or (0, 0)
@@ -42,10 +49,13 @@ def examine_audio(recording: Recording) -> AudioReport:
                 clipped += int((magnitude >= 32767 / 32768).sum())
                 peak = max(peak, float(magnitude.max()))
                 energy += (block.astype(np.float64) ** 2).sum(axis=0)
+                if rate == SAMPLE_RATE:
+                    levels.append(_frame_levels(block.mean(axis=1)))
     except (OSError, RuntimeError) as error:
         add("error", "unreadable audio", f"the audio cannot be read ({error}); fetch or convert it again")
         return report
     report.duration_s = frames / rate
+    report.rms = np.concatenate(levels) if levels else None
     if not frames:
         add("error", "header-only audio", "contains no samples; fetch or convert it again")
         return report
@@ -65,3 +75,12 @@ def examine_audio(recording: Recording) -> AudioReport:
         share = clipped / frames / channels
         add("warning", "clipping", f"{share:.1%} of the samples are at full scale; record at a lower level")
     return report
+
+
+def _frame_levels(samples: np.ndarray) -> np.ndarray:
+    """The root mean square of each frame, of full scale; an incomplete frame at the end is left out."""
+    import numpy as np
+
+    length = round(FRAME_S * SAMPLE_RATE)
+    whole = samples[: len(samples) // length * length].reshape(-1, length)
+    return np.asarray(np.sqrt((whole**2).mean(axis=1)))

@@ -7,12 +7,15 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections import Counter, defaultdict
+from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
 
 from diarbench.datasets.checking.audio_checks import examine_audio
 from diarbench.datasets.checking.files import all_files_exist, current_fingerprint, listed_recordings
 from diarbench.datasets.checking.findings import CheckResult
+from diarbench.datasets.checking.labels import Labelled, check_labels
+from diarbench.datasets.checking.voices import Embed, check_voices
 from diarbench.datasets.conversion.converted import FILE_KINDS
 from diarbench.datasets.conversion.normalize import normalize_regions, normalize_turns
 from diarbench.datasets.conversion.parallel import in_parallel
@@ -34,8 +37,14 @@ PARALLEL_FROM = 50
 """The number of recordings from which worker processes, which take a second to start, save time."""
 
 
-def check(root: Path, workers: int = 1) -> CheckResult:
-    """Check every file of a dataset folder. Raises UserError only if the folder is not a dataset."""
+def check(
+    root: Path, workers: int = 1, embed: Embed | None = None, progress: Callable[[int], None] = lambda done: None
+) -> CheckResult:
+    """Check every file of a dataset folder; with ``embed``, also whether names and voices are the same.
+
+    ``progress`` gets the number of recordings whose voices were compared. Raises UserError only if the folder is not a
+    dataset.
+    """
     lists = [subset for subset in SUBSETS if (root / f"{subset}.txt").is_file()]
     if not lists:
         raise UserError(f"{root}: not a dataset (no train.txt, dev.txt or test.txt in it)")
@@ -47,8 +56,11 @@ def check(root: Path, workers: int = 1) -> CheckResult:
             raise report
         result.audio[report.uri] = report
         result.findings += report.findings
-    turns = {recording.uri: _check_reference(result, recording) for recording in readable}
-    _check_leakage(result, readable, turns)
+    labelled = [_check_reference(result, recording) for recording in readable]
+    check_labels(result, labelled)
+    if embed:
+        check_voices(result, [each for each in labelled if each.rms is not None], embed, progress)
+    _check_leakage(result, labelled)
     _check_unlisted(result, recordings, lists)
     _check_record(result, recordings)
     return result
@@ -66,15 +78,16 @@ def _check_files(result: CheckResult, recording: Recording) -> bool:
     return recording.audio.is_file() and recording.rttm.is_file()
 
 
-def _check_reference(result: CheckResult, recording: Recording) -> list[Turn]:
+def _check_reference(result: CheckResult, recording: Recording) -> Labelled:
     """Report problems of an RTTM file, and return its turns as written."""
+    audio = result.audio[recording.uri]
     problems: list[Problem] = []
     skipped: list[Problem] = []
     try:
         lines = list(scan_rttm(recording.rttm, problems, skipped))
     except UserError as error:
         result.error("unreadable RTTM", recording.rttm, str(error))
-        return []
+        return Labelled(recording, [], [], audio.rms)
     for problem in problems:
         result.error(*problem)
     for problem in skipped:
@@ -94,10 +107,9 @@ def _check_reference(result: CheckResult, recording: Recording) -> list[Turn]:
     regions = _check_uem(result, recording)
     if not turns and not problems:
         result.warn("no turns", recording.rttm, "contains no speech; check that the reference is complete")
-    audio = result.audio.get(recording.uri)
-    _check_turns(result, turns, regions, audio.duration_s if audio else 0.0)
+    _check_turns(result, turns, regions, audio.duration_s)
     _check_speakers(result, recording, [turn for _, turn in turns], regions)
-    return [turn for _, turn in turns]
+    return Labelled(recording, turns, regions, audio.rms)
 
 
 def _check_uem(result: CheckResult, recording: Recording) -> list[Region]:
@@ -163,10 +175,10 @@ def _check_speakers(result: CheckResult, recording: Recording, turns: list[Turn]
         result.warn("much overlap", recording.rttm, text)
 
 
-def _check_leakage(result: CheckResult, recordings: list[Recording], turns_of: dict[str, list[Turn]]) -> None:
+def _check_leakage(result: CheckResult, labelled: list[Labelled]) -> None:
     """Report audio and speakers shared between subsets."""
     first: dict[str, Recording] = {}
-    for recording in recordings:
+    for recording in (each.recording for each in labelled):
         sha256 = result.audio[recording.uri].sha256
         other = first.setdefault(sha256, recording) if sha256 else recording
         if other.subset != recording.subset:
@@ -174,9 +186,9 @@ def _check_leakage(result: CheckResult, recordings: list[Recording], turns_of: d
         elif other is not recording:
             result.warn("same audio twice", recording.audio, f"the same audio as {other.audio}")
     subsets_of: dict[str, set[str]] = defaultdict(set)
-    for recording in recordings:
-        for turn in turns_of[recording.uri]:
-            subsets_of[turn.speaker].add(recording.subset)
+    for each in labelled:
+        for turn in each.turns:
+            subsets_of[turn.speaker].add(each.recording.subset)
     shared: dict[tuple[str, ...], list[str]] = defaultdict(list)
     for speaker, subsets in sorted(subsets_of.items()):
         if len(subsets) > 1:

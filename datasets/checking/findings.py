@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from diarbench.datasets.io.records import Record
+
+if TYPE_CHECKING:
+    import numpy as np
 
 FIXABLE = frozenset(
     {
@@ -35,12 +38,14 @@ class Finding(Record):
 
 @dataclass
 class AudioReport:
-    """The duration, hash and findings of a recording's audio."""
+    """The duration, hash, levels and findings of a recording's audio."""
 
     uri: str
     sha256: str = ""
     """Empty if the file could not be read."""
     duration_s: float = 0.0
+    rms: np.ndarray | None = None
+    """The root mean square of each frame, of full scale; None where the audio cannot be read or is not at 16 kHz."""
     findings: list[Finding] = field(default_factory=list)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from fnmatch import fnmatchcase
@@ -69,17 +70,26 @@ def read_tiers(tiers: Mapping[str, Sequence[Interval]], chosen: str, path: Path,
     return [turn for turns in by_name.values() for turn in turns]
 
 
-def _warn_of_levels(by_name: Mapping[str, Sequence[Turn]], path: Path, changes: Counter[str]) -> None:
-    suspects = [name for name in by_name if by_name[name] and name.strip().lower() in _LEVELS]
+def annotation_levels(by_name: Mapping[str, Sequence[Turn]]) -> list[str]:
+    """Names that may be levels of annotation: by their last word (``mary-words``), or since two have the same times."""
+    suspects = [name for name, turns in by_name.items() if turns and _last_word(name) in _LEVELS]
     for first, second in combinations(by_name, 2):
         are_many = len(by_name[first]) + len(by_name[second]) >= FEWEST_TURNS
         if are_many and _common_share(by_name[first], by_name[second]) > SAME_TIMES:
             suspects += [first, second]
-    if suspects:
-        names = ", ".join(dict.fromkeys(suspects))
+    return list(dict.fromkeys(suspects))
+
+
+def _warn_of_levels(by_name: Mapping[str, Sequence[Turn]], path: Path, changes: Counter[str]) -> None:
+    if suspects := annotation_levels(by_name):
+        names = ", ".join(suspects)
         text = "read as speakers, but they may be levels of annotation; choose the speakers with --set tiers=NAME,NAME"
         log.warning("%s: tiers %s are %s", path, names, text)
-        changes[NO_SPEAKERS] += len(set(suspects))
+        changes[NO_SPEAKERS] += len(suspects)
+
+
+def _last_word(name: str) -> str:
+    return re.split(r"[^a-z]+", name.strip().lower())[-1]
 
 
 def _common_share(first: Sequence[Turn], second: Sequence[Turn]) -> float:
