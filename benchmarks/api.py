@@ -47,6 +47,7 @@ def plan(
     train_fractions: Sequence[float] = (1.0,),
     also_score: Sequence[str] = (),
     epochs: int | None = None,
+    search_recipe: int | None = None,
     objective: str | None = None,
     precision: str | None = None,
     inits: Sequence[str] = ("auto",),
@@ -103,6 +104,7 @@ def plan(
         folds,
         repeat,
         train,
+        search_recipe,
     )
 
 

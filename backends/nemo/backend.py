@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from diarbench.backends.base import Diarizer
     from diarbench.backends.objective import Objective
+    from diarbench.backends.recipes.space import RecipeSpace
 
 # The training corpora are those that NVIDIA's model cards name.
 PUBLISHED = Weights(
@@ -92,6 +93,24 @@ class NemoBackend:
 
         assert isinstance(network, SortformerNetwork)
         return SortformerDiarizer(network, device)
+
+    def recipe_space(self) -> RecipeSpace:
+        """See SearchesRecipes: what fine-tunings of Sortformer vary in."""
+        from optuna.distributions import FloatDistribution
+
+        return {
+            "learning_rate": FloatDistribution(1e-6, 1e-3, log=True),
+            "warmup": {"none": 0.0, "a tenth": 0.1},
+            "schedule": {"constant": None, "cosine": {"name": "CosineAnnealingLR", "every": "step"}},
+            "average": {"none": None, "0.9": 0.9, "0.99": 0.99},
+            "window_s": {"10": 10.0, "20": 20.0, "30": 30.0},
+            "augmentation": {"none": {}, "noise": {"noise": {"probability": 0.5}}},
+            "objective": {
+                "equal": {},
+                "arrival": {"ats_weight": 0.75, "pil_weight": 0.25},
+                "permutation": {"ats_weight": 0.25, "pil_weight": 0.75},
+            },
+        }
 
     def export(self, network: torch.nn.Module, hyperparameters: Mapping[str, Any], folder: Path) -> str:
         """See Backend; writes a ``.nemo`` file and its post-processing parameters as YAML."""

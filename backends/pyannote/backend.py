@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from diarbench.backends.base import Diarizer
     from diarbench.backends.objective import Objective
+    from diarbench.backends.recipes.space import RecipeSpace
 
 
 HUB_FILES = ("pytorch_model.bin", "model.safetensors", "segmentation/pytorch_model.bin")
@@ -108,6 +109,20 @@ class PyannoteBackend:
 
         assert isinstance(network, PyannoteNetwork)
         return export(network, hyperparameters, folder, self.plda)
+
+    def recipe_space(self) -> RecipeSpace:
+        """See SearchesRecipes: what fine-tunings of pyannote vary in; its filters (SincNet) may stay as they are."""
+        from optuna.distributions import FloatDistribution
+
+        return {
+            "learning_rate": FloatDistribution(1e-5, 3e-3, log=True),
+            "warmup": {"none": 0.0, "a tenth": 0.1},
+            "schedule": {"constant": None, "cosine": {"name": "CosineAnnealingLR", "every": "step"}},
+            "average": {"none": None, "0.9": 0.9, "0.99": 0.99},
+            "freeze": {"nothing": {}, "filters": {"pyannote": ["model.sincnet.*"]}},
+            "window_s": {"5": 5.0, "10": 10.0},
+            "augmentation": {"none": {}, "noise": {"noise": {"probability": 0.5}}},
+        }
 
     @staticmethod
     def _at_hand() -> InitialWeights:

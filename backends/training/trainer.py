@@ -103,7 +103,7 @@ class Trainer:
         """Train all epochs of the recipe; resumes from ``checkpoints/last.ckpt`` where it exists."""
         self.start(progress)
         history = self.history
-        while len(history.epochs) <= self.recipe.epochs and not history.averaged and not self._has_stalled():
+        while len(history.epochs) <= self.recipe.epochs and not history.averaged and not self.has_stalled():
             self.train_epoch(progress)
         if self.recipe.average_best and not history.averaged:
             self._average_best(self.recipe.average_best, progress)
@@ -157,7 +157,8 @@ class Trainer:
             progress(stage="features", done=done, total=len(recordings))
         self.fabric.barrier()
 
-    def _has_stalled(self) -> bool:
+    def has_stalled(self) -> bool:
+        """Whether the recipe's patience is exhausted."""
         epochs_since_best = len(self.history.epochs) - 1 - self.history.best_epoch
         return self.recipe.patience is not None and epochs_since_best >= self.recipe.patience
 

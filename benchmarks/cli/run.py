@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from diarbench.benchmarks.runs.plan import Plan
     from diarbench.reports.results.comparison import Comparison
+    from diarbench.reports.results.job import Job
 
 WHAT, HOW, TUNING, WHERE = "What to run", "How to train", "Tuning", "Where to run"
 """The panels of options in ``bench run --help``."""
@@ -74,6 +75,16 @@ def run(
     ] = ["auto"],  # noqa: B006
     epochs: Annotated[
         int | None, typer.Option(min=1, help="Number of epochs, instead of the recipe's.", rich_help_panel=HOW)
+    ] = None,
+    search_recipe: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            metavar="N",
+            help="Besides each recipe, search N recipes around it on dev, by successive halving; every toolkit trains "
+            "on the same hours of audio.",
+            rich_help_panel=HOW,
+        ),
     ] = None,
     objective: Annotated[
         str | None,
@@ -183,6 +194,7 @@ def run(
             train_fractions=train_fraction,
             also_score=also_score,
             epochs=epochs,
+            search_recipe=search_recipe,
             objective=objective,
             precision=precision,
             inits=init,
@@ -252,9 +264,21 @@ def print_plans(plans: Sequence[Plan], folder: Path, console: Console) -> None:
     for planned in plans:
         job = planned.job
         details = [planned.problem or planned.origin, *(f"also scored on {d.dataset}" for d in job.also_score)]
-        training = f"{job.recipe['epochs']} epochs" if job.train else "no training"
+        training = _training(job)
         line = f"  {job.name}: {training}, {job.device}, from {', '.join(details)}"
         console.print(line, highlight=False, markup=False, soft_wrap=True)
+
+
+def _training(job: Job) -> str:
+    epochs = job.recipe["epochs"]
+    if not job.train:
+        return "no training"
+    if job.recipe_search:
+        from diarbench.benchmarks.runs.recipe_search import planned_epochs
+
+        recipes = len(job.recipe_search)
+        return f"search of {recipes} recipes in {planned_epochs(epochs, recipes)} epochs"
+    return f"{epochs} epochs"
 
 
 def show(comparison: Comparison, folder: Path, console: Console, verbose: bool) -> None:

@@ -12,6 +12,7 @@ from typing import Any
 from diarbench.backends import registry
 from diarbench.backends.base import AcceptsPlda, Backend
 from diarbench.backends.recipes.schema import Recipe
+from diarbench.backends.recipes.space import SearchesRecipes, default_space, draw
 from diarbench.benchmarks.runs.environment import threads
 from diarbench.benchmarks.runs.evaluation import SCORED_SUBSETS, too_many_speakers_warning
 from diarbench.benchmarks.runs.tuning import TRIALS, check_speech
@@ -64,13 +65,15 @@ def plan(
     folds: int | None = None,
     repetitions: int = 1,
     train: bool = True,
+    searched_recipes: int | None = None,
 ) -> list[Plan]:
     """All runs of the matrix, in order. Raises UserError for runs that could never succeed; reads no audio.
 
     ``inits`` is ``--init`` by backend, ``options`` are further fields of each Job. A dataset in both ``datasets`` and
     ``also_score`` is not scored as another domain by the runs that are trained on it. With ``folds``, each dataset is
     divided into so many folds, ``repetitions`` times, and each fold is a run. Without ``train``, pretrained networks
-    are scored on test, tuned on dev where the dataset has one.
+    are scored on test, tuned on dev where the dataset has one. With ``searched_recipes``, each recipe has a second run
+    that searches so many recipes around it.
     """
     _check_names([*datasets, *also_score])
     domains = {dataset.info.name: _domain(dataset) for dataset in also_score}
@@ -80,6 +83,10 @@ def plan(
         raise UserError("--also-score: other domains cannot be scored in a cross-validation; leave out --folds")
     if folds and not train:
         raise UserError("--folds: nothing is trained with --no-train; leave out --folds")
+    if searched_recipes is not None and not train:
+        raise UserError("--search-recipe: nothing is trained with --no-train; leave one of them out")
+    if searched_recipes == 1:
+        raise UserError("--search-recipe 1: is the recipe itself; give 2 or more")
     divided = [part for dataset in datasets for part in _divided(dataset, folds, repetitions)]
     for dataset, _ in divided:
         if (own := _tuning_of(dataset, tuning, train)).trials != 0:
@@ -91,7 +98,10 @@ def plan(
     if plda and not pldas:
         raise UserError(f"--plda {plda}: none of the backends uses a PLDA; pyannote does")
     plans = []
-    for (dataset, fold), backend, recipe, seed, fraction in product(divided, backends, recipes, seeds, fractions):
+    searches = (None,) if searched_recipes is None else (None, searched_recipes)
+    for (dataset, fold), backend, recipe, searched, seed, fraction in product(
+        divided, backends, recipes, searches, seeds, fractions
+    ):
         command, start = absent[backend], initial.get(backend)
         weights = start and start.weights
         for subset in ("train", *SCORED_SUBSETS) if train else ("test",):
@@ -108,7 +118,8 @@ def plan(
             dataset=dataset.info.name,
             dataset_root=str(dataset.root.resolve()),
             fingerprint=dataset.info.fingerprint,
-            recipe=recipe.model_dump(),
+            recipe=recipe.model_dump() | ({"name": f"{recipe.name}-search{searched}"} if searched else {}),
+            recipe_search=_drawn(loaded.get(backend), dataset, recipe, searched, seed) if searched else (),
             seed=seed,
             init=inits[backend],
             # A file on the hub may be downloaded by the run itself, which then records its hash.
@@ -185,6 +196,18 @@ def _divided(dataset: Dataset, folds: int | None, repetitions: int) -> Iterator[
     for repetition in range(1, repetitions + 1):
         for fold in draw_folds(dataset, folds, repetition):
             yield with_fold(dataset, fold), fold
+
+
+def _drawn(
+    backend: Backend | None, dataset: Dataset, recipe: Recipe, count: int, seed: int
+) -> tuple[dict[str, Any], ...]:
+    """The recipes of a search, as changes of the given one."""
+    space = backend.recipe_space() if isinstance(backend, SearchesRecipes) else default_space()
+    longest = min(
+        max(region.end_s - region.start_s for recording in dataset.subset(subset) for region in recording.regions)
+        for subset in ("train", "dev")
+    )
+    return tuple(draw(recipe, space, count, seed, longest))
 
 
 def _with_plda(backend: Backend, plda: Path | None) -> Backend:

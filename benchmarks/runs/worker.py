@@ -18,7 +18,7 @@ import time
 from collections.abc import Mapping
 from itertools import product
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING, Any
 
 from diarbench.backends import registry
 from diarbench.backends.base import Backend, Diarizer, InitialWeights
@@ -50,9 +50,13 @@ from diarbench.datasets.io.rttm import read_rttm, write_rttm
 from diarbench.datasets.subsampling import with_train
 from diarbench.datasets.verification import check_unchanged
 from diarbench.reports.results.job import Job
+from diarbench.reports.results.recipe_search import RecipeSearch
 from diarbench.reports.results.run import Phase
 from diarbench.reports.results.run_folder import RunFolder, refuse_links
 from diarbench.reports.results.scores import Row, Scores
+
+if TYPE_CHECKING:
+    from lightning.fabric import Fabric
 
 logger = logging.getLogger(__name__)
 
@@ -144,6 +148,9 @@ class Worker:
         self._enter("training")
         recipe, job = Recipe(**self.job.recipe), self.job
         fabric = launch_fabric(device, job.devices, job.nodes, job.strategy, recipe.precision)
+        search: RecipeSearch | None = None
+        if job.recipe_search:
+            recipe, search = self._search_recipe(recipe, backend, start, dataset, fabric)
         seed_all(job.seed, 0)
         network: Any = backend.network(start, recipe.objective)
         self._note(
@@ -161,23 +168,43 @@ class Worker:
             Trainer(*trainer_arguments, may_keep_first=may_keep_first).run(lambda **_: None)
             end_group()
             return
-        settings = {**job.model_dump(exclude={"recipe", "loggers"}), **job.recipe}
+        settings = {**job.model_dump(exclude={"recipe", "recipe_search", "loggers"}), **recipe.model_dump()}
         self.speed.loaded()
         with self.speed.phase("training"), open_loggers(job.loggers, self.folder, settings) as loggers:
             trained = Trainer(*trainer_arguments, loggers, may_keep_first=may_keep_first).run(self._emit)
             end_group()
         # Where training was resumed, only the training loop knows the total time.
         measured = self.speed.phases[-1]
-        self.speed.store(Phase(**{**measured.model_dump(), "seconds": trained.seconds, "audio_s": trained.audio_s}))
+        notes = (*trained.notes, *(search.notes if search else ()))
+        seconds, audio_s = (search.seconds, search.audio_s) if search else (trained.seconds, trained.audio_s)
+        self.speed.store(Phase(**{**measured.model_dump(), "seconds": seconds, "audio_s": audio_s}))
         self._note(
+            recipe_search=search,
+            recipe_settings=recipe.model_dump(mode="json", exclude={"name"}),
             epochs=trained.epochs,
             best_epoch=trained.best_epoch,
             epoch_choice=trained.choice,
-            trained_audio_s=trained.audio_s,
-            notes=(*trained.notes, *too_many_speakers_warning(dataset, start)),
+            trained_audio_s=audio_s,
+            notes=(*notes, *too_many_speakers_warning(dataset, start)),
         )
-        for note in (*trained.notes, *self.record.decisions):
+        for note in (*notes, *self.record.decisions):
             self._emit(note=note)
+
+    def _search_recipe(
+        self, recipe: Recipe, backend: Backend, start: InitialWeights, dataset: Dataset, fabric: Fabric
+    ) -> tuple[Recipe, RecipeSearch]:
+        """Search for a recipe on dev; the training of the best one is then the run's own."""
+        from diarbench.backends.training.distributed import seed_all
+        from diarbench.backends.training.trainer import Trainer
+        from diarbench.benchmarks.runs.recipe_search import RecipeSearcher
+
+        def make_trainer(candidate: Recipe, folder: Path) -> Trainer:
+            seed_all(self.job.seed, 0)
+            network = backend.network(start, candidate.objective)
+            return Trainer(network, backend.name, dataset, candidate, self.job.seed, fabric, folder)
+
+        searcher = RecipeSearcher(recipe, self.job.recipe_search, self.folder, fabric, make_trainer)
+        return searcher.run(self._emit if self.is_main_process else lambda **_: None)
 
     def _keep_pretrained(self, backend: Backend, start: InitialWeights) -> None:
         """Save the pretrained network as the run's best one."""

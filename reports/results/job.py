@@ -48,6 +48,8 @@ class Job(RunIdentity):
 
     recipe: dict[str, Any]
     """The complete recipe: its name and settings."""
+    recipe_search: tuple[dict[str, Any], ...] = ()
+    """Changes of the recipe, by key, among which training searches on dev; empty: the recipe is used as it is."""
     init_sha256: str | None
     """SHA-256 of the file that ``init`` resolved to; None for scratch and for a file on a hub."""
     device: str

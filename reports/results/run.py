@@ -10,6 +10,7 @@ from pydantic import AliasChoices, Field
 from diarbench.datasets.io.names import Name
 from diarbench.datasets.io.records import Record
 from diarbench.reports.results.job import Domain, RunIdentity
+from diarbench.reports.results.recipe_search import RecipeSearch
 from diarbench.reports.results.statistics import Choice
 
 
@@ -182,7 +183,9 @@ class Run(RunIdentity):
     weights: Weights | None = None
     parameters: int | None = None
     recipe_settings: dict[str, Any] = Field(default_factory=dict)
-    """The complete recipe, as in its YAML file."""
+    """The complete recipe, as in its YAML file; with a search, the chosen one."""
+    recipe_search: RecipeSearch | None = None
+    """The search that chose the recipe; None where it was given."""
     objective: str = ""
     """Description of the training losses."""
     train_s: float | None = None

@@ -9,6 +9,7 @@ from diarbench.reports.summary.summary import Section, Summary
 from diarbench.reports.tables.changes import chosen_table, data_table, forgotten_table, tuned_table
 from diarbench.reports.tables.folds import fold_table
 from diarbench.reports.tables.identity import identity_table
+from diarbench.reports.tables.recipe_search import recipe_search_table
 from diarbench.reports.tables.runs import cost_table
 from diarbench.reports.tables.scores import contrast_table, metric_table, over_seeds, score_table, slice_table
 from diarbench.reports.tables.table import Table
@@ -21,6 +22,7 @@ TITLES = (
     "DER over seeds",
     "DER by fold of the cross-validation, in % of reference speech",
     "Differences, in points of DER",
+    "Recipes searched: DER on dev in % of the best epoch so far",
     "DER before and after tuning on dev, under the condition tuned for",
     "Tuned hyper-parameters that differ from their defaults",
     "DER by amount of training data (annotated hours; change from the row above, in points)",
@@ -50,6 +52,7 @@ def contents(summary: Summary, section: Section) -> Iterator[TitledTable]:
         over_seeds(section),
         fold_table(summary, section) if is_first else None,
         contrast_table(section),
+        recipe_search_table(summary, section.dataset) if is_first else None,
         tuned_table(summary, section.dataset) if is_first else None,
         chosen_table(summary, section.dataset) if is_first else None,
         data_table(section) if is_first else None,
