@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import hashlib
 import zlib
 from collections.abc import Sequence
 from dataclasses import replace
@@ -17,6 +16,7 @@ from diarbench.reports.charts.static import Plot
 from diarbench.reports.formatting import convention
 from diarbench.reports.html.answer import answer
 from diarbench.reports.html.explorer import explore
+from diarbench.reports.html.template import render_template
 from diarbench.reports.results.comparison import Comparison
 from diarbench.reports.summary.comparability import STAGES
 from diarbench.reports.summary.headline import headline
@@ -33,22 +33,15 @@ def render(comparison: Comparison, root: Path, plots: Sequence[Plot] = ()) -> st
 
     ``plots`` are the same charts as pictures, for print and for browsers without scripts.
     """
-    from jinja2 import Environment, StrictUndefined
-    from markupsafe import Markup
-
-    templates = Path(__file__).parent / "templates"
-    page, style, script = (
-        (templates / name).read_text(encoding="utf-8") for name in ("report.html.j2", "report.css", "report.js")
-    )
     summary = summarize(comparison)
     drawn = interactive.draw(charts(summary))
     library = interactive.library() if drawn else ""
     pictures = {plot.name: base64.b64encode(plot.image()).decode() for plot in plots} if drawn else {}
-    environment = Environment(
-        autoescape=True, finalize=_shown, trim_blocks=True, lstrip_blocks=True, undefined=StrictUndefined
-    )
     headlines = [headline(summary, dataset, root) for dataset in summary.datasets]
-    return environment.from_string(page).render(
+    return render_template(
+        "report.html.j2",
+        ("common.js", "timeline.js", "report.js"),
+        library,
         title="; ".join(each.title for each in headlines) or "Comparison of speaker diarization systems",
         answers=[answer(summary, each) for each in headlines],
         datasets=[_dataset(summary, dataset) for dataset in summary.datasets],
@@ -69,10 +62,6 @@ def render(comparison: Comparison, root: Path, plots: Sequence[Plot] = ()) -> st
         diarbench=comparison.diarbench,
         command=comparison.command.splitlines(),
         cost_legend=COST_LEGEND,
-        style=Markup(style),
-        script=Markup(script),
-        # The page's policy allows only these scripts, so that a name injected as markup could run nothing.
-        script_hashes=" ".join(f"'sha256-{_sha256(source)}'" for source in (script, library) if source),
     )
 
 
@@ -120,12 +109,3 @@ def _all_figures(sections: list[Section]) -> Table:
     places = ((Cell(s.subset), Cell(visible(s.condition.name))) for s in sections for _ in s.lines)
     place = Table((Column("Subset"), Column("Condition")), tuple(places))
     return identity_table(merged) + place + score + cost_table(merged)
-
-
-def _sha256(source: str) -> str:
-    return base64.b64encode(hashlib.sha256(source.encode()).digest()).decode()
-
-
-def _shown(value: Any) -> Any:
-    """Escape control characters in what the template prints, except in our own markup."""
-    return visible(value) if type(value) is str else value
