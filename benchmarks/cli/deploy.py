@@ -9,7 +9,9 @@ import typer
 
 
 def diarize(
-    audio: Annotated[list[Path], typer.Argument(help="Audio files in any format that soundfile reads.")],
+    audio: Annotated[
+        list[Path], typer.Argument(help="Audio files; MP4 and other containers need the extra 'containers'.")
+    ],
     run: Annotated[Path, typer.Option(help="A run's folder, such as runs/.../ami-mini-pyannote-quick-seed1.")],
     format_: Annotated[str, typer.Option("--format", help="rttm, json or audacity (a label track).")] = "rttm",
     out: Annotated[Path, typer.Option(help="The folder to write to.")] = Path(),

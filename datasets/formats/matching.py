@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 from diarbench.datasets.conversion.corpus import SourceRecording
 from diarbench.datasets.dataset import Subset
 from diarbench.datasets.io.audio import AUDIO_SUFFIXES, Clip
+from diarbench.datasets.io.containers import CONTAINER_SUFFIXES
 from diarbench.datasets.io.errors import UserError
 from diarbench.datasets.io.files import files, nfc
 from diarbench.datasets.io.rttm import Problem, Region, Turn, read_rttm, read_uem, seconds
@@ -63,7 +64,7 @@ class AudioIndex:
         self.root, self.changes = root, changes
         self._by_name: dict[str, Path] = {}
         self._taken: set[Path] = set()
-        paths = files(root, AUDIO_SUFFIXES)
+        paths = _audio_files(root)
         stems, folders = Counter(nfc(path.stem) for path in paths), Counter(path.parent for path in paths)
         for path in paths:
             is_alone = folders[path.parent] == 1 and path.parent != root
@@ -72,7 +73,9 @@ class AudioIndex:
             if other != path:
                 raise UserError(f"{path}: has the same name as {other}; rename one of them")
         if not self._by_name:
-            raise UserError(f"{root}: contains no audio files ({', '.join(sorted(AUDIO_SUFFIXES))})")
+            raise UserError(
+                f"{root}: contains no audio files ({', '.join(sorted(AUDIO_SUFFIXES | CONTAINER_SUFFIXES))})"
+            )
 
     def __contains__(self, name: str) -> bool:
         return nfc(name) in self._by_name
@@ -108,6 +111,18 @@ class AudioIndex:
             if path not in self._taken:
                 log.warning("%s: no reference", path)
                 self.changes[NO_REFERENCE] += 1
+
+
+def _audio_files(root: Path) -> list[Path]:
+    """The audio files below a folder; a video beside audio of the same name is logged and left out."""
+    audio = files(root, AUDIO_SUFFIXES)
+    known = {path.with_suffix("") for path in audio}
+    for path in files(root, CONTAINER_SUFFIXES):
+        if path.with_suffix("") in known:
+            log.warning("%s: not read, because there is an audio file of the same name", path)
+        else:
+            audio.append(path)
+    return sorted(audio)
 
 
 class Reference(NamedTuple):

@@ -27,6 +27,7 @@ from typing import Any, NamedTuple
 from diarbench.datasets.conversion.corpus import Corpus
 from diarbench.datasets.formats.matching import Reference, log, make_turns, pair_with_audio
 from diarbench.datasets.io.audio import AUDIO_SUFFIXES
+from diarbench.datasets.io.containers import CONTAINER_SUFFIXES
 from diarbench.datasets.io.errors import UserError
 from diarbench.datasets.io.files import files, read_json
 from diarbench.datasets.io.rttm import Region, read_lines, seconds
@@ -92,7 +93,7 @@ def read_turn_file(path: Path, changes: Counter[str]) -> dict[str, Reference]:
     references: dict[str, Reference] = {}
     ignored: dict[str, list[Region]] = {}
     for row in READERS[path.suffix.lower()](path, changes):
-        recording = Path(row.recording).stem if Path(row.recording).suffix.lower() in AUDIO_SUFFIXES else row.recording
+        recording = _name(row.recording)
         reference = references.setdefault(recording, Reference([]))
         start, end = _clock(row.start), _clock(row.end)
         if isinstance(row, Row):
@@ -102,6 +103,12 @@ def read_turn_file(path: Path, changes: Counter[str]) -> dict[str, Reference]:
     for recording, regions in ignored.items():
         references[recording] = references[recording]._replace(regions=_without(regions))
     return references or {"": Reference([])}
+
+
+def _name(recording: str) -> str:
+    """The name of a recording, which may be told as the path of its audio."""
+    path = Path(recording)
+    return path.stem if path.suffix.lower() in AUDIO_SUFFIXES | CONTAINER_SUFFIXES else recording
 
 
 def _clock(time: object) -> object:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
 from diarbench.datasets.io.audio_lengths import read_headers, samples_in
+from diarbench.datasets.io.containers import CONTAINER_SUFFIXES, ContainerFile
 from diarbench.datasets.io.errors import UserError, require
 
 if TYPE_CHECKING:
@@ -100,10 +101,14 @@ def _link(source: Path, target: Path) -> None:
 
 
 @contextmanager
-def open_audio(clip: Clip) -> Iterator[soundfile.SoundFile]:
+def open_audio(clip: Clip) -> Iterator[soundfile.SoundFile | ContainerFile]:
     """A complete audio file; its number of frames is its length. Raises UserError for other files."""
     import soundfile
 
+    if isinstance(clip.audio, Path) and clip.audio.suffix.lower() in CONTAINER_SUFFIXES:
+        with ContainerFile(clip.audio) as container:
+            yield container
+        return
     with ExitStack() as stack:
         try:
             content: IO[bytes]

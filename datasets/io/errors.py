@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable
 
 
-def require(module: str, purpose: str):  # type: ignore[no-untyped-def]  # any module of the extra
-    """An optional module of the ``data`` extra. Raises UserError with the command that installs it."""
+def require(module: str, purpose: str, extra: str = "data"):  # type: ignore[no-untyped-def]  # any module of the extra
+    """An optional module of one of diarbench's extras. Raises UserError with the command that installs it."""
     import importlib
 
     try:
         return importlib.import_module(module)
     except ImportError as error:
-        raise UserError(f"{purpose} needs {module}; install it with: pip install 'diarbench[data]'") from error
+        raise UserError(f"{purpose} needs {module}; install it with: pip install 'diarbench[{extra}]'") from error
 
 
 class UserError(Exception):
