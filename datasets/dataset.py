@@ -53,13 +53,22 @@ class SubsetInfo(Record):
         return data
 
 
+class MergedDataset(Record):
+    """A dataset that was merged into another, as it was then."""
+
+    name: Name
+    corpus: str
+    licence: str
+    fingerprint: str
+
+
 class DatasetInfo(Record):
     """``dataset.json``."""
 
     schema_version: int = 1
     name: Name
     corpus: str
-    """What the recordings are from (``AMI``), held against the training data of pretrained weights."""
+    """The corpus of the recordings (``AMI``; several: see `corpora_of`), which pretrained weights may have seen."""
     source: str
     licence: str
     split_rule: str
@@ -68,6 +77,8 @@ class DatasetInfo(Record):
     subsets: dict[Subset, SubsetInfo]
     changes: dict[str, int] = Field(default_factory=dict)
     """What conversion merged, clipped or dropped, by kind; empty where it changed nothing."""
+    merged: tuple[MergedDataset, ...] = ()
+    """The datasets that it was merged from, if any."""
 
 
 @dataclass(frozen=True)
@@ -185,6 +196,13 @@ def recording_in(root: Path, subset: Subset, uri: str) -> Recording:
     audio, rttm, uem = (root / subset / kind / f"{uri}.{kind}" for kind in ("wav", "rttm", "uem"))
     return Recording(uri, subset, audio, rttm, uem)
 
+
+def corpora_of(corpus: str) -> list[str]:
+    """The corpora in `DatasetInfo.corpus`, of which a merged dataset has several (``AMI + Calls``)."""
+    return corpus.split(CORPUS_SEPARATOR)
+
+
+CORPUS_SEPARATOR = " + "
 
 Subset = Literal["train", "dev", "test"]
 

@@ -111,9 +111,14 @@ def group_recordings(recordings: Sequence[Recording]) -> list[list[Recording]]:
     return connected(recordings, _keys)
 
 
+def names_a_person(speaker: str) -> bool:
+    """Whether a speaker's name may identify a person; ``spk00`` and ``A`` are used anew in each recording."""
+    return not _LOCAL_SPEAKER.fullmatch(speaker)
+
+
 def _keys(recording: Recording) -> set[str]:
     """The speakers and the session of a recording."""
-    speakers = {turn.speaker for turn in recording.turns if not _LOCAL_SPEAKER.fullmatch(turn.speaker)}
+    speakers = {turn.speaker for turn in recording.turns if names_a_person(turn.speaker)}
     return {*(f"speaker {name}" for name in speakers), f"session {_MICROPHONE.sub('', recording.uri)}"}
 
 

@@ -156,6 +156,31 @@ def check(
 
 
 @app.command()
+def merge(
+    target: Annotated[Path, typer.Argument(metavar="OUT", help="The new folder.")],
+    datasets: Annotated[
+        list[str], typer.Argument(metavar="DATASET...", help="Two or more datasets, by folder or by name.")
+    ],
+    workers: Workers = None,
+) -> None:
+    """Merge datasets into one, with their subsets; recordings and speakers get the dataset's name as a prefix."""
+    import os
+
+    from diarbench.datasets.conversion.convert import convert as convert_
+    from diarbench.datasets.corpora.catalog import open_dataset
+    from diarbench.datasets.merging import merge as merge_
+    from diarbench.reports.console import make_console
+
+    if len(datasets) < 2:
+        raise UserError("bench data merge needs at least two datasets: OUT DATASET DATASET")
+    log_to_terminal()
+    corpus = merge_([open_dataset(dataset) for dataset in datasets])
+    with RecordingProgress("merged") as progress:
+        merged = convert_(corpus, target, workers=workers or os.cpu_count() or 1, progress=progress)
+    make_console().print(summary_table([merged]))
+
+
+@app.command()
 def export(
     dataset: DatasetArgument,
     target: Annotated[Path, typer.Argument(help="A YAML file for pyannote, or a folder for NeMo.")],

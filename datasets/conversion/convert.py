@@ -96,6 +96,7 @@ def _write_dataset(
         fingerprint=fingerprint({r.uri: (subsets[r.uri], r.sha256) for r in done}),
         subsets={s: summarise([r for r in done if subsets[r.uri] == s]) for s in SUBSETS},
         changes={kind: count for kind, count in sorted(changes.items()) if count},
+        merged=corpus.merged,
     )
     write_record(partial / "dataset.json", info)
     shutil.rmtree(partial / "all")

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
-from diarbench.datasets.dataset import Subset
+from diarbench.datasets.dataset import MergedDataset, Subset
 from diarbench.datasets.io.audio import Clip
 from diarbench.datasets.io.rttm import Region, Turn
 
@@ -36,3 +36,5 @@ class Corpus:
     split_rule: str = "the corpus's own"
     changes: Counter[str] = field(default_factory=Counter)
     """Counts of what the reader dropped or corrected, by kind; complete after ``recordings`` has been consumed."""
+    merged: tuple[MergedDataset, ...] = ()
+    """The datasets that were merged, stored as `DatasetInfo.merged`."""

@@ -40,6 +40,7 @@ def find(path: Path) -> Corpus:
     if (path / "dataset.json").is_file():
         info = read_record(path / "dataset.json", DatasetInfo)
         corpus.name, corpus.licence, corpus.split_rule = info.corpus, info.licence, info.split_rule
+        corpus.merged = info.merged
     return corpus
 
 

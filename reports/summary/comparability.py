@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from string import ascii_lowercase
 from typing import Any
 
+from diarbench.datasets.dataset import corpora_of
 from diarbench.datasets.io.names import visible
 from diarbench.reports.formatting import minutes
 from diarbench.reports.results.run import Run
@@ -70,8 +71,10 @@ def comparability_footnotes(
     domains = {run.name: domain for run in runs if (domain := run.domain(dataset))}
     for run in runs:
         corpus = domains[run.name].corpus
-        if run.weights and corpus.casefold() in (seen.casefold() for seen in run.weights.training_corpora):
-            mark(run, f"its pretrained weights have seen {corpus}, the corpus of {dataset}")
+        training_corpora = run.weights.training_corpora if run.weights else ()
+        known = {part.casefold() for trained_on in training_corpora for part in corpora_of(trained_on)}
+        if seen := [part for part in corpora_of(corpus) if part.casefold() in known]:
+            mark(run, f"its pretrained weights have seen {', '.join(seen)}, the corpus of {dataset}")
         elif run.weights and run.weights.pretrained and not run.weights.training_corpora:
             mark(run, f"the training data of its pretrained weights is unknown; they may have seen {corpus}")
     for part in dict.fromkeys((run.dataset, run.train_fraction) for run in runs):  # the tables have columns for these

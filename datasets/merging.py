@@ -1,0 +1,58 @@
+"""Merge datasets into one, so that one's own recordings and a public corpus are trained on together."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+
+from diarbench.datasets.conversion.corpus import Corpus, SourceRecording
+from diarbench.datasets.dataset import CORPUS_SEPARATOR, SUBSETS, Dataset, MergedDataset, Recording, corpora_of
+from diarbench.datasets.folds import names_a_person
+from diarbench.datasets.io.audio import Clip
+from diarbench.datasets.io.errors import UserError
+from diarbench.datasets.verification import check_unchanged
+
+
+def merge(datasets: Sequence[Dataset]) -> Corpus:
+    """All recordings of the datasets in their subsets, as a corpus to convert.
+
+    Recordings are named ``DATASET_URI`` and speakers ``DATASET_NAME``, so that no two names are the same by chance;
+    speakers named anew in each recording (``spk00``, ``A``) keep their names. Raises UserError if two datasets have
+    the same name, or a file changed since its dataset was converted.
+    """
+    names = Counter(dataset.info.name for dataset in datasets)
+    for name, count in names.items():
+        if count > 1:
+            raise UserError(f"{count} datasets are named {name}; convert one again to a folder of another name")
+    for dataset in datasets:
+        check_unchanged(dataset)
+    infos = [dataset.info for dataset in datasets]
+    rules = {info.name: info.split_rule for info in infos}
+    return Corpus(
+        CORPUS_SEPARATOR.join(dict.fromkeys(part for info in infos for part in corpora_of(info.corpus))),
+        (_prefixed(dataset.info.name, recording) for dataset in datasets for recording in _recordings(dataset)),
+        source=_by_name({info.name: info.source for info in infos}),
+        licence=_by_name({info.name: info.licence for info in infos}),
+        split_rule=_by_name(rules) if len(set(rules.values())) > 1 else infos[0].split_rule,
+        changes=sum((Counter(info.changes) for info in infos), Counter()),
+        merged=tuple(
+            MergedDataset(name=i.name, corpus=i.corpus, licence=i.licence, fingerprint=i.fingerprint) for i in infos
+        ),
+    )
+
+
+def _by_name(texts: dict[str, str]) -> str:
+    return "; ".join(f"{name}: {text}" for name, text in texts.items())
+
+
+def _recordings(dataset: Dataset) -> Iterable[Recording]:
+    return (recording for subset in SUBSETS for recording in dataset.recordings.get(subset, ()))
+
+
+def _prefixed(name: str, recording: Recording) -> SourceRecording:
+    turns = [
+        turn._replace(speaker=f"{name}_{turn.speaker}") if names_a_person(turn.speaker) else turn
+        for turn in recording.turns
+    ]
+    uri = f"{name}_{recording.uri}"
+    return SourceRecording(uri, (Clip(recording.audio),), turns, recording.regions, recording.subset)
