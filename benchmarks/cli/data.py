@@ -159,7 +159,7 @@ def check(
 def merge(
     target: Annotated[Path, typer.Argument(metavar="OUT", help="The new folder.")],
     datasets: Annotated[
-        list[str], typer.Argument(metavar="DATASET...", help="Two or more datasets, by folder or by name.")
+        list[str], typer.Argument(metavar="DATASET", help="Two or more datasets, by folder or by name.")
     ],
     workers: Workers = None,
 ) -> None:

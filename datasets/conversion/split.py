@@ -35,10 +35,12 @@ def draw(recordings: Sequence[ConvertedRecording], split: Split) -> dict[str, Su
     shares = {subset: share for subset, share in zip(SUBSETS, split.shares, strict=True) if share > 0}
     groups = connected(recordings, lambda r: r.speakers) if split.by == "speaker" else [[r] for r in recordings]
     if len(groups) < len(shares):
-        groups_text = f" in {len(groups)} groups without shared speakers" if split.by == "speaker" else ""
+        by_speaker = split.by == "speaker"
+        groups_text = f" in {len(groups)} groups without shared speakers" if by_speaker else ""
+        remedy = "split by recording" if by_speaker else "cut long ones with --cut-s"
         raise UserError(
             f"{len(recordings)} recordings{groups_text} are too few for {len(shares)} subsets; "
-            "split by recording, cut long ones with --cut-s, or set the share of a subset to 0"
+            f"{remedy}, or set the share of a subset to 0"
         )
     groups.sort(key=lambda group: min(r.uri for r in group))
     random.Random(split.seed).shuffle(groups)
