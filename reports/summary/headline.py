@@ -103,17 +103,18 @@ def _verdict(section: Section | None, contenders: Sequence[Contender]) -> tuple[
     if not contenders:
         return "no result", "No run was scored."
     first, *others = contenders
-    leader, seeds = visible(first.label), _seeds(contenders)
+    leader, seeds = _label(section, first), _seeds(contenders)
     if not others:
         interval = "" if first.interval is None or first.interval.low is None else f" ({span(first.interval)})"
         rate = f"{percent(first.der)} %{interval}"
         return f"{leader} {percent(first.der)} %", f"{leader} has a DER of {rate}; nothing to compare it with; {seeds}."
     lead = others[0].der - first.der
-    by = f"{visible(others[0].label)} by {_points(lead)}"
+    second = _label(section, others[0])
+    by = f"{second} by {_points(lead)}"
     ahead = f"{leader} ahead by {_points(lead)}"
     contrast = section.contrast(first, others[0])
     if not lead:
-        return "no winner", f"No winner: {leader} and {visible(others[0].label)} have the same DER; {seeds}."
+        return "no winner", f"No winner: {leader} and {second} have the same DER; {seeds}."
     if contrast is None:
         return f"{leader} leads, untested", f"{leader} leads {by}, which was not tested; {seeds}."
     difference = contrast.difference if contrast.a == first.label else contrast.difference.reversed()
@@ -126,6 +127,11 @@ def _verdict(section: Section | None, contenders: Sequence[Contender]) -> tuple[
     unsure = [other for other in others[1:] if not _is_better(section, first, other)]
     but = f"; not shown to beat {_listed([other.name for other in unsure])}" if unsure else ""
     return f"{leader} leads by {_points(lead)}", f"{leader} leads {by} ({_evidence(difference)}){but}; {seeds}."
+
+
+def _label(section: Section, contender: Contender) -> str:
+    """The system at the first stage with its DER: where nothing was gained on dev, later stages are the same system."""
+    return visible(next(c.label for c in section.stages_of(contender).values() if c.der == contender.der))
 
 
 def _is_better(section: Section, a: Contender, b: Contender) -> bool:

@@ -38,6 +38,19 @@ def test_a_clear_winner_comes_with_points_interval_p_and_seeds():
     assert [standing.name for standing in given.standings] == ["pyannote", "nemo"]
 
 
+def test_a_stage_that_changed_nothing_does_not_name_the_system():
+    rates = {
+        "pyannote": {"pretrained": 20.0, "finetuned": 20.0, "tuned": 20.0},
+        "nemo": {"pretrained": 30.0, "finetuned": 25.0, "tuned": 25.0},
+    }
+    contrast = make_contrast("pyannote tuned", "nemo tuned", 5.0, 0.01, 2, 8)
+    given = answer(staged(rates, contrast))
+    assert given.verdict.startswith("pyannote pretrained leads nemo finetuned by 5.0 points (2.0 to 8.0, p = 0.01")
+    assert any(step.command.startswith("bench diarize") for step in given.next_steps), (
+        "the final output is the leader's"
+    )
+
+
 def test_the_best_stage_leads_and_not_the_last():
     rates = {
         "pyannote": {"pretrained": 52.9, "finetuned": 48.7, "tuned": 52.9},
