@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import unicodedata
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from diarbench.benchmarks.scoring.der import ScoringProtocol
 from diarbench.benchmarks.scoring.turns import merge_overlapping
 from diarbench.datasets.io.errors import UserError, did_you_mean
-from diarbench.datasets.io.files import files
-from diarbench.datasets.io.rttm import Problem, Region, Turn, read_lines, read_uem, scan_rttm
+from diarbench.datasets.io.exclusions import outside, unscored
+from diarbench.datasets.io.files import files, nfc
+from diarbench.datasets.io.names import renamings
+from diarbench.datasets.io.rttm import Problem, Region, RttmRecording, Turn, read_recordings, read_regions
 from diarbench.reports.results.scores import ErrorSeconds
 
 Turns = dict[str, list[Turn]]
@@ -39,8 +40,8 @@ def read_inputs(reference: Path, hypotheses: Sequence[Path], uem: Path | None) -
     reference. Raises UserError, with file and line, for input that cannot be read, and if there is nothing to score.
     """
     notes: list[str] = []
-    ref = _read_turns(reference, notes)
-    hyps = [_read_turns(path, notes) for path in hypotheses]
+    ref, unscored_of = _read_turns(reference, notes)
+    hyps = [_read_turns(path, notes)[0] for path in hypotheses]
     regions = _read_regions(uem) if uem else {}
 
     scored: dict[str, list[Region]] = {}
@@ -54,6 +55,16 @@ def read_inputs(reference: Path, hypotheses: Sequence[Path], uem: Path | None) -
             without_regions.append(uri)
     if not scored:
         raise UserError(f"{reference}: no SPEAKER lines, nothing to score")
+    for path, hyp in zip(hypotheses, hyps, strict=True):
+        _check_names(reference, path, set(scored), set(hyp))
+    excluded_s = 0.0
+    for uri, zones in unscored_of.items():
+        if zones and uri in scored:
+            before_s = sum(region.end_s - region.start_s for region in scored[uri])
+            scored[uri] = outside(scored[uri], zones)
+            excluded_s += before_s - sum(region.end_s - region.start_s for region in scored[uri])
+    if excluded_s:
+        notes.append(f"{reference}: {excluded_s:.3f} s in NOSCORE and NON-LEX zones, not scored")
     if without_regions:
         count = _count(len(without_regions), "recording")
         cause = f"{uem}: no regions for {count} ({_names(without_regions)})" if uem else "no --uem"
@@ -64,7 +75,8 @@ def read_inputs(reference: Path, hypotheses: Sequence[Path], uem: Path | None) -
     for path, hyp in zip(hypotheses, hyps, strict=True):
         if missing := sorted(set(scored) - set(hyp)):
             count = _count(len(missing), "recording")
-            notes.append(f"{path}: {count} missing, all reference speech is missed: {_names(missing)}")
+            hint = _hint(set(hyp), set(missing))
+            notes.append(f"{path}: {count} missing, all reference speech is missed: {_names(missing)}{hint}")
         if not_scored := sorted(set(hyp) - set(scored)):
             count = _count(len(not_scored), "recording")
             notes.append(f"{path}: {count} without reference, not scored: {_names(not_scored)}")
@@ -116,43 +128,62 @@ def _files(path: Path, suffix: str) -> list[Path]:
     return found
 
 
-def _read_turns(path: Path, notes: list[str]) -> Turns:
-    turns: Turns = {}
+def _read_turns(path: Path, notes: list[str]) -> tuple[Turns, dict[str, list[Region]]]:
+    """Turns by recording, and what the file itself says is not scored."""
+    recordings: dict[str, RttmRecording] = {}
     origin: dict[str, Path] = {}
     problems: list[Problem] = []
     skipped: list[Problem] = []
-    channels: dict[str, set[str]] = {}
     for file in _files(path, ".rttm"):
-        for _, line in read_lines(file):
-            if line.startswith("SPEAKER ") and len(fields := line.split(maxsplit=3)) > 3:
-                channels.setdefault(fields[1], set()).add(fields[2])
-        before = len(turns)
-        for location, name, turn in scan_rttm(file, problems, skipped):
-            uri = unicodedata.normalize("NFC", name)
-            if origin.setdefault(uri, file) != file:
-                raise UserError(f"{location}: {uri} is also in {origin[uri]}; put all turns of a recording in one file")
-            turns.setdefault(uri, []).append(turn)
-        if len(turns) == before and path.is_dir():
+        read = read_recordings(file, problems, skipped)
+        for name, recording in read.items():
+            if origin.setdefault(nfc(name), file) != file:
+                other = origin[nfc(name)]
+                raise UserError(
+                    f"{recording.where}: {nfc(name)} is also in {other}; put all turns of a recording in one file"
+                )
+            recordings.setdefault(nfc(name), RttmRecording(recording.where)).extend(recording)
+        if path.is_dir() and not any(recording.turns for recording in read.values()):
             # A file without turns in a folder is a recording in which nobody speaks.
-            turns.setdefault(unicodedata.normalize("NFC", file.stem), [])
+            recordings.setdefault(nfc(file.stem), RttmRecording(str(file)))
     for problem in problems:
         if problem.kind != "zero length":
             raise UserError(str(problem))
     if problems:
         notes.append(f"{path}: {_count(len(problems), 'zero-length turn')} skipped, the first at {problems[0].where}")
-    if multichannel := [uri for uri, numbers in channels.items() if len(numbers) > 1]:
+    if multichannel := [uri for uri, recording in recordings.items() if len(set(recording.channels)) > 1]:
         notes.append(f"{path}: turns on several channels are scored as one recording: {_names(multichannel)}")
-    kinds = Counter(problem.kind for problem in skipped if problem.kind != "comment")
-    notes.extend(f"{path}: {_count(number, kind)} skipped" for kind, number in kinds.items())
-    return turns
+    kinds = Counter(problem.kind for problem in skipped)
+    for kind, number in kinds.items():
+        if kind not in ("comment", "NOSCORE line", "NON-LEX line"):
+            notes.append(f"{path}: {_count(number, kind)} skipped")
+    return (
+        {uri: recording.turns for uri, recording in recordings.items() if recording.turns or path.is_dir()},
+        {uri: unscored(recording) for uri, recording in recordings.items()},
+    )
 
 
 def _read_regions(path: Path) -> dict[str, list[Region]]:
     regions: dict[str, list[Region]] = {}
     for file in _files(path, ".uem"):
-        for name, listed in read_uem(file).items():
-            regions.setdefault(unicodedata.normalize("NFC", name), []).extend(listed)
+        for name, listed in read_regions(file).items():
+            regions.setdefault(nfc(name), []).extend(listed)
     return regions
+
+
+def _check_names(reference: Path, path: Path, known: Set[str], names: Set[str]) -> None:
+    """Raises UserError where a hypothesis has no recording that is scored."""
+    if names and known and not names & known:
+        examples = f"{_names(sorted(names))}; those of {reference} are {_names(sorted(known))}"
+        raise UserError(
+            f"{path}: no recording has a name of the reference: its names are {examples}{_hint(names, known)}"
+        )
+
+
+def _hint(names: Set[str], known: Set[str]) -> str:
+    """Which recordings would be found after renaming; empty if none would."""
+    pairs = [f"{old} to {new}" for old, new in renamings(names - known, known - names).items()]
+    return f"; rename {_names(pairs)}" if pairs else ""
 
 
 def _count_overlapping(turns: Mapping[str, Sequence[Turn]]) -> int:

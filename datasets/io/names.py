@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from collections.abc import Iterable
 from functools import lru_cache
 from typing import Annotated
 
@@ -39,9 +40,27 @@ def require_name(name: str, cure: str, where: str = "") -> None:
 @lru_cache(maxsize=10_000)  # a recording's name stands on each line of its RTTM
 def check_relative_path(path: str) -> str:
     """The path itself. Raises ValueError where it is absolute or could leave its folder."""
+    if path.startswith("/"):
+        raise ValueError(f"{path[:80]!r} cannot be a name: it is an absolute path")
     for part in path.split("/"):
         check_name(part)
     return path
+
+
+def renamings(names: Iterable[str], wanted: Iterable[str]) -> dict[str, str]:
+    """The wanted name of each name that differs from it, and from no other, in folder, suffix, case or Unicode form."""
+    old, new = _by_plain_name(names), _by_plain_name(wanted)
+    return {old[plain][0]: new[plain][0] for plain in old if len(old[plain]) == len(new.get(plain, ())) == 1}
+
+
+def _by_plain_name(names: Iterable[str]) -> dict[str, list[str]]:
+    """Names by what is left of them without folder, suffix, case and Unicode form."""
+    by_plain: dict[str, list[str]] = {}
+    for name in sorted(names):
+        folded = re.split(r"[/\\]", unicodedata.normalize("NFKC", name).casefold())[-1]
+        plain = re.sub(r"\.(wav|flac|mp3|mp4|m4a|ogg|opus|sph|aiff?|au|rttm)$", "", folded)
+        by_plain.setdefault(plain, []).append(name)
+    return by_plain
 
 
 Name = Annotated[str, AfterValidator(check_name)]

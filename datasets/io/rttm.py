@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
@@ -46,37 +47,121 @@ LONGEST_S = 1e8
 """Three years; a later time is a mistake, and would not be a number of microseconds any more."""
 
 
+TYPES = frozenset({"SEGMENT", "NO_RT_METADATA", "NON-SPEECH", "FILLER", "EDIT", "IP", "SU", "CB", "A/P", "SPKR-INFO"})
+"""Lines of RTTM that are passed over."""
+
+ZONES = ("NOSCORE", "NON-LEX", "LEXEME")
+"""Lines of RTTM that say, together, what is not scored."""
+
+
+class RttmLine(NamedTuple):
+    """A line of an RTTM file that has a time."""
+
+    where: str
+    """``file:line``."""
+    type: str
+    """SPEAKER, or one of `ZONES`."""
+    uri: str
+    channel: str
+    turn: Turn
+
+
+@dataclass
+class RttmRecording:
+    """What an RTTM file says about a recording."""
+
+    where: str
+    """The first line that does."""
+    turns: list[Turn] = field(default_factory=list)
+    channels: list[str] = field(default_factory=list)
+    """The channel of each turn."""
+    zones: dict[str, list[Region]] = field(default_factory=lambda: {kind: [] for kind in ZONES})
+    """Stretches of other kinds; see `exclusions.unscored`."""
+
+    def extend(self, other: RttmRecording) -> None:
+        """Add what another form of the recording's name has."""
+        self.turns += other.turns
+        self.channels += other.channels
+        for kind in ZONES:
+            self.zones[kind] += other.zones[kind]
+
+
 def read_rttm(path: Path, problems: list[Problem] | None = None) -> dict[str, list[Turn]]:
     """Turns by recording (uri), in file order. Comments and other line types than SPEAKER are skipped.
 
     An invalid line is added to ``problems``; without such a list it raises UserError with ``file:line``.
     """
-    turns: dict[str, list[Turn]] = {}
-    for _, uri, turn in scan_rttm(path, problems):
-        turns.setdefault(uri, []).append(turn)
-    return turns
+    recordings = read_recordings(path, problems)
+    return {uri: recording.turns for uri, recording in recordings.items() if recording.turns}
+
+
+def read_recordings(
+    path: Path, problems: list[Problem] | None = None, skipped: list[Problem] | None = None
+) -> dict[str, RttmRecording]:
+    """What the file says about each recording (uri); see `scan_lines`."""
+    recordings: dict[str, RttmRecording] = {}
+    for line in scan_lines(path, problems, skipped):
+        recording = recordings.get(line.uri) or recordings.setdefault(line.uri, RttmRecording(line.where))
+        if line.type == "SPEAKER":
+            recording.turns.append(line.turn)
+            recording.channels.append(line.channel)
+        else:
+            recording.zones[line.type].append(Region(*line.turn[:2]))
+    return recordings
 
 
 def scan_rttm(
     path: Path, problems: list[Problem] | None = None, skipped: list[Problem] | None = None
 ) -> Iterator[tuple[str, str, Turn]]:
-    """Yield ``file:line``, uri and turn of each line, as `read_rttm`; skipped lines are added to ``skipped``."""
+    """Yield ``file:line``, uri and turn of each turn; see `scan_lines`."""
+    for line in scan_lines(path, problems, skipped):
+        if line.type == "SPEAKER":
+            yield line.where, line.uri, line.turn
+
+
+def scan_lines(
+    path: Path, problems: list[Problem] | None = None, skipped: list[Problem] | None = None
+) -> Iterator[RttmLine]:
+    """Yield the turns and `ZONES` of an RTTM file; lines that are no turns are added to ``skipped``.
+
+    Types may be in lower case. An invalid line is added to ``problems``, and so is a file that has lines but no turns;
+    without such a list it raises UserError with ``file:line``.
+    """
+    has_turns, first_other = False, ""
     for where, line in read_lines(path):
         fields = line.split()
         if not fields:
             continue
-        if fields[0] != "SPEAKER":
-            if skipped is not None:
-                kind = "comment" if fields[0].startswith(";;") else f"{fields[0][:20]} line"
-                skipped.append(Problem(kind, where, f"a {kind}; some readers interpret every line as a turn"))
+        kind = fields[0].upper()
+        if kind == "SPEAKER":
+            has_turns = True
+            if len(fields) not in (9, 10):
+                text = f"{len(fields)} fields where RTTM has 10 (a space in a name?)"
+                _report(Problem("malformed line", where, text), problems)
+                continue
+            span = _span(fields[3], fields[4], where, problems, is_duration=True)
+            if span and _has_safe_name(fields[1], where, problems):
+                yield RttmLine(where, kind, fields[1], fields[2], Turn(*span, fields[7]))
             continue
-        if len(fields) not in (9, 10):
-            text = f"{len(fields)} fields where RTTM has 10 (a space in a name?)"
-            _report(Problem("malformed line", where, text), problems)
-            continue
-        span = _span(fields[3], fields[4], where, problems, is_duration=True)
-        if span and _has_safe_name(fields[1], where, problems):
-            yield where, fields[1], Turn(*span, fields[7])
+        is_comment = fields[0][0] in ";#"
+        if skipped is not None:
+            name = "comment" if is_comment else f"{kind} line" if kind in TYPES or kind in ZONES else "unknown line"
+            skipped.append(
+                Problem(
+                    name,
+                    where,
+                    f"{'an' if name == 'unknown line' else 'a'} {name}; some readers interpret every line as a turn",
+                )
+            )
+        if kind in ZONES and len(fields) >= 5:
+            zone = _zone(fields[3], fields[4], where, problems)
+            if zone and _has_safe_name(fields[1], where, problems):
+                yield RttmLine(where, kind, fields[1], fields[2], Turn(*zone, ""))
+        if not is_comment and kind != "NOSCORE":
+            first_other = first_other or where
+    if first_other and not has_turns:
+        text = "neither this line nor another is a turn: SPEAKER URI 1 START DURATION <NA> <NA> NAME <NA> <NA>"
+        _report(Problem("no turns", first_other, text), problems)
 
 
 def rttm_text(uri: str, turns: Iterable[Turn]) -> str:
@@ -98,7 +183,7 @@ def read_uem(path: Path, problems: list[Problem] | None = None) -> dict[str, lis
     regions: dict[str, list[Region]] = {}
     for where, line in read_lines(path):
         fields = line.split()
-        if not fields or fields[0].startswith(";;"):
+        if not fields or fields[0][0] in ";#":
             continue
         if len(fields) != 4:
             text = f"{len(fields)} fields where UEM has 4 (uri, channel, start, end)"
@@ -107,6 +192,14 @@ def read_uem(path: Path, problems: list[Problem] | None = None) -> dict[str, lis
         span = _span(fields[2], fields[3], where, problems, is_duration=False)
         if span and _has_safe_name(fields[0], where, problems):
             regions.setdefault(fields[0], []).append(Region(*span))
+    return regions
+
+
+def read_regions(path: Path) -> dict[str, list[Region]]:
+    """Scored regions by recording (uri). Raises UserError as `read_uem`, and where there is no region."""
+    regions = read_uem(path)
+    if not regions:
+        raise UserError(f"{path}: has no region; add one, or remove the file so that all of a recording is scored")
     return regions
 
 
@@ -168,6 +261,17 @@ def _span(
     )
     _report(Problem(kind, where, text), problems)
     return None
+
+
+def _zone(start: str, duration: str, where: str, problems: list[Problem] | None) -> tuple[float, float] | None:
+    """Start and end of a line that is no turn; None where it has no length, or where its times are invalid."""
+    try:
+        start_s = seconds(start.strip("*"), where)
+        end_s = start_s if duration.upper() == "<NA>" else round(start_s + seconds(duration.strip("*"), where), 6)
+    except UserError as error:
+        _report(Problem("not a time", where, str(error).removeprefix(f"{where}: ")), problems)
+        return None
+    return (start_s, end_s) if end_s > start_s else None
 
 
 def _has_safe_name(uri: str, where: str, problems: list[Problem] | None) -> bool:

@@ -45,9 +45,10 @@ def bench(monkeypatch, capsys):
     return run
 
 
-def test_note_on_several_channels(bench, files):
+@pytest.mark.parametrize("separator", [" ", "\t"])
+def test_note_on_several_channels(bench, files, separator):
     reference, hypothesis, uem = files
-    reference.write_text(reference.read_text().replace("SPEAKER r 1 5", "SPEAKER r 2 5"))
+    reference.write_text(reference.read_text().replace("SPEAKER r 1 5", "SPEAKER r 2 5").replace(" ", separator))
     notes = as_json(bench, "score", reference, hypothesis, "--uem", uem)["notes"]
     assert notes == [f"{reference}: turns on several channels are scored as one recording: r"]
 
@@ -148,12 +149,15 @@ def test_notes_on_missing_recordings(bench, tmp_path):
 def test_notes_on_merged_and_skipped_lines(bench, tmp_path):
     reference = write(tmp_path / "ref.rttm", [("a", 0, 5, "A"), ("a", 4, 6, "A"), ("a", 6, 7, "A"), ("a", 8, 8, "B")])
     reference.write_text(";; made by hand\nSPKR-INFO a 1 <NA> <NA> <NA> unknown A <NA>\n" + reference.read_text())
+    with reference.open("a", encoding="utf-8") as file:
+        file.write("SPEAKER,a,1,20,5,<NA>,<NA>,A,<NA>,<NA>\nSPEAKER,a,1,30,5,<NA>,<NA>,A,<NA>,<NA>\n")
     result = as_json(bench, "score", reference, reference, "--condition", "full")
     assert result["conditions"]["full"]["total"] == 7
     assert {note.replace(str(tmp_path), "") for note in result["notes"]} == {
         "no --uem; scored from 0 to the last turn end in reference and hypotheses",
         "/ref.rttm: 1 zero-length turn skipped, the first at /ref.rttm:6",
         "/ref.rttm: 1 SPKR-INFO line skipped",
+        "/ref.rttm: 2 unknown lines skipped",
         "/ref.rttm: 1 turn merged into overlapping turns of the same speaker",
     }
 
@@ -163,6 +167,41 @@ def test_overlapping_regions_are_merged(bench, files, tmp_path):
     once, twice = (as_json(bench, "score", *files[:2], "--uem", uem) for uem in (files[2], tmp_path / "twice.uem"))
     assert twice["conditions"] == once["conditions"]
     assert twice["notes"] == [f"{tmp_path}/twice.uem: 1 region merged into overlapping regions"]
+
+
+def test_lines_that_are_read_as_md_eval_reads_them(bench, files, tmp_path):
+    """Types in lower case, and comments of RTTM and UEM."""
+    expected = as_json(bench, "score", *files[:2], "--uem", files[2])
+    files[0].write_text("# by hand\n" + files[0].read_text().replace("SPEAKER", "speaker"))
+    files[2].write_text("; NIST\n # ours\n" + files[2].read_text())
+    assert as_json(bench, "score", *files[:2], "--uem", files[2]) == expected
+
+
+def test_zones_that_are_not_scored(bench, files, tmp_path):
+    """NOSCORE from 1 to 2 s, and in both turns of r a cough of 0.1 s, which excludes 0.5 s more at both ends."""
+    reference, hypothesis, uem = files
+    zones = "NOSCORE r 1 1 1 <NA> <NA> <NA> <NA>\nnon-lex r 1 4 0.1 <NA> cough A <NA>\n"
+    reference.write_text(reference.read_text() + zones + "NON-LEX r 1 5.2 0.1 <NA> cough B <NA>\n")
+    result = as_json(bench, "score", reference, hypothesis, "--uem", uem, "--condition", "full", "--per-file")
+    # from 3.5 to 4.6 s, and from 5 s, where the second turn starts, to 5.8 s
+    scored = result["conditions"]["full"]["files"]["r"]
+    assert [scored[part] for part in ("total", "miss", "false_alarm", "confusion")] == pytest.approx([7.1, 0, 0, 0.2])
+    assert f"{reference}: 2.900 s in NOSCORE and NON-LEX zones, not scored" in result["notes"]
+
+
+@pytest.mark.parametrize(
+    ("name", "old"), [("meetings/R.wav", "r"), ("\uff32", "r"), ("r.WAV", "r"), ("/data/r.wav", None), ("other", None)]
+)
+def test_a_hypothesis_with_other_names_is_refused(bench, files, tmp_path, name, old):
+    hypothesis = write(tmp_path / "named.rttm", [(name, 0, 5, "x")])
+    code, out, err = bench("score", files[0], hypothesis)
+    assert code == 1 and out == "" and err.count("\n") == 1 and name in err
+    if old:
+        assert f"its names are {name}; those of {files[0]} are r, s; rename {name} to {old}\n" in err
+    write(hypothesis, [(name, 0, 5, "x"), ("s", 0, 5, "x")])
+    if old:  # one of the two names is right
+        missing = f"{hypothesis}: 1 recording missing, all reference speech is missed: r; rename {name} to r"
+        assert missing in as_json(bench, "score", files[0], hypothesis)["notes"]
 
 
 def test_names_with_dots_and_other_scripts(bench, tmp_path):
@@ -192,6 +231,8 @@ GOOD = line("r", 0, 5, "A")
         ("SPEAKER r 1 -1 5 <NA> <NA> A <NA> <NA>\n", "bad.rttm:1: onset -1"),
         ("SPEAKER r 1 5 -1 <NA> <NA> A <NA> <NA>\n", "bad.rttm:1: onset 5, duration -1"),
         (";; nothing but a comment\n", "no SPEAKER lines"),
+        ("SPEAKER,r,1,0,5,<NA>,<NA>,A,<NA>,<NA>\n", "bad.rttm:1: neither this line nor another is a turn"),
+        ("# comment\nSPKR-INFO r 1 <NA> <NA> <NA> unknown A <NA>\n", "bad.rttm:2: neither this line nor another"),
         ("\xff", "not UTF-8"),
         (None, "cannot be read"),
     ],
@@ -216,6 +257,7 @@ def test_bad_rttm_is_rejected_with_file_and_line(bench, files, tmp_path, text, m
         ("r 1 0 5\nr 1 5 5\n", "bad.uem:2: region 5 to 5"),
         ("r 1 -1 5\n", "bad.uem:1: region -1 to 5"),
         ("r 1 0 nan\n", "bad.uem:1: 'nan' is not a time"),
+        (" \n;; nothing\n", "bad.uem: has no region; add one"),
     ],
 )
 def test_bad_uem_is_rejected_with_file_and_line(bench, files, tmp_path, text, message):

@@ -16,11 +16,12 @@ from collections import Counter
 
 import numpy as np
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from places import SCORING_ORACLE as ORACLE
 
 from diarbench.benchmarks.scoring.der import CONDITIONS, ScoringProtocol, pooled, score
+from diarbench.benchmarks.scoring.inputs import read_inputs
 from diarbench.benchmarks.scoring.turns import merge_overlapping
 from diarbench.datasets.io.errors import UserError
 from diarbench.datasets.io.rttm import Region, Turn, read_rttm, read_uem
@@ -236,6 +237,38 @@ def test_md_eval_drops_the_false_alarm_of_an_empty_reference(tmp_path):
     scored = {"a": [Region(0, 5)], "b": [Region(0, 5)]}
     assert md_eval(tmp_path, reference, hypothesis, scored, PROTOCOLS[0]).keys() == {"a"}
     assert score(reference, hypothesis, scored, PROTOCOLS)["full"]["b"].false_alarm == 5
+
+
+ZONED_MEETING = st.tuples(
+    st.lists(st.tuples(st.integers(0, 900), st.integers(1, 300), st.sampled_from("AB")), min_size=1, max_size=6),
+    st.lists(st.tuples(st.integers(0, 1000), st.integers(1, 60), st.sampled_from(["NOSCORE", "NON-LEX", "LEXEME"]))),
+)
+"""Turns, and lines that say what is not scored; in hundredths of a second, which md-eval prints."""
+
+
+@needs_md_eval
+@given(meeting=ZONED_MEETING)
+@settings(max_examples=40, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
+def test_zones_that_md_eval_does_not_score(meeting, tmp_path_factory):
+    """Where a turn follows: md-eval ends no zone after the last one. Without a mapping: ours ignores NON-LEX zones."""
+    folder = tmp_path_factory.mktemp("zones")
+    turns, zones = meeting
+    merged = merge_overlapping(
+        {"r": [Turn(a / 100, (a + n) / 100, who) for a, n, who in (*turns, (2000, 100, "A"))]}, ["r"]
+    )
+    lines = [f"SPEAKER r 1 {t.start_s:.2f} {t.end_s - t.start_s:.2f} <NA> <NA> {t.speaker} <NA>" for t in merged["r"]]
+    subtype = {"NOSCORE": "<NA>", "NON-LEX": "laugh", "LEXEME": "lex"}
+    lines += [f"{kind} r 1 {a / 100:.2f} {n / 100:.2f} x {subtype[kind]} A <NA>" for a, n, kind in zones]
+    (folder / "ref.rttm").write_text("\n".join(lines) + "\n")
+    (folder / "hyp.rttm").write_text("SPEAKER r 1 3 4 <NA> <NA> x <NA>\n")
+    (folder / "all.uem").write_text("r 1 0 30\n")
+    inputs = read_inputs(folder / "ref.rttm", [folder / "hyp.rttm"], folder / "all.uem")
+    for protocol in (CONDITIONS["full"], CONDITIONS["fair"]):
+        command = ["perl", MD_EVAL, "-r", "ref.rttm", "-s", "hyp.rttm", "-u", "all.uem", "-c", str(protocol.collar_s)]
+        printed = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=True).stdout
+        theirs = re.findall(r"(?:SCORED|MISSED|FALARM) SPEAKER TIME =\s*([\d.]+)", printed)
+        (ours,) = score(inputs.reference, inputs.hypotheses[0], inputs.scored, [protocol])[protocol.name].values()
+        assert [ours.total, ours.miss, ours.false_alarm] == pytest.approx([float(t) for t in theirs[:3]], abs=0.0051)
 
 
 OWN_OVERLAPS = {
