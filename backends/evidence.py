@@ -13,7 +13,6 @@ from collections.abc import Mapping
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import t
 
 from diarbench.reports.results.statistics import Choice
 
@@ -44,6 +43,8 @@ def weigh(
     ``found``, ``start`` and ``kept`` are the words of the reason, such as ``trial 12``, ``the defaults`` and ``the
     defaults are kept``.
     """
+    from scipy.special import stdtrit
+
     gains, speech = np.array([gain_s[uri] for uri in speech_s]), np.array(list(speech_s.values()))
     gain, recordings = float(gains.sum() / speech.sum()), len(speech)
     choice = Choice(chosen=0, lowest=candidate, gain=gain, level=level, recordings=recordings, reason="")
@@ -54,7 +55,7 @@ def weigh(
     if recordings == 1:
         reason = f"{kept}: {better}, but a single recording cannot show that this holds for others"
         return choice.model_copy(update={"reason": reason})
-    at_least = gain - float(t.ppf(level, recordings - 1)) * standard_error(gains, speech)
+    at_least = gain - float(stdtrit(recordings - 1, level)) * standard_error(gains, speech)
     bound = f"{100 * level:g} % lower bound {100 * at_least:+.1f} points, {recordings} recordings"
     if at_least <= 0:
         reason = f"{kept}: {better}, which is not shown ({bound})"

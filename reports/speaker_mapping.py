@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import linear_sum_assignment
 
 Ints = NDArray[np.int64]
 
@@ -44,5 +43,7 @@ def _first_mapping(overlap: Ints, largest: int) -> tuple[Ints, Ints]:
 
 
 def _assign(weights: Ints) -> tuple[Ints, Ints]:
+    from scipy.optimize import linear_sum_assignment
+
     row, column = linear_sum_assignment(weights, maximize=True)
     return row, column

@@ -44,6 +44,9 @@ ShowSlices = Annotated[
     bool, typer.Option("--slices", help="Show where the errors are: by situation, the worst regions, speaker counts.")
 ]
 
+CrossCheck = Annotated[
+    bool, typer.Option("--cross-check", help="Score again with pyannote.metrics, and show the largest difference.")
+]
 
 FAIL_IF_WORSE = "--fail-if-worse"
 
@@ -69,6 +72,7 @@ def score(
     condition: Conditions = None,
     per_file: PerFile = False,
     slices: ShowSlices = False,
+    cross_check: CrossCheck = False,
     metrics: Annotated[
         bool,
         typer.Option(
@@ -96,7 +100,8 @@ def score(
     inputs = read_inputs(reference, [hypothesis], uem)
     protocols = protocols_named(condition)
     sides = inputs.reference, inputs.hypotheses[0], inputs.scored
-    agreement = _cross_check(inputs, reference, [hypothesis], uem)
+    _note_speech_outside(inputs, reference, [hypothesis], uem)
+    agreement = _agreement(inputs) if cross_check else {}
 
     conditions: dict[str, Any] = {}
     for name, scored in score_system(inputs, protocols).items():
@@ -127,6 +132,7 @@ def compare(
     condition: Conditions = None,
     per_file: PerFile = False,
     slices: ShowSlices = False,
+    cross_check: CrossCheck = False,
     fail_if_worse: Annotated[
         float | None,
         typer.Option(
@@ -152,7 +158,8 @@ def compare(
     paths = [hypothesis_a, hypothesis_b]
     inputs = read_inputs(reference, paths, uem)
     protocols = protocols_named(condition)
-    agreement = _cross_check(inputs, reference, paths, uem)
+    _note_speech_outside(inputs, reference, paths, uem)
+    agreement = _agreement(inputs) if cross_check else {}
     a, b = _labels(hypothesis_a, hypothesis_b)
 
     conditions: dict[str, Any] = {}
@@ -215,22 +222,30 @@ def _protocol_and_interval(score: Score) -> dict[str, Any]:
     return {"protocol": score.protocol.model_dump(), "interval": score.interval.model_dump()}
 
 
-def _cross_check(inputs: Inputs, reference: Path, hypotheses: Sequence[Path], uem: Path | None) -> dict[str, Any]:
-    """Compare the scores of every hypothesis with pyannote.metrics; add the notes that need scores to ``inputs``."""
+def _note_speech_outside(inputs: Inputs, reference: Path, hypotheses: Sequence[Path], uem: Path | None) -> None:
+    """Add to ``inputs`` the notes on speech outside of the UEM's regions."""
+    from diarbench.benchmarks.scoring import der
+    from diarbench.benchmarks.scoring.inputs import hypothesis_seconds, outside_notes
+
+    if not uem:
+        return
+    for path, hypothesis in zip(hypotheses, inputs.hypotheses, strict=True):
+        errors = der.pooled(der.score(inputs.reference, hypothesis, inputs.scored, [der.CONDITIONS["full"]])["full"])
+        inputs.notes += outside_notes(path, hypothesis, inputs.scored, hypothesis_seconds(errors))
+    inputs.notes += outside_notes(reference, inputs.reference, inputs.scored, errors.total)
+
+
+def _agreement(inputs: Inputs) -> dict[str, Any]:
+    """How far pyannote.metrics differs from the scores of every hypothesis, without a collar."""
     from importlib.metadata import version
 
     from diarbench.benchmarks.scoring import der
-    from diarbench.benchmarks.scoring.inputs import hypothesis_seconds, outside_notes
     from diarbench.benchmarks.scoring.pyannote_metrics import cross_check
 
     largest = 0.0
-    for path, hypothesis in zip(hypotheses, inputs.hypotheses, strict=True):
+    for hypothesis in inputs.hypotheses:
         errors = der.score(inputs.reference, hypothesis, inputs.scored, [der.CONDITIONS["full"]])["full"]
         largest = max(largest, cross_check(inputs.reference, hypothesis, inputs.scored, errors))
-        if uem:
-            inputs.notes += outside_notes(path, hypothesis, inputs.scored, hypothesis_seconds(der.pooled(errors)))
-    if uem:
-        inputs.notes += outside_notes(reference, inputs.reference, inputs.scored, der.pooled(errors).total)
     return {"agrees_with": f"pyannote.metrics {version('pyannote.metrics')}", "largest_difference_s": largest}
 
 

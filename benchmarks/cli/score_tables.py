@@ -105,12 +105,17 @@ def _print_conventions(
 ) -> None:
     for protocol in protocols:
         _print(console, str(protocol), style="dim")
+    agreement = (
+        f" Without a collar, {result['agrees_with']} gives the same scores: the largest difference in any error "
+        f"component of any recording is {result['largest_difference_s']:.1e} s."
+        if "agrees_with" in result
+        else ""
+    )
     _print(
         console,
         "Speakers are mapped on the whole scored region, before collars; each speaker's overlapping turns are merged."
         " Rates are relative to the reference speech of all recordings. Intervals are over"
-        f" {interval['units']} {interval['unit']}. Without a collar, {result['agrees_with']} gives the same scores: the"
-        f" largest difference in any error component of any recording is {result['largest_difference_s']:.1e} s.\n",
+        f" {interval['units']} {interval['unit']}.{agreement}\n",
         style="dim",
     )
 

@@ -17,8 +17,6 @@ from itertools import combinations
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.ndimage import gaussian_filter1d
-from scipy.stats import rankdata
 
 from diarbench.benchmarks.scoring.der import CONDITIONS, score, sweep
 from diarbench.benchmarks.scoring.turns import merge_overlapping
@@ -38,6 +36,8 @@ def dover_lap(systems: Sequence[Turns], scored: Mapping[str, Sequence[Region]]) 
 
     Speakers are named by numbers from 1. Raises ValueError for fewer than two systems.
     """
+    from scipy.stats import rankdata
+
     if len(systems) < 2:
         raise ValueError("DOVER-Lap needs at least two systems")
     uris = list(scored)
@@ -85,6 +85,8 @@ def _match_speakers(systems: Sequence[Turns], scored: Mapping[str, Sequence[Regi
 def _vote(systems: Sequence[Sequence[Turn]], weights: NDArray[np.float64]) -> list[Turn]:
     """The fused turns of one recording."""
     cuts = np.unique([time for turns in systems for turn in turns for time in turn[:2]])
+    from scipy.ndimage import gaussian_filter1d
+
     labels = sorted({turn.speaker for turns in systems for turn in turns}, key=int)
     if not labels:
         return []

@@ -16,8 +16,8 @@ import math
 from collections.abc import Sequence
 
 import numpy as np
+import scipy  # loads its submodules when they are used
 from numpy.typing import NDArray
-from scipy.stats import norm, t
 
 from diarbench.backends.evidence import standard_error
 from diarbench.reports.results.scores import ErrorSeconds
@@ -88,7 +88,7 @@ def compare_seeds(
     if difference.is_significant or der == 0 or not deviation > 0:
         return difference
     # The variance over seeds stays, however many recordings there are.
-    allowed = (der / (norm.ppf((1 + LEVEL) / 2) + norm.ppf(POWER))) ** 2 - seed_variance
+    allowed = (der / (scipy.special.ndtri((1 + LEVEL) / 2) + scipy.special.ndtri(POWER))) ** 2 - seed_variance
     if allowed <= 0:
         return difference.model_copy(update={"needs_seeds": True})
     needed = max(math.ceil(n * deviation**2 / allowed), FEWEST_RECORDINGS, n + 1)
@@ -134,7 +134,11 @@ def deciding(differences_s: Floats, speech_s: Floats) -> list[int]:
 def _shown(differences_s: Floats, speech_s: Floats) -> int:
     """The sign of a difference that a t test finds significant; 0 where it finds none."""
     der, deviation = differences_s.sum() / speech_s.sum(), standard_error(differences_s, speech_s)
-    return int(np.sign(der)) if abs(der) > t.ppf((1 + LEVEL) / 2, differences_s.size - 1) * deviation else 0
+    return (
+        int(np.sign(der))
+        if abs(der) > scipy.special.stdtrit(differences_s.size - 1, (1 + LEVEL) / 2) * deviation
+        else 0
+    )
 
 
 def _with_seeds(
@@ -149,8 +153,8 @@ def _with_seeds(
     if n < 2 or not variance > 0:
         return Interval(low=None, high=None, units=n), 1.0, 0.0
     freedom = variance**2 / sum(v**2 / f for v, f in zip(variances, freedoms, strict=True))  # Satterthwaite
-    margin = float(t.ppf((1 + LEVEL) / 2, freedom)) * math.sqrt(variance)
-    p = 2 * float(t.sf(abs(der) / math.sqrt(variance), freedom))
+    margin = float(scipy.special.stdtrit(freedom, (1 + LEVEL) / 2)) * math.sqrt(variance)
+    p = 2 * float(scipy.special.stdtr(freedom, -abs(der) / math.sqrt(variance)))
     return Interval(low=der - margin, high=der + margin, units=n), p, sum(variances[1:])
 
 
@@ -171,7 +175,7 @@ def _interval(error_s: Floats, speech_s: Floats) -> Interval:
     n = error_s.size
     if n < 2 or not speech_s.sum() > 0:
         return Interval(low=None, high=None, units=n)
-    quantile = float(t.ppf((1 + LEVEL) / 2, n - 1))
+    quantile = float(scipy.special.stdtrit(n - 1, (1 + LEVEL) / 2))
     if n < BOOTSTRAP_FROM:
         rate, margin = float(error_s.sum() / speech_s.sum()), quantile * standard_error(error_s, speech_s)
         return Interval(low=rate - margin, high=rate + margin, units=n)
@@ -181,7 +185,7 @@ def _interval(error_s: Floats, speech_s: Floats) -> Interval:
         drawn = rng.integers(0, n, size=(size, n))
         resampled = speech_s[drawn].sum(axis=1)
         rates.append(error_s[drawn].sum(axis=1)[resampled > 0] / resampled[resampled > 0])
-    tail = float(norm.cdf(-math.sqrt(n / (n - 1)) * quantile))
+    tail = float(scipy.special.ndtr(-math.sqrt(n / (n - 1)) * quantile))
     low, high = np.quantile(np.concatenate(rates), [tail, 1 - tail])
     return Interval(low=float(low), high=float(high), units=n)
 

@@ -9,6 +9,7 @@ import pytest
 import typer
 
 from diarbench.benchmarks.cli.__main__ import app
+from diarbench.datasets.dataset import Dataset
 
 HEAVY = ("torch", "lightning", "nemo", "pyannote.audio", "pyannote.core", "scipy", "pandas", "matplotlib", "lhotse")
 
@@ -24,6 +25,19 @@ def bench(*arguments: str) -> subprocess.CompletedProcess[str]:
     [("-h",), ("--version",), ("run", "--help"), ("backends",), ("recipes",), ("recipes", "show", "quick")],
 )
 def test_no_toolkit_is_imported(arguments: tuple[str, ...]) -> None:
+    loaded = modules_loaded_by(*arguments)
+    assert "typer" in loaded
+    assert not loaded.intersection(HEAVY)
+
+
+def test_a_dry_run_imports_neither_toolkits_nor_statistics(ami_mini: Dataset) -> None:
+    arguments = ("run", "--backend", "pyannote", "--backend", "nemo", "--dataset", str(ami_mini.root), "--dry-run")
+    heavy = {"torch", "lightning", "nemo", "pyannote.audio", "scipy.stats", "scipy.optimize", "optuna", "pandas"}
+    assert not modules_loaded_by(*arguments).intersection(heavy)
+
+
+def modules_loaded_by(*arguments: str) -> set[str]:
+    """The modules that a command has imported when it ends."""
     code = (
         f"import sys; sys.argv = ['bench', *{arguments!r}]\n"
         "from diarbench.benchmarks.cli.__main__ import main\n"
@@ -32,9 +46,7 @@ def test_no_toolkit_is_imported(arguments: tuple[str, ...]) -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0
-    loaded = set(done.stderr.partition("LOADED ")[2].split())
-    assert "typer" in loaded
-    assert not loaded.intersection(HEAVY)
+    return set(done.stderr.partition("LOADED ")[2].split())
 
 
 @pytest.mark.parametrize(

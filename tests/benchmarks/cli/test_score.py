@@ -61,7 +61,7 @@ def as_json(bench, *words):
 
 def test_score_as_json(bench, files):
     reference, hypothesis, uem = files
-    result = as_json(bench, "score", reference, hypothesis, "--uem", uem, "--per-file")
+    result = as_json(bench, "score", reference, hypothesis, "--uem", uem, "--per-file", "--cross-check")
     assert list(result["conditions"]) == ["full", "fair", "forgiving"]
     full = result["conditions"]["full"]
     # In r, one second of B goes to x, which is mapped to A; in s, one second is missed and one is false alarm.
