@@ -110,7 +110,7 @@ def _values(row: dict[str, Any], column: str, where: str) -> list[Any]:
 def _audio(audio: object, where: str, folder: Path) -> tuple[Clip, str]:
     """A row's audio, and its name; empty if it has none."""
     content, path = (audio.get("bytes"), audio.get("path")) if isinstance(audio, dict) else (None, audio)
-    if path is not None and not isinstance(path, str):
+    if not isinstance(path, str | None) or not isinstance(content, bytes | None):
         raise UserError(f"{where}: audio is neither a path nor bytes")
     name = Path(path).stem if path else ""
     if content:

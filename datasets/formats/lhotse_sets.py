@@ -25,7 +25,7 @@ from diarbench.datasets.io.archives import check_gzip
 from diarbench.datasets.io.audio import Clip
 from diarbench.datasets.io.errors import UserError, did_you_mean, require
 from diarbench.datasets.io.files import files, nfc
-from diarbench.datasets.io.rttm import Region, Turn
+from diarbench.datasets.io.rttm import Region, Turn, seconds
 
 Parts = dict[str, tuple[Iterable[Any], Iterable[Any]]]
 """Recordings and supervisions by the path of the set, relative to the folder that is read, or by the recipe's name."""
@@ -156,27 +156,41 @@ def _read_cuts(cut_sets: dict[Path, list[Any]], root: Path, changes: Counter[str
                 raise UserError(f"{path}: {cut.id} is not cut from one recording (mixed, padded, or features alone)")
             by_recording.setdefault(str(recording.id), []).append(cut)
         for uri, own in by_recording.items():
-            turns = [turn for cut in own for s in cut.supervisions for turn in _turns(s, cut.start, changes)]
             if not any(cut.supervisions for cut in own):
                 log.warning("%s: %s has no supervisions", path, uri)
                 changes[NO_REFERENCE] += 1
                 continue
-            recording = own[0].recording
-            is_whole = any(cut.start == 0 and cut.duration >= recording.duration for cut in own)
-            regions = None if is_whole else [Region(cut.start, round(cut.start + cut.duration, 6)) for cut in own]
+            recording, spans = own[0].recording, [_span(cut, f"{path}: {cut.id}") for cut in own]
+            turns = [
+                turn
+                for cut, span in zip(own, spans, strict=True)
+                for supervision in cut.supervisions
+                for turn in _turns(supervision, span.start_s, changes)
+            ]
+            whole_s = seconds(recording.duration, f"{path}: {uri}")
+            is_whole = any(span.start_s == 0 and span.end_s >= whole_s for span in spans)
             subset = subsets[str(path.relative_to(root))]
             clips = _clips(recording, path.parent)
-            yield SourceRecording(nfc(uri), clips, list(dict.fromkeys(turns)), regions, subset)
+            yield SourceRecording(nfc(uri), clips, list(dict.fromkeys(turns)), None if is_whole else spans, subset)
 
 
 def _turns(supervision: Any, offset_s: float, changes: Counter[str]) -> list[Turn]:
-    start_s, end_s = offset_s + supervision.start, offset_s + supervision.end
-    return make_turns(start_s, end_s, supervision.speaker, f"supervision {supervision.id}", changes)
+    where = f"supervision {supervision.id}"
+    start_s, end_s = _span(supervision, where)
+    return make_turns(offset_s + start_s, offset_s + end_s, supervision.speaker, where, changes)
+
+
+def _span(item: Any, where: str) -> Region:
+    """Start and end of a cut or a supervision."""
+    start_s = seconds(item.start, where)
+    return Region(start_s, round(start_s + seconds(item.duration, where), 6))
 
 
 def _clips(recording: Any, folder: Path) -> tuple[Clip, ...]:
     """The recording's files, all starting at 0; several microphones are summed."""
     if recording.transforms or any(source.type != "file" for source in recording.sources):
         raise UserError(f"{recording.id}: not a plain audio file (a command, a URL or a transform); save it as a file")
+    if not recording.sources or not all(isinstance(source.source, str) for source in recording.sources):
+        raise UserError(f"{recording.id}: its sources are not paths of audio files; correct them")
     paths = [Path(source.source) for source in recording.sources]
     return tuple(Clip(path if path.is_file() else folder / path) for path in paths)

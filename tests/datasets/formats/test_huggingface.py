@@ -53,6 +53,7 @@ def test_numbers_as_speakers(speakers: list[float], name: str, tmp_path: Path) -
         ({"speakers": [float("nan")]}, "a turn without a speaker; add the name"),
         ({"audio": 7}, "audio is neither a path nor bytes"),
         ({"audio": {"bytes": None, "path": 7}}, "audio is neither a path nor bytes"),
+        ({"audio": {"bytes": "text", "path": None}}, "audio is neither a path nor bytes"),
         ({"audio": None}, "contains no audio"),
     ],
 )

@@ -186,6 +186,8 @@ def test_a_cut_set(tmp_path: Path) -> None:
 def test_cuts_that_are_not_read(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="x-1 is not cut from one recording"):
         list(find_corpus(str(cut_set(tmp_path, recording=None))).recordings)
+    with pytest.raises(UserError, match="x-1: 'soon' is not a time in seconds"):
+        list(find_corpus(str(cut_set(tmp_path, start="soon"))).recordings)
     corpus = find_corpus(str(cut_set(tmp_path, supervisions=[])))
     assert list(corpus.recordings) == []
     assert corpus.changes == {"recordings left out: no reference": 1}
