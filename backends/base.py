@@ -45,6 +45,8 @@ class HubFiles(NamedTuple):
     repository: str
     names: tuple[str, ...]
     revision: str | None = None
+    companions: tuple[str, ...] = ()
+    """Further files that are needed beside the weights."""
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from diarbench.backends.base import HubFiles, InitialWeights
@@ -19,29 +20,35 @@ SCRATCH = Weights(origin="scratch", pretrained=False)
 
 
 def cached_hub_file(files: HubFiles) -> Path | None:
-    """A file of a Hugging Face repository in the hub's cache on this machine, or None; never downloads."""
+    """The weights of a Hugging Face repository in the hub's cache on this machine, or None; never downloads.
+
+    None also where a companion of the weights is not in the cache.
+    """
     if not importable("huggingface_hub"):
         return None
     from huggingface_hub import try_to_load_from_cache
     from huggingface_hub.errors import HFValidationError
 
-    for name in files.names:
-        try:
-            path = try_to_load_from_cache(files.repository, name, revision=files.revision)
-        except HFValidationError as error:
-            raise UserError(f"hub:{files.repository}: not a repository name; expected hub:OWNER/NAME") from error
-        if isinstance(path, str):
-            return Path(path)
-    return None
+    def cached(name: str) -> Path | None:
+        path = try_to_load_from_cache(files.repository, name, revision=files.revision)
+        return Path(path) if isinstance(path, str) else None
+
+    try:
+        complete = all(map(cached, files.companions))
+        return next(filter(None, map(cached, files.names)), None) if complete else None
+    except HFValidationError as error:
+        raise UserError(f"hub:{files.repository}: not a repository name; expected hub:OWNER/NAME") from error
 
 
-def weights_on_hub(init: str, names: tuple[str, ...], known: Mapping[str, Weights]) -> InitialWeights:
+def weights_on_hub(
+    init: str, names: tuple[str, ...], known: Mapping[str, Weights], companions: tuple[str, ...] = ()
+) -> InitialWeights:
     """The weights ``hub:ID`` or ``hub:ID@REVISION``, in the hub's cache or to be downloaded.
 
-    ``known`` describes the weights of some repositories, by repository.
+    ``known`` describes the weights of some repositories, by repository; ``companions`` are files needed beside them.
     """
     repository, _, revision = init.removeprefix("hub:").partition("@")
-    files = HubFiles(repository, names, revision or None)
+    files = HubFiles(repository, names, revision or None, companions)
     weights = known.get(repository, Weights(origin=init, pretrained=True)).model_copy(update={"origin": init})
     path = cached_hub_file(files)
     if path is None:
@@ -56,28 +63,40 @@ def download_weights(initial: InitialWeights) -> InitialWeights:
     """
     if initial.hub is None:
         return initial
-    repository, names, revision = initial.hub
+    repository, names, revision, companions = initial.hub
     if not importable("huggingface_hub"):
         raise UserError(f"hub:{repository}: needs huggingface_hub: pip install huggingface_hub")
+    for companion in companions:
+        if _download(repository, companion, revision) is None:
+            raise UserError(f"hub:{repository}: contains no {companion}, which its weights need")
+    path = next(filter(None, (_download(repository, name, revision) for name in names)), None)
+    if path is None:
+        raise UserError(f"hub:{repository}: contains no {' or '.join(names)}; download the file and pass its path")
+    weights = initial.weights.model_copy(update={"sha256": sha256_of(path)})
+    return replace(initial, weights=weights, path=path, hub=None)
+
+
+def _download(repository: str, name: str, revision: str | None) -> Path | None:
+    """A file of a repository; None where the repository does not contain it.
+
+    Raises UserError where it is not available.
+    """
     from huggingface_hub import hf_hub_download
     from huggingface_hub.errors import EntryNotFoundError, GatedRepoError, LocalEntryNotFoundError
 
-    for name in names:
-        try:
-            path = Path(hf_hub_download(repository, name, revision=revision))
-        except GatedRepoError as error:
-            raise UserError(
-                f"hub:{repository}: access needs the authors' consent: request it at "
-                f"https://huggingface.co/{repository} and set HF_TOKEN to your token"
-            ) from error
-        except LocalEntryNotFoundError as error:  # offline, or no network
-            raise _hub_error(repository, name, error) from error
-        except EntryNotFoundError:
-            continue
-        except Exception as error:  # the client raises many kinds; each means that the file is not available
-            raise _hub_error(repository, name, error) from error
-        return InitialWeights(initial.weights.model_copy(update={"sha256": sha256_of(path)}), path)
-    raise UserError(f"hub:{repository}: contains no {' or '.join(names)}; download the file and pass its path")
+    try:
+        return Path(hf_hub_download(repository, name, revision=revision))
+    except GatedRepoError as error:
+        raise UserError(
+            f"hub:{repository}: access needs the authors' consent: request it at "
+            f"https://huggingface.co/{repository} and set HF_TOKEN to your token"
+        ) from error
+    except LocalEntryNotFoundError as error:  # offline, or no network
+        raise _hub_error(repository, name, error) from error
+    except EntryNotFoundError:
+        return None
+    except Exception as error:  # the client raises many kinds; each means that the file is not available
+        raise _hub_error(repository, name, error) from error
 
 
 def _hub_error(repository: str, name: str, error: Exception) -> UserError:

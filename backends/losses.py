@@ -9,7 +9,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import NamedTuple
 
+import numpy as np
 import torch
+from scipy.optimize import linear_sum_assignment
+from torch.nn import functional
 
 from diarbench.backends.objective import Objective
 
@@ -52,6 +55,36 @@ def sigmoid_marginals(activity: torch.Tensor) -> SpeakerLogProbabilities:
     return SpeakerLogProbabilities(
         LogProbabilities(speaks, silent), LogProbabilities((-torch.expm1(nobody)).clamp(min=1e-30).log(), nobody)
     )
+
+
+def logit_marginals(logits: torch.Tensor) -> SpeakerLogProbabilities:
+    """Marginals of the logits (batch, frames, speakers) of a sigmoid layer, with speakers taken as independent."""
+    speaks, silent = functional.logsigmoid(logits), functional.logsigmoid(-logits)
+    nobody = silent.sum(-1)
+    anybody = (-torch.expm1(nobody)).clamp(min=1e-30).log()
+    return SpeakerLogProbabilities(LogProbabilities(speaks, silent), LogProbabilities(anybody, nobody))
+
+
+def in_order_of_arrival(targets: torch.Tensor) -> torch.Tensor:
+    """0/1 targets (batch, frames, speakers) with the speakers sorted by their first frame, silent ones last."""
+    first = torch.where(targets.any(1), targets.argmax(1), targets.shape[1])
+    return _reordered(targets, first.argsort(dim=1, stable=True))
+
+
+def in_best_order(probabilities: LogProbabilities, targets: torch.Tensor) -> torch.Tensor:
+    """0/1 targets with the speakers in the order of least binary cross entropy, in each window of its own.
+
+    This is the permutation of permutation-invariant training, found as an assignment (Hungarian method): the
+    permutations of eight speakers are too many to list.
+    """
+    speaks, silent = (each.detach().to(targets.dtype).transpose(1, 2) for each in probabilities)
+    log_likelihood = (speaks @ targets + silent @ (1 - targets)).cpu().numpy()  # (batch, outputs, speakers)
+    order = np.stack([linear_sum_assignment(window, maximize=True)[1] for window in log_likelihood])
+    return _reordered(targets, torch.from_numpy(order).to(targets.device))
+
+
+def _reordered(targets: torch.Tensor, order: torch.Tensor) -> torch.Tensor:
+    return targets.gather(2, order[:, None, :].expand_as(targets))
 
 
 def binary_cross_entropy(probabilities: LogProbabilities, targets: torch.Tensor) -> torch.Tensor:

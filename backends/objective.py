@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 from pydantic import AliasChoices, Field, model_validator
 
+from diarbench.datasets.io.errors import UserError
 from diarbench.datasets.io.records import Record
 
 
@@ -36,6 +37,18 @@ class Objective(Record):
         if self.ats_weight == 0 and self.pil_weight == 0:
             raise ValueError("ats_weight and pil_weight are both 0, so Sortformer has no loss")
         return self
+
+    def arrival_and_permutation_weights(self, own_ats: float, own_pil: float) -> tuple[float, float]:
+        """``ats_weight`` and ``pil_weight``, scaled to add up to 1; where one is None, the network's own.
+
+        Raises UserError where both are 0.
+        """
+        ats_weight = own_ats if self.ats_weight is None else self.ats_weight
+        pil_weight = own_pil if self.pil_weight is None else self.pil_weight
+        total = ats_weight + pil_weight
+        if not total > 0:
+            raise UserError(f"ats_weight {ats_weight:g} and pil_weight {pil_weight:g}: one of them must be above 0")
+        return ats_weight / total, pil_weight / total
 
     def renamed(self, name: str) -> dict[str, Any]:
         """The settings with another name, without those that only the old one has."""

@@ -8,11 +8,13 @@ from pathlib import Path
 
 
 def importable(module: str) -> bool:
-    """Whether a module is installed, without importing it."""
-    try:
-        return find_spec(module) is not None
-    except ModuleNotFoundError:
-        return False
+    """Whether a module is installed, without importing it or the packages around it."""
+    package, *parts = module.split(".")
+    spec = find_spec(package)
+    if spec is None or not parts:
+        return spec is not None
+    paths = [Path(folder, *parts) for folder in spec.submodule_search_locations or ()]
+    return any(path.is_dir() or path.with_suffix(".py").is_file() for path in paths)
 
 
 def package_file(package: str, *parts: str) -> Path | None:

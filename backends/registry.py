@@ -33,6 +33,11 @@ BUILTIN = {
         "pyannote,weights",
     ),
     "nemo": Entry("diarbench.backends.nemo.backend:NemoBackend", ("nemo", "lightning"), "nemo"),
+    "nemotron": Entry(
+        "diarbench.backends.nemotron.backend:NemotronBackend",
+        ("transformers.models.nemotron3_diarization", "lightning"),
+        "nemotron",
+    ),
 }
 
 

