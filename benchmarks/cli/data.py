@@ -211,11 +211,20 @@ def show(
         Path | None,
         typer.Option(help="Also plot these statistics and the turn lengths into this PNG, SVG or PDF file."),
     ] = None,
+    page: Annotated[
+        Path | None,
+        typer.Option(help="Also write an HTML page: each reference over its audio, and what 'bench data check' finds."),
+    ] = None,
+    voices: Annotated[
+        bool, typer.Option("--voices", help="With --page: also compare names and voices (slow).")
+    ] = False,
 ) -> None:
     """Show hours, speakers, turns and overlap per subset of one or more datasets."""
     from diarbench.datasets.corpora.catalog import open_dataset
     from diarbench.reports.console import make_console
 
+    if voices and not page:
+        raise UserError("--voices is only for --page FILE; 'bench data check --voices' prints what it finds")
     opened = [open_dataset(dataset) for dataset in datasets]
     console = make_console()
     console.print(summary_table(opened))
@@ -224,6 +233,13 @@ def show(
 
         draw(opened, plot)
         console.print(f"plot written to {plot}", highlight=False)
+    if page:
+        from diarbench.datasets.io.files import write_atomic
+        from diarbench.reports.html.labels import render_labels
+
+        checked = [(dataset, checked_dataset(dataset.root, voices)) for dataset in opened]
+        write_atomic(page, render_labels(checked, page.parent))
+        console.print(f"page written to {page}", highlight=False)
 
 
 def checked_dataset(root: Path, voices: bool) -> CheckResult:

@@ -1,7 +1,7 @@
 """Checks of references that are valid files and still ruin training.
 
-Each check is made on all recordings of a subset together, and where that finds nothing, on each recording alone: short
-recordings have too few turns for a finding, and a fault in a single one is lost in the sum of all.
+Each check is made on each recording alone, and where that finds nothing in a subset, on all of its recordings together:
+short recordings have too few turns for a finding.
 """
 
 from __future__ import annotations
@@ -60,14 +60,12 @@ def check_labels(result: CheckResult, labelled: Iterable[Labelled]) -> None:
     for subset in SUBSETS:
         group = [each for each in everything if each.recording.subset == subset]
         for kind, find in CHECKS.items():
-            text = find(group) if len(group) > 1 else None
-            if text:
-                where = result.root / f"{subset}.txt"
-                result.warn(kind, where, f"{len(group)} recordings of {subset} together: {text}")
-                continue
-            for each in group:
-                if text := find([each]):
-                    result.warn(kind, each.recording.rttm, text)
+            alone = [(each.recording.rttm, text) for each in group if (text := find([each]))]
+            for where, text in alone:
+                result.warn(kind, where, text)
+            if not alone and (text := find(group)):
+                together = f"{len(group)} recordings of {subset} together"
+                result.warn(kind, result.root / f"{subset}.txt", f"{together}: {text}")
     for each in everything:
         by_name: dict[str, list[Turn]] = {}
         for turn in each.turns:

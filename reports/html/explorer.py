@@ -2,14 +2,9 @@
 
 from __future__ import annotations
 
-import base64
-import json
-import os
-import zlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
-from urllib.parse import quote
 
 from diarbench.datasets.dataset import SUBSETS, DatasetInfo
 from diarbench.datasets.io.errors import UserError
@@ -18,17 +13,20 @@ from diarbench.datasets.io.names import visible
 from diarbench.datasets.io.records import read_record
 from diarbench.datasets.io.rttm import Region, Turn, read_rttm, read_uem
 from diarbench.reports.html.error_timeline import KINDS, find_errors, map_speakers, moments
+from diarbench.reports.html.timeline import (
+    MOST_SPEAKERS,
+    audio_source,
+    flat_turns,
+    is_embeddable,
+    milliseconds,
+    timeline_entry,
+)
 from diarbench.reports.results.comparison import Comparison
 from diarbench.reports.results.run import Run
 from diarbench.reports.results.run_folder import ComparisonFolder, RunFolder
 from diarbench.reports.summary.summary import Section, Summary
 
 T = TypeVar("T", Turn, Region)
-
-EMBED_AT_MOST_BYTES = 16_000_000
-"""Largest total size of the audio that is embedded; above it, the page links to the audio files."""
-
-MOST_SPEAKERS = 200
 
 WORST = 100
 """Number of errors per system that 'Next worst error' visits; on test where there is one."""
@@ -37,8 +35,7 @@ WORST = 100
 def explore(summary: Summary, root: Path) -> dict[str, Any]:
     """The explorer's data as JSON values; times in whole milliseconds, turns and errors as flat lists.
 
-    Files under ``root`` are used only if their hash is the one in the results. Each recording's timeline is deflated
-    JSON in base64, so that a page with hundreds of recordings opens fast.
+    Files under ``root`` are used only if their hash is the one in the results.
     """
     comparison = summary.comparison
     systems = list(_systems(comparison))
@@ -48,7 +45,7 @@ def explore(summary: Summary, root: Path) -> dict[str, Any]:
         if section.condition == comparison.conditions[0]
         for uri in section.recordings
     ]
-    embedded = sum(path.stat().st_size for path in {path for *_, path in shown if path}) <= EMBED_AT_MOST_BYTES
+    embedded = is_embeddable(path for *_, path in shown)
     has_test = any(section.subset == "test" for section, *_ in shown)
     recordings: list[dict[str, Any]] = []
     worst: list[list[int]] = []
@@ -57,16 +54,8 @@ def explore(summary: Summary, root: Path) -> dict[str, Any]:
         for layer in timeline["systems"] if section.subset == "test" or not has_test else ():
             errors = layer["errors"]
             worst += ([len(recordings), layer["system"], *errors[at : at + 4]] for at in range(0, len(errors), 4))
-        recordings.append(
-            {
-                "name": visible(uri),
-                "where": visible(f"{section.dataset}, {section.subset}"),
-                "packed": base64.b64encode(zlib.compress(json.dumps(timeline).encode(), 9)).decode(),
-                "audio": path and {"wav": base64.b64encode(path.read_bytes()).decode()}
-                if embedded
-                else path and {"href": quote(os.path.relpath(path, root.resolve()))},
-            }
-        )
+        where = f"{section.dataset}, {section.subset}"
+        recordings.append(timeline_entry(uri, where, timeline, audio_source(path, root, embedded)))
     return {
         "kinds": KINDS,
         "systems": [{"name": visible(system.name), "final": system.final} for system in systems],
@@ -136,19 +125,19 @@ def _timeline(comparison: Comparison, root: Path, section: Section, uri: str, sy
                 "system": number,
                 "speakers": [visible(speaker) for speaker in theirs],
                 "mapping": [speakers.index(mapping[speaker]) if speaker in mapping else -1 for speaker in theirs],
-                "turns": _flat(hypothesis, theirs),
+                "turns": flat_turns(hypothesis, theirs),
                 "errors": [
                     value
                     for e in find_errors(cut, mapping)
-                    for value in (_ms(e.start_s), _ms(e.end_s), KINDS.index(e.kind), e.speakers)
+                    for value in (milliseconds(e.start_s), milliseconds(e.end_s), KINDS.index(e.kind), e.speakers)
                 ],
             }
         )
     return {
-        "end": _ms(end_s),
-        "regions": [[_ms(start), _ms(end)] for start, end in regions],
+        "end": milliseconds(end_s),
+        "regions": [[milliseconds(start), milliseconds(end)] for start, end in regions],
         "speakers": [visible(speaker) for speaker in speakers],
-        "turns": _flat(reference, speakers),
+        "turns": flat_turns(reference, speakers),
         "systems": layers,
         "missing": [visible(name) for name in missing],
     }
@@ -224,11 +213,3 @@ def _worst(errors: list[list[int]], systems: int) -> Iterator[list[int]]:
         if left[error[1]]:
             left[error[1]] -= 1
             yield error
-
-
-def _flat(turns: Iterable[Turn], speakers: list[str]) -> list[int]:
-    return [value for t in turns for value in (_ms(t.start_s), _ms(t.end_s), speakers.index(t.speaker))]
-
-
-def _ms(seconds: float) -> int:
-    return round(1000 * seconds)

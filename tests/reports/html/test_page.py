@@ -5,12 +5,13 @@ from __future__ import annotations
 import hashlib
 import shutil
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from random import Random
 from typing import Any
 
 import pytest
+from browser import eventually, in_view, violations
 from places import FIXTURES
 from report_files import Folder, small
 from report_records import (
@@ -28,58 +29,22 @@ from diarbench.datasets.dataset import Dataset
 from diarbench.datasets.io.records import read_record
 from diarbench.reports.charts import interactive, static
 from diarbench.reports.charts.charts import charts
-from diarbench.reports.html import explorer, page
+from diarbench.reports.html import page, timeline
 from diarbench.reports.results.comparison import Comparison
 from diarbench.reports.results.scores import SpeakerCounts
 from diarbench.reports.summary.summary import summarize
 
-CHROMIUM = shutil.which("chromium")
-FLAGS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--mute-audio",
-]
-
 Show = Callable[..., Any]
 
 
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    if CHROMIUM is None:
-        pytest.skip("no chromium")
-    playwright = pytest.importorskip("playwright.sync_api")
-    with playwright.sync_playwright() as driver:
-        chromium = driver.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
-        yield chromium
-        chromium.close()
-
-
 @pytest.fixture
-def show(browser: Any, tmp_path: Path) -> Iterator[Show]:
-    """Opens a comparison's page from disk; at the end it must have logged nothing and sent no network request."""
-    troubles: list[str] = []
-    tabs = []
+def show(open_page: Callable[..., Any], tmp_path: Path) -> Show:
+    """Opens a comparison's page."""
 
     def shown(comparison: Comparison, width: int = 1280, plots: Sequence[static.Plot] = ()) -> Any:
-        (tmp_path / "report.html").write_text(page.render(comparison, tmp_path, plots), encoding="utf-8")
-        tab = browser.new_page(viewport={"width": width, "height": 900})
-        tabs.append(tab)
-        own = (tmp_path.resolve().as_uri(), "blob:", "data:")
-        tab.on("console", lambda message: troubles.append(f"{message.type}: {message.text}"))
-        tab.on("pageerror", lambda error: troubles.append(str(error)))
-        tab.on("dialog", lambda dialog: troubles.append(f"dialog: {dialog.message}"))
-        tab.on("request", lambda request: None if request.url.startswith(own) else troubles.append(request.url))
-        tab.goto((tmp_path / "report.html").as_uri())
-        return tab
+        return open_page(page.render(comparison, tmp_path, plots), width)
 
-    yield shown
-    for tab in tabs:
-        tab.close()
-    assert troubles == []
+    return shown
 
 
 def column(tab: Any, table: str, number: int) -> list[str]:
@@ -87,27 +52,11 @@ def column(tab: Any, table: str, number: int) -> list[str]:
     return tab.locator(f"{table} tbody tr:visible td:nth-child({number})").all_inner_texts()
 
 
-def eventually(tab: Any, condition: str) -> None:
-    """Wait for a JavaScript condition by polling, as the page's policy forbids evaluation inside it."""
-    for _ in range(100):
-        if tab.evaluate(condition):
-            return
-        tab.wait_for_timeout(50)
-    raise AssertionError(f"never came true: {condition}")
-
-
 def draw_all(tab: Any) -> None:
     """Scroll to every chart, so that it is drawn."""
     for place in tab.locator(".plot").all():
         place.scroll_into_view_if_needed()
         place.locator(".main-svg").first.wait_for()
-
-
-def in_view(tab: Any) -> tuple[int, int]:
-    """The visible range of the timeline, in milliseconds."""
-    tab.wait_for_selector("#timeline[data-to]")
-    data = tab.locator("#timeline").evaluate("canvas => ({ ...canvas.dataset })")
-    return int(data["from"]), int(data["to"])
 
 
 def unfold(tab: Any, title: str) -> str:
@@ -296,7 +245,7 @@ def test_next_worst_error_is_shown_and_heard(
     show: Show, tmp_path: Path, embed: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if not embed:
-        monkeypatch.setattr(explorer, "EMBED_AT_MOST_BYTES", 0)
+        monkeypatch.setattr(timeline, "EMBED_AT_MOST_BYTES", 0)
     tab = show(small(tmp_path))
     in_view(tab)
     tab.get_by_role("button", name="Next worst error").click()
@@ -388,16 +337,13 @@ def test_nothing_is_wider_than_the_window_but_what_scrolls(show: Show, tmp_path:
 
 @pytest.mark.parametrize("width", [1280, 390])
 def test_wcag_aa_by_axe(show: Show, tmp_path: Path, width: int) -> None:
-    axe = pytest.importorskip("axe_playwright_python.sync_playwright")
     comparison = small(tmp_path)
     counts = SpeakerCounts(in_recording={2: {1: 1, 2: 1}}, at_a_time={1: {0: 2.5, 1: 20.0}})
     rows = tuple(row.model_copy(update={"speaker_counts": counts}) for row in comparison.rows)
     tab = show(comparison.model_copy(update={"rows": rows}), width)
     in_view(tab)
     draw_all(tab)
-    results = axe.Axe().run(tab, options={"runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"]})
-    assert results.response["passes"]
-    assert [(violation["id"], violation["nodes"][0]["html"]) for violation in results.response["violations"]] == []
+    assert violations(tab) == []
 
 
 @pytest.mark.parametrize("change", [{"epochs": ()}, {"state": "failed", "failure": "no memory"}, {"phases": ()}])
