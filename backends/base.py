@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, runtime_checkable
 
-from diarbench.reports.results.run import Weights
+from diarbench.reports.results.run import Pipeline, Weights
 
 if TYPE_CHECKING:
     import numpy as np
@@ -192,3 +192,26 @@ class AcceptsPlda(Protocol):
         Raises UserError where the folder holds none, or where its fingerprint is not ``sha256``.
         """
         ...
+
+
+@runtime_checkable
+class AcceptsPipeline(Protocol):
+    """Optional for a Backend: it runs published pipelines whole, besides its own."""
+
+    pipeline: Pipeline
+    """The pipeline in use."""
+
+    def with_pipeline(self, source: str, sha256: str | None = None, download: bool = True) -> Backend:
+        """This backend with the pipeline in a folder or on the hub; without ``download``, in the hub's cache only.
+
+        Raises UserError where it is not a pipeline of the published form, and where its fingerprint is not ``sha256``.
+        """
+        ...
+
+
+@runtime_checkable
+class HasFingerprint(Protocol):
+    """Optional for a Diarizer: its inference depends on files besides the network's weights."""
+
+    fingerprint: str | None
+    """Changes with those files; None where they come from installed packages."""

@@ -7,7 +7,7 @@ from importlib.metadata import entry_points
 from pathlib import Path
 from typing import NamedTuple
 
-from diarbench.backends.base import AcceptsPlda, Backend
+from diarbench.backends.base import AcceptsPipeline, AcceptsPlda, Backend
 from diarbench.backends.packages import importable
 from diarbench.datasets.io.errors import UserError, did_you_mean
 from diarbench.reports.results.job import Job
@@ -70,8 +70,12 @@ def load(name: str) -> Backend:
 
 
 def load_for(job: Job) -> Backend:
-    """The backend of a job, with the job's PLDA. Raises UserError where either is missing or has changed."""
+    """The backend of a job, with its pipeline or PLDA. Raises UserError where either is missing or has changed."""
     backend = load(job.backend)
+    if job.pipeline is not None:
+        if not isinstance(backend, AcceptsPipeline):
+            raise UserError(f"--pipeline: backend {job.backend} runs no published pipelines")
+        backend = backend.with_pipeline(job.pipeline, job.pipeline_sha256)
     if job.plda is None:
         return backend
     if not isinstance(backend, AcceptsPlda):

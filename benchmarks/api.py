@@ -60,6 +60,8 @@ def plan(
     tune_condition: str = "full",
     search_space: Path | None = None,
     plda: Path | None = None,
+    pipeline: str | None = None,
+    download: bool = True,
     device: str = "auto",
     devices: int = 1,
     nodes: int = 1,
@@ -68,7 +70,8 @@ def plan(
 ) -> list[Plan]:
     """The runs of every backend on every dataset by every recipe with every seed, checked but not started.
 
-    The parameters are the options of ``bench run``. Raises UserError for anything that could not run.
+    The parameters are the options of ``bench run``; without ``download``, a pipeline on the hub must be in its cache.
+    Raises UserError for anything that could not run.
     """
     if require_training and not train:
         raise UserError("--require-training: nothing is trained with --no-train; leave one of them out")
@@ -101,6 +104,8 @@ def plan(
             "require_training": require_training,
         },
         plda,
+        pipeline,
+        download,
         folds,
         repeat,
         train,

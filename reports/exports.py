@@ -56,6 +56,7 @@ def _flat(comparisons: Sequence[Comparison]) -> Iterator[dict[str, Any]]:
                     "condition": section.condition.name,
                     "run": run.name if run else None,
                     "backend": line.backend,
+                    "pipeline": line.pipeline,
                     "recipe": line.recipe,
                     "seed": line.seed,
                     "stage": line.stage,

@@ -14,7 +14,7 @@ from diarbench.reports.formatting import convention
 from diarbench.reports.results.merge import merge, read_comparison
 from diarbench.reports.results.run_folder import ComparisonFolder
 from diarbench.reports.summary.summary import summarize
-from diarbench.reports.tables.identity import identity_table
+from diarbench.reports.tables.identity import constants, identity_table
 from diarbench.reports.tables.runs import cost_table
 from diarbench.reports.tables.scores import score_table
 from diarbench.reports.tables.table import Table
@@ -56,7 +56,9 @@ def find(folder: Path) -> Leaderboard:
         for dataset in summary.datasets:
             for section in summary.of(dataset)[:1]:
                 ranked = section.ranked
+                same = constants(ranked)
                 title = f"{visible(dataset)}, {section.subset}, {convention(section.condition)}"
+                title = f"{title}; {same}" if same else title
                 scores = identity_table(ranked) + score_table(ranked)
                 boards.append(Board(title, scores, cost_table(ranked), summary.footnotes_of(dataset)))
     return Leaderboard(boards, [*reasons, *notes])

@@ -16,7 +16,7 @@ from toolkits import load_or_skip
 from diarbench.datasets.conversion.convert import convert
 from diarbench.datasets.conversion.corpus import Corpus, SourceRecording
 from diarbench.datasets.corpora.catalog import open_dataset
-from diarbench.datasets.dataset import Dataset
+from diarbench.datasets.dataset import Dataset, Recording
 from diarbench.datasets.io.audio import Clip
 from diarbench.datasets.io.rttm import read_rttm
 
@@ -74,3 +74,24 @@ def sample(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
     turns = read_rttm(Path(toolkit) / "sample" / "sample.rttm")["sample"]
     found = SourceRecording("call", (Clip(Path(toolkit) / "sample" / "sample.wav"),), turns, None, "test")
     return convert(Corpus("sample", iter([found])), tmp_path_factory.mktemp("sample") / "telephone")
+
+
+@pytest.fixture(scope="session")
+def excerpt(ami_mini: Dataset, tmp_path_factory: pytest.TempPathFactory) -> Recording:
+    """3 s of a real meeting, for networks that are slow."""
+    import soundfile
+
+    whole = ami_mini.subset("test")[0]
+    audio, rate = soundfile.read(whole.audio, start=4 * 16_000, frames=3 * 16_000)
+    path = tmp_path_factory.mktemp("excerpt") / "excerpt.wav"
+    soundfile.write(path, audio, rate)
+    return Recording("excerpt", "test", path, whole.rttm, whole.uem)
+
+
+@pytest.fixture(scope="session")
+def published(excerpt: Recording, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A pipeline of the published form, with VBx; a test that changes a file copies the folder first."""
+    load_or_skip("pyannote")
+    from published_pipelines import write_pipeline
+
+    return write_pipeline(tmp_path_factory.mktemp("published") / "pipeline", excerpt.audio)

@@ -518,7 +518,7 @@ def test_a_damaged_plda_and_one_of_zeros_are_refused(tmp_path: Path) -> None:
     ):
         for name in FILES:
             written(tmp_path / name)
-        refused(load_plda, tmp_path)
+        refused(load_plda, tmp_path, 192)
 
 
 @pytest.mark.parametrize("name", ("job.json", "run.json", "results.json"))

@@ -14,9 +14,10 @@ from diarbench.backends.camplusplus.files import camplusplus_description
 from diarbench.backends.initial_weights import SCRATCH, weights_in_file, weights_of_run, weights_on_hub
 from diarbench.backends.packages import package_file, package_version
 from diarbench.backends.pyannote.plda import plda_fingerprint
+from diarbench.backends.pyannote.published import PublishedPipeline, open_pipeline
 from diarbench.datasets.io.errors import UserError
 from diarbench.datasets.io.files import sha256_of
-from diarbench.reports.results.run import Weights
+from diarbench.reports.results.run import Pipeline, Weights
 
 if TYPE_CHECKING:
     import torch
@@ -48,14 +49,22 @@ SEGMENTATION = Weights(
 """Trained on what its model card says."""
 
 
+PACKAGED = Pipeline(name="segmentation-3.0 with CAM++", source="installed packages")
+"""The pipeline without ``--pipeline``."""
+
+FIXED_FILES = (("embedding/pytorch_model.bin", "/pytorch_model.bin"), ("plda/plda.npz", "/plda.npz"))
+"""The files that stand for a published pipeline's fixed parts, and what is not said of their names."""
+
+
 class PyannoteBackend:
     """pyannote.audio's PyanNet with powerset loss, in its SpeakerDiarization pipeline."""
 
     name = "pyannote"
 
-    def __init__(self, plda: Path | None = None) -> None:
-        self.plda = plda
+    def __init__(self, plda: Path | None = None, published: PublishedPipeline | None = None) -> None:
+        self.plda, self.published = plda, published
         self.plda_sha256 = plda_fingerprint(plda) if plda else None
+        self.pipeline = published.record() if published else PACKAGED
 
     def with_plda(self, folder: Path, sha256: str | None = None) -> PyannoteBackend:
         """See AcceptsPlda."""
@@ -64,11 +73,18 @@ class PyannoteBackend:
             raise UserError(f"{folder}: this PLDA has changed since the run was planned; choose another --out")
         return backend
 
+    def with_pipeline(self, source: str, sha256: str | None = None, download: bool = True) -> PyannoteBackend:
+        """See AcceptsPipeline."""
+        backend = PyannoteBackend(published=open_pipeline(source, download))
+        if sha256 not in (None, backend.pipeline.sha256):
+            raise UserError(f"--pipeline {source}: its files changed since the run was planned; choose another --out")
+        return backend
+
     def resolve_init(self, init: str) -> InitialWeights:
-        """See Backend. Its pipeline needs the CAM++ embedding, so raises UserError where that is absent."""
+        """See Backend. The packaged pipeline needs the CAM++ embedding, so raises UserError where that is absent."""
         fixed = self._fixed_parts()
         if init == "auto":
-            start = self._at_hand()
+            start = self._of_pipeline(self.published) if self.published else self._at_hand()
         elif init == "scratch":
             start = InitialWeights(SCRATCH)
         elif init.startswith("hub:"):
@@ -97,18 +113,22 @@ class PyannoteBackend:
         from diarbench.backends.pyannote.network import PyannoteNetwork
 
         with _without("nemo.collections.asr.models"):
+            from diarbench.backends.pyannote.parts import packaged_parts, published_parts
             from diarbench.backends.pyannote.pipeline import PyannoteDiarizer
 
         assert isinstance(network, PyannoteNetwork)
-        return PyannoteDiarizer(network, device, self.plda)
+        parts = published_parts(self.published) if self.published else packaged_parts(self.plda)
+        return PyannoteDiarizer(network, device, parts)
 
     def export(self, network: torch.nn.Module, hyperparameters: Mapping[str, Any], folder: Path) -> str:
         """See Backend: a folder that ``Pipeline.from_pretrained`` loads."""
-        from diarbench.backends.pyannote.export import export
+        from diarbench.backends.pyannote.export import export_packaged, export_published
         from diarbench.backends.pyannote.network import PyannoteNetwork
 
         assert isinstance(network, PyannoteNetwork)
-        return export(network, hyperparameters, folder, self.plda)
+        if self.published:
+            return export_published(network, hyperparameters, folder, self.published)
+        return export_packaged(network, hyperparameters, folder, self.plda)
 
     def recipe_space(self) -> RecipeSpace:
         """See SearchesRecipes: what fine-tunings of pyannote vary in; its filters (SincNet) may stay as they are."""
@@ -133,7 +153,27 @@ class PyannoteBackend:
         cached = weights_on_hub(SEGMENTATION.origin, HUB_FILES, {"pyannote/segmentation-3.0": SEGMENTATION})
         return cached if cached.path else InitialWeights(SCRATCH)
 
+    @staticmethod
+    def _of_pipeline(published: PublishedPipeline) -> InitialWeights:
+        """The segmentation network of a published pipeline."""
+        known = published.known
+        weights = Weights(
+            origin=f"segmentation of {published.source}",
+            pretrained=True,
+            sha256=sha256_of(published.segmentation),
+            licence=known.licence if known else None,
+            training_corpora=SEGMENTATION.training_corpora if known and known.segmentation_3_0 else (),
+        )
+        return InitialWeights(weights, published.segmentation)
+
     def _fixed_parts(self) -> tuple[str, ...]:
+        if self.published:
+            hashes = self.pipeline.files
+            return tuple(
+                f"{name.removesuffix(suffix)} of {self.pipeline.name} (sha256 {hashes[name][:12]})"
+                for name, suffix in FIXED_FILES
+                if name in hashes
+            )
         plda = (f"PLDA (sha256 {self.plda_sha256[:12]})",) if self.plda_sha256 else ()
         return (camplusplus_description(), *plda)
 

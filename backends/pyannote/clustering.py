@@ -34,6 +34,8 @@ SHORTEST_GAP_S = 1e-6
 """pyannote.core merges segments with a smaller gap."""
 
 Ints = NDArray[np.int64]
+Spans = dict[int, list[tuple[float, float]]]
+"""Start and end of turns in seconds, by cluster."""
 
 
 class Decoder:
@@ -73,9 +75,20 @@ class Decoder:
             return []
         return self.reconstruct(self.clusters(hyperparameters), hyperparameters["segmentation.min_duration_off"])
 
+    def exclusive_turns(self, hyperparameters: Mapping[str, Any]) -> list[Turn]:
+        """The turns with only the most active speaker of each frame, named as in `turns`."""
+        if not self.count.any():
+            return []
+        clusters, min_duration_off = self.clusters(hyperparameters), hyperparameters["segmentation.min_duration_off"]
+        names = _names(self._spans(clusters, self.count, min_duration_off))
+        return _turns(self._spans(clusters, np.minimum(self.count, 1), min_duration_off), names)
+
     def clusters(self, hyperparameters: Mapping[str, Any]) -> Ints:
-        """The cluster of each chunk's speakers, (chunks, speakers), from 0; -2 means no cluster."""
-        method, threshold = hyperparameters["clustering.method"], hyperparameters["clustering.threshold"]
+        """The cluster of each chunk's speakers, (chunks, speakers), from 0; -2 means no cluster.
+
+        Without a method, clustering is by VBx.
+        """
+        method, threshold = hyperparameters.get("clustering.method", VBX), hyperparameters["clustering.threshold"]
         if len(self.clean) < 2:
             return np.zeros(self.speaks.shape, np.int64)
         if method == VBX:
@@ -84,8 +97,13 @@ class Decoder:
 
     def reconstruct(self, clusters: Ints, min_duration_off: float) -> list[Turn]:
         """The turns of the clusters: in each frame the most active clusters speak, as many as the speaker count."""
+        spans = self._spans(clusters, self.count, min_duration_off)
+        return _turns(spans, _names(spans))
+
+    def _spans(self, clusters: Ints, count: Ints, min_duration_off: float) -> Spans:
+        """Start and end of the turns of each cluster, where ``count`` clusters speak in each frame."""
         cluster = np.where(self.speaks, clusters, -2)
-        activation = np.zeros((max(cluster.max() + 1, self.count.max()), len(self.count)), np.float32)
+        activation = np.zeros((max(cluster.max() + 1, count.max()), len(count)), np.float32)
         for chunk, speaker in zip(*np.nonzero(cluster >= 0), strict=True):
             members = np.flatnonzero(cluster[chunk] == cluster[chunk, speaker])
             if speaker == members[0]:  # speakers of a chunk in the same cluster count once, by their maximum
@@ -97,20 +115,20 @@ class Decoder:
 
         # Equal neighbouring frames are decided together. The pipeline breaks ties by an unstable sort of a frame's
         # clusters, so the same sort is applied to the same frame here.
-        differs = (np.diff(activation, axis=1) != 0).any(axis=0) | (np.diff(self.count) != 0)
+        differs = (np.diff(activation, axis=1) != 0).any(axis=0) | (np.diff(count) != 0)
         firsts = np.flatnonzero(np.r_[True, differs])
         order = np.argsort(-np.ascontiguousarray(activation[:, firsts].T), axis=-1)
         speaking = np.zeros((len(firsts), len(activation)), bool)
-        for rank in range(self.count.max()):
-            rows = np.flatnonzero(self.count[firsts] > rank)
+        for rank in range(count.max()):
+            rows = np.flatnonzero(count[firsts] > rank)
             speaking[rows, order[rows, rank]] = True
-        return self._turns(speaking, np.r_[firsts, len(self.count) - 1], min_duration_off)
+        return self._join(speaking, np.r_[firsts, len(count) - 1], min_duration_off)
 
-    def _turns(self, speaking: NDArray[np.bool_], bounds: Ints, min_duration_off: float) -> list[Turn]:
+    def _join(self, speaking: NDArray[np.bool_], bounds: Ints, min_duration_off: float) -> Spans:
         """The turns of clusters that speak, (intervals, clusters), between the frames in ``bounds``."""
         silent = np.zeros((1, speaking.shape[1]), bool)
         change = np.diff(np.concatenate([silent, speaking, silent]), axis=0)
-        spans = {}
+        spans: Spans = {}
         for label in np.flatnonzero(change.any(axis=0)).tolist():
             at = self.centres[bounds[np.flatnonzero(change[:, label])]].reshape(-1, 2)
             start, end = at[at[:, 1] > at[:, 0]].T
@@ -119,13 +137,8 @@ class Decoder:
                 separate = (gaps >= min_duration_off) & (gaps > SHORTEST_GAP_S)
                 start, end = start[np.r_[True, separate]], end[np.r_[separate, True]]
             if len(start):
-                spans[label] = zip(start.tolist(), end.tolist(), strict=True)
-        # pyannote.core sorts labels as text, so speakers are numbered in this order.
-        return [
-            Turn(start, end, f"SPEAKER_{number:02d}")
-            for number, label in enumerate(sorted(spans, key=str))
-            for start, end in spans[label]
-        ]
+                spans[label] = list(zip(start.tolist(), end.tolist(), strict=True))
+        return spans
 
     def _cut_dendrogram(self, method: str, threshold: float, min_cluster_size: int) -> Ints:
         """The clusters of the clean embeddings, from 0; small clusters are merged into the nearest large one."""
@@ -185,6 +198,15 @@ class Decoder:
             metric = "euclidean" if method in EUCLIDEAN else "cosine"
             self._dendrograms[method] = linkage(self._scaled(method), method=method, metric=metric)
         return self._dendrograms[method]
+
+
+def _names(spans: Spans) -> dict[int, str]:
+    """The names of clusters; pyannote.core sorts labels as text, so speakers are numbered in this order."""
+    return {label: f"SPEAKER_{number:02d}" for number, label in enumerate(sorted(spans, key=str))}
+
+
+def _turns(spans: Spans, names: Mapping[int, str]) -> list[Turn]:
+    return [Turn(start, end, names[label]) for label in sorted(spans, key=str) for start, end in spans[label]]
 
 
 def _centroids(embeddings: np.ndarray, clusters: Ints, selected: Ints) -> np.ndarray:

@@ -3,13 +3,56 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import numpy as np
+    import torch
+
+    from diarbench.backends.camplusplus.network import FoldedCamPlusPlus
 
 WINDOW, HOP = 400, 160
 """Length and hop of a feature frame in samples."""
 
 SHORTEST = 10
 """The fewest feature frames (10 ms each) for an embedding."""
+
+
+class CamPlusPlusEmbedder:
+    """Embeddings of overlapping windows, equal to those of pyannote.audio's pipeline with `load_camplusplus`.
+
+    Filter banks are computed once for all windows, and the network only for speakers who speak.
+    """
+
+    def __init__(self) -> None:
+        self.model = load_camplusplus()
+        self.dimension: int = self.model.dimension
+        self.shortest_samples: int = self.model.shortest_samples
+
+    def embed(self, samples: torch.Tensor, masks: np.ndarray, window: int, step: int) -> np.ndarray:
+        """Embeddings (windows, speakers, 192) of a block of samples (n,) for masks (windows, frames, speakers).
+
+        Of a speaker with hardly any frames it is NaN.
+        """
+        import numpy as np
+        import torch
+
+        windows, _, speakers = masks.shape
+        embeddings = np.full((windows, speakers, self.dimension), np.nan, dtype=np.float32)
+        if not masks.any():
+            return embeddings
+        features_of_windows = self.model.sliding_features(samples, window, step)
+        for index, features in zip(range(windows), features_of_windows, strict=True):
+            for speaker in np.flatnonzero(masks[index].any(axis=0)):
+                mask = torch.from_numpy(masks[index, :, speaker]).to(samples.device)
+                embeddings[index, speaker] = self.model.embedding(features, mask, self._network).cpu().numpy()
+        return embeddings
+
+    @cached_property
+    def _network(self) -> FoldedCamPlusPlus:
+        network: FoldedCamPlusPlus = self.model.folded()
+        return network
 
 
 def load_camplusplus() -> Any:

@@ -1,7 +1,11 @@
-"""Export a fine-tuned network as a pipeline folder, which pyannote.audio loads if diarbench is installed."""
+"""Export a fine-tuned network as a pipeline folder, which pyannote.audio loads.
+
+The packaged pipeline needs diarbench for that, whose class its embedding is; a published one does not.
+"""
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -15,6 +19,8 @@ from diarbench.backends.pyannote.clustering import VBX
 from diarbench.backends.pyannote.embedding import load_camplusplus
 from diarbench.backends.pyannote.network import PyannoteNetwork
 from diarbench.backends.pyannote.plda import write_plda
+from diarbench.backends.pyannote.published import CLASSES, CONFIG, WEIGHTS, PublishedPipeline
+from diarbench.backends.pyannote.wespeaker import load_wespeaker
 from diarbench.datasets.io.files import write_atomic
 from pyannote.audio import Model
 from pyannote.audio.core.task import Problem, Resolution, Specifications
@@ -38,36 +44,61 @@ class Embedding(Model):
         return embeddings
 
 
-def export(network: PyannoteNetwork, hyperparameters: Mapping[str, Any], folder: Path, plda: Path | None = None) -> str:
-    """Write ``config.yaml``, ``segmentation/``, ``embedding/`` and ``plda/``; returns the code that loads them."""
-    for name, model in (("segmentation", network.model), ("embedding", Embedding())):
-        (folder / name).mkdir(parents=True)
-        checkpoint: dict[str, Any] = {
-            "pytorch-lightning_version": lightning.__version__,
-            "state_dict": model.state_dict(),
-            "hyper_parameters": dict(model.hparams),
-        }
-        model.on_save_checkpoint(checkpoint)
-        torch.save(checkpoint, folder / name / "pytorch_model.bin")
+def export_packaged(
+    network: PyannoteNetwork, hyperparameters: Mapping[str, Any], folder: Path, plda: Path | None
+) -> str:
+    """Write the packaged pipeline with a network as a folder of the published form.
+
+    Returns the code that loads it.
+    """
+    _write_model(folder / "segmentation", network.model)
+    _write_model(folder / "embedding", Embedding())
     vbx = hyperparameters["clustering.method"] == VBX
-    write_plda(folder / "plda", plda if vbx else None)
+    write_plda(folder / "plda", plda if vbx else None, DIMENSION)
     unused = ("method", "min_cluster_size") if vbx else ("Fa", "Fb")
-    config = {
-        "pipeline": {
-            "name": "pyannote.audio.pipelines.SpeakerDiarization",
-            "params": {
-                "segmentation": "$model/segmentation",
-                "segmentation_batch_size": 32,
-                "embedding": "$model/embedding",
-                "embedding_batch_size": 32,
-                "embedding_exclude_overlap": True,
-                "plda": "$model/plda",
-                "clustering": "VBxClustering" if vbx else "AgglomerativeClustering",
-            },
-        },
-        "params": _nested({k: v for k, v in hyperparameters.items() if k.partition(".")[2] not in unused}),
+    used = {key: value for key, value in hyperparameters.items() if key.partition(".")[2] not in unused}
+    options = {
+        "segmentation_batch_size": 32,
+        "embedding_batch_size": 32,
+        "embedding_exclude_overlap": True,
+        "clustering": "VBxClustering" if vbx else "AgglomerativeClustering",
     }
-    write_atomic(folder / "config.yaml", yaml.safe_dump(config, sort_keys=False))
+    return _write_configuration(folder, options, used)
+
+
+def export_published(
+    network: PyannoteNetwork, hyperparameters: Mapping[str, Any], folder: Path, published: PublishedPipeline
+) -> str:
+    """Write a published pipeline with another network and other values; returns the code that loads it."""
+    _write_model(folder / "segmentation", network.model)
+    (folder / "embedding").mkdir()
+    shutil.copyfile(published.embedding, folder / "embedding" / published.embedding.name)
+    write_plda(folder / "plda", published.plda, load_wespeaker(published.embedding).dimension)
+    options = published.options.model_dump(exclude={"segmentation", "embedding", "plda"})
+    return _write_configuration(folder, options, hyperparameters)
+
+
+def _write_model(folder: Path, model: Model) -> None:
+    """Write a model as pyannote.audio does."""
+    folder.mkdir(parents=True)
+    checkpoint: dict[str, Any] = {
+        "pytorch-lightning_version": lightning.__version__,
+        "state_dict": model.state_dict(),
+        "hyper_parameters": dict(model.hparams),
+    }
+    model.on_save_checkpoint(checkpoint)
+    torch.save(checkpoint, folder / WEIGHTS)
+
+
+def _write_configuration(folder: Path, options: Mapping[str, Any], hyperparameters: Mapping[str, Any]) -> str:
+    """Write ``config.yaml``; returns the code that loads the folder."""
+    places = {part: f"$model/{part}" for part in ("segmentation", "embedding", "plda")}
+    config = {
+        "dependencies": {"pyannote.audio": "4.0.0"},
+        "pipeline": {"name": CLASSES[0], "params": {**places, **options}},
+        "params": _nested(hyperparameters),
+    }
+    write_atomic(folder / CONFIG, yaml.safe_dump(config, sort_keys=False))
     return f'from pyannote.audio import Pipeline\npipeline = Pipeline.from_pretrained("{folder}")\n'
 
 

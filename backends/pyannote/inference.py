@@ -11,7 +11,7 @@ import copy
 import math
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import soundfile
@@ -48,31 +48,46 @@ def segment(inference: Any, audio: Path, batch_size: int = BATCH_SIZE) -> np.nda
     return np.concatenate(scores)
 
 
-def embed(pipeline: Any, audio: Path, active: np.ndarray, batch_size: int = BATCH_SIZE) -> np.ndarray:
+def embed(
+    inference: Any,
+    embedder: Embedder,
+    audio: Path,
+    active: np.ndarray,
+    exclude_overlap: bool,
+    batch_size: int = BATCH_SIZE,
+) -> np.ndarray:
     """Speaker embeddings (windows, speakers, dimension) for an activity of 0 and 1 (windows, frames, speakers).
 
-    As in ``SpeakerDiarization.get_embeddings``, an embedding is computed from the frames in which only this speaker is
-    active or, if these are too few, from all of the speaker's frames. It is NaN if the speaker is hardly active.
+    As in ``SpeakerDiarization.get_embeddings``, ``exclude_overlap`` computes an embedding from the frames in which only
+    this speaker is active, unless these are too few.
     """
-    model = pipeline._embedding.model_
-    window, step = _samples(pipeline._segmentation)
-    windows, frames, speakers = active.shape
-    fewest = math.ceil(frames * model.shortest_samples / window)
-    alone = active * (active.sum(axis=2, keepdims=True) < 2)
-    masks = np.where(alone.sum(axis=1, keepdims=True) > fewest, alone, active) > 0.5
-    network = model.folded()
-    embeddings = np.full((windows, speakers, model.dimension), np.nan, dtype=np.float32)
+    window, step = _samples(inference)
+    frames = active.shape[1]
+    masks = active > 0.5
+    if exclude_overlap:
+        fewest = math.ceil(frames * embedder.shortest_samples / window)
+        alone = masks & (active.sum(axis=2, keepdims=True) < 2)
+        masks = np.where(alone.sum(axis=1, keepdims=True) > fewest, alone, masks)
+    embeddings = []
     with torch.inference_mode():
         for first, block in blocks(audio, window, step, batch_size):
-            indices = range(min(batch_size, windows - first))
-            if not masks[first : first + len(indices)].any():
-                continue
-            samples = torch.from_numpy(block).to(pipeline._embedding.device)
-            for index, features in zip(indices, model.sliding_features(samples, window, step), strict=True):
-                for speaker in np.flatnonzero(masks[first + index].any(axis=0)):
-                    mask = torch.from_numpy(masks[first + index, :, speaker]).to(samples.device)
-                    embeddings[first + index, speaker] = model.embedding(features, mask, network).cpu().numpy()
-    return embeddings
+            samples = torch.from_numpy(block).to(inference.device)
+            embeddings.append(embedder.embed(samples, masks[first : first + batch_size], window, step))
+    return np.concatenate(embeddings)
+
+
+class Embedder(Protocol):
+    """A speaker embedding, computed for all windows of a block at once."""
+
+    model: Any
+    """The same embedding as a model of pyannote.audio."""
+    dimension: int
+    shortest_samples: int
+    """The fewest samples that the model accepts."""
+
+    def embed(self, samples: torch.Tensor, masks: np.ndarray, window: int, step: int) -> np.ndarray:
+        """Embeddings (windows, speakers, dimension) for samples (n,) and masks (windows, frames, speakers)."""
+        ...
 
 
 def blocks(audio: Path, window: int, step: int, batch_size: int) -> Iterator[tuple[int, np.ndarray]]:

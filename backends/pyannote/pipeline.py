@@ -4,22 +4,22 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 from weakref import WeakKeyDictionary
 
 import numpy as np
 import torch
-from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
+from optuna.distributions import BaseDistribution, FloatDistribution
 
 from diarbench.backends.base import Diarizer, Inference
 from diarbench.backends.pyannote.checkpoints import SIGMOIDS
-from diarbench.backends.pyannote.clustering import LINKAGES, VBX, Decoder
-from diarbench.backends.pyannote.embedding import load_camplusplus
+from diarbench.backends.pyannote.clustering import Decoder
 from diarbench.backends.pyannote.inference import embed, segment
 from diarbench.backends.pyannote.network import PyannoteNetwork
-from diarbench.backends.pyannote.plda import load_plda
+from diarbench.backends.pyannote.parts import FixedParts
+from diarbench.backends.pyannote.published import CONFIG
 from diarbench.datasets.dataset import Recording, to_annotation
+from diarbench.datasets.io.errors import UserError
 from diarbench.datasets.io.rttm import Turn
 from pyannote.audio.core.plda import PLDA
 from pyannote.audio.pipelines import SpeakerDiarization
@@ -37,14 +37,14 @@ class PyannoteDiarizer:
 
     notes: tuple[str, ...] = ()
 
-    def __init__(self, network: PyannoteNetwork, device: str, plda: Path | None = None) -> None:
-        self.plda = load_plda(plda) if plda else None
+    def __init__(self, network: PyannoteNetwork, device: str, parts: FixedParts) -> None:
+        self.parts = parts
         self.pipeline = SpeakerDiarization(
             legacy=True,
             segmentation=network.model.eval(),
-            embedding=load_camplusplus(),
-            embedding_exclude_overlap=True,
-            # The constructor requires a PLDA, but agglomerative clustering does not use it.
+            embedding=parts.embedder.model,
+            embedding_exclude_overlap=parts.exclude_overlap,
+            # The constructor requires a PLDA, but clustering is the decoder's.
             plda=PLDA.__new__(PLDA),
             clustering="AgglomerativeClustering",
             segmentation_batch_size=32,
@@ -52,30 +52,20 @@ class PyannoteDiarizer:
         )
         self.pipeline.to(torch.device(device))
         self.frames: SlidingWindow = self.pipeline._segmentation.model.receptive_field
-        self.defaults: Mapping[str, Any] = {
-            "segmentation.min_duration_off": 0.0,
-            "clustering.method": "centroid",
-            "clustering.min_cluster_size": 12,
-            "clustering.threshold": 0.6,
-        }
-        self.search_space: Mapping[str, BaseDistribution] = {
-            "segmentation.min_duration_off": FloatDistribution(0.0, 1.0),
-            "clustering.method": CategoricalDistribution((*LINKAGES, VBX) if self.plda else LINKAGES),
-            "clustering.min_cluster_size": IntDistribution(1, 30),
-            "clustering.threshold": FloatDistribution(0.2, 1.4),
-        }
-        if self.plda:
-            self.defaults |= {"clustering.Fa": 0.07, "clustering.Fb": 0.8}
-            self.search_space |= {
-                "clustering.Fa": FloatDistribution(0.01, 0.5),
-                "clustering.Fb": FloatDistribution(0.01, 15.0),
-            }
+        self.fingerprint = parts.fingerprint
+        self.defaults: Mapping[str, Any] = dict(parts.defaults)
+        self.search_space = parts.search_space
         self.upstream: Diarizer | None = None
         self.threshold: float | None = None
         if network.head == SIGMOIDS:
-            first = ThresholdDiarizer(self)
+            first = ThresholdDiarizer(self, parts.defaults.get(THRESHOLD, 0.5))
             self.upstream, self.threshold = first, first.defaults[THRESHOLD]
             self.defaults |= first.defaults
+        elif THRESHOLD in self.defaults:
+            raise UserError(
+                f"the pipeline's {CONFIG}: params.{THRESHOLD}: its segmentation network has a powerset, which has no "
+                "threshold; remove it"
+            )
         self._decoders: WeakKeyDictionary[Inference, Decoder] = WeakKeyDictionary()
 
     def with_frozen(self, hyperparameters: Mapping[str, Any]) -> PyannoteDiarizer:
@@ -89,13 +79,13 @@ class PyannoteDiarizer:
 
     def infer(self, recording: Recording) -> Inference:
         """``segmentation`` (chunks, frames, speakers), its ``window`` (start, duration, step in seconds) and
-        ``embeddings`` (chunks, speakers, 192).
+        ``embeddings`` (chunks, speakers, dimension).
 
         A recording shorter than the network's window is padded with silence.
         """
         inference = self.segmentation(recording)
         active = self._active(_segmentation(inference))
-        return Inference(**inference, embeddings=embed(self.pipeline, recording.audio, active.data))
+        return Inference(**inference, embeddings=self._embed(recording, active))
 
     def segmentation(self, recording: Recording) -> Inference:
         """The output of the segmentation network, a part of `infer`."""
@@ -105,12 +95,13 @@ class PyannoteDiarizer:
 
     def decode(self, recording: Recording, inference: Inference, hyperparameters: Mapping[str, Any]) -> Annotation:
         """See Diarizer; turns are cut at the end of the recording."""
-        decoder = self._decoders.get(inference)
-        if decoder is None:
-            segmentation = _segmentation(inference)
-            decoder = self._decoder(segmentation, inference["embeddings"])
-            self._decoders[inference] = decoder
-        return _annotation(recording, decoder.turns(hyperparameters))
+        return _annotation(recording, self._decoder_of(inference).turns(hyperparameters))
+
+    def decode_exclusive(
+        self, recording: Recording, inference: Inference, hyperparameters: Mapping[str, Any]
+    ) -> Annotation:
+        """As `decode`, with at most one speaker at a time: pyannote's ``exclusive_speaker_diarization``."""
+        return _annotation(recording, self._decoder_of(inference).exclusive_turns(hyperparameters))
 
     def oracles(
         self, recording: Recording, inference: Inference, hyperparameters: Mapping[str, Any]
@@ -120,8 +111,8 @@ class PyannoteDiarizer:
         """
         segmentation = _segmentation(inference)
         perfect = self._perfect(recording, segmentation)
-        embeddings = embed(self.pipeline, recording.audio, perfect.data)
-        from_reference = Decoder(perfect, perfect, embeddings, self.frames, self.plda).turns(hyperparameters)
+        embeddings = self._embed(recording, perfect)
+        from_reference = Decoder(perfect, perfect, embeddings, self.frames, self.parts.plda).turns(hyperparameters)
         from_network = self.cluster_by_reference(
             recording, segmentation, hyperparameters["segmentation.min_duration_off"]
         )
@@ -139,8 +130,19 @@ class PyannoteDiarizer:
             turns = decoder.reconstruct(clusters.astype(np.int64), min_duration_off)
         return _annotation(recording, turns)
 
+    def _decoder_of(self, inference: Inference) -> Decoder:
+        decoder = self._decoders.get(inference)
+        if decoder is None:
+            decoder = self._decoder(_segmentation(inference), inference["embeddings"])
+            self._decoders[inference] = decoder
+        return decoder
+
+    def _embed(self, recording: Recording, active: SlidingWindowFeature) -> np.ndarray:
+        segmentation, parts = self.pipeline._segmentation, self.parts
+        return embed(segmentation, parts.embedder, recording.audio, active.data, parts.exclude_overlap)
+
     def _decoder(self, segmentation: SlidingWindowFeature, embeddings: np.ndarray | None) -> Decoder:
-        return Decoder(segmentation, self._active(segmentation), embeddings, self.frames, self.plda)
+        return Decoder(segmentation, self._active(segmentation), embeddings, self.frames, self.parts.plda)
 
     def _active(self, segmentation: SlidingWindowFeature) -> SlidingWindowFeature:
         """The segmentation as 0 and 1; that of a powerset already is."""
@@ -165,10 +167,12 @@ class ThresholdDiarizer:
     upstream: Diarizer | None = None
     notes: tuple[str, ...] = ()
 
-    def __init__(self, diarizer: PyannoteDiarizer) -> None:
+    def __init__(self, diarizer: PyannoteDiarizer, default: float) -> None:
         self.diarizer = diarizer
-        self.defaults: Mapping[str, Any] = {THRESHOLD: 0.5}
-        self.search_space: Mapping[str, BaseDistribution] = {THRESHOLD: FloatDistribution(0.1, 0.9)}
+        self.defaults: Mapping[str, Any] = {THRESHOLD: default}
+        self.search_space: Mapping[str, BaseDistribution] = {
+            THRESHOLD: FloatDistribution(min(0.1, default), max(0.9, default))
+        }
 
     def with_frozen(self, hyperparameters: Mapping[str, Any]) -> ThresholdDiarizer:
         """See Diarizer. Nothing is tuned before this step."""

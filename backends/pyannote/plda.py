@@ -33,11 +33,10 @@ def plda_fingerprint(folder: Path) -> str:
     return digest([sha256_of(file) for file in plda_files(folder)])
 
 
-def load_plda(folder: Path) -> PLDA:
-    """A pyannote PLDA for the CAM++ embedding. Raises UserError if it is for another embedding."""
+def load_plda(folder: Path, dimension: int) -> PLDA:
+    """A pyannote PLDA for embeddings of this dimension. Raises UserError if it is for another embedding."""
     import numpy as np
 
-    from diarbench.backends.camplusplus.network import DIMENSION
     from pyannote.audio.core.plda import PLDA
 
     transform, weights = plda_files(folder)
@@ -45,15 +44,15 @@ def load_plda(folder: Path) -> PLDA:
         for file in (transform, weights):
             check_zip(file, file, file.stat().st_size)
         plda = PLDA(transform, weights)
-        plda(np.ones((2, DIMENSION), np.float32))
+        plda(np.ones((2, dimension), np.float32))
     except UserError:
         raise
     except Exception as error:  # numpy raises many kinds of errors for a wrong file or wrong dimensions
-        raise UserError(f"{weights}: not a PLDA of {DIMENSION}-dimensional embeddings ({error})") from error
+        raise UserError(f"{weights}: not a PLDA of {dimension}-dimensional embeddings ({error})") from error
     return plda
 
 
-def write_plda(folder: Path, source: Path | None) -> None:
+def write_plda(folder: Path, source: Path | None, dimension: int) -> None:
     """Copy a PLDA into a new folder; without a source write a placeholder, since pyannote requires one."""
     folder.mkdir()
     if source is not None:
@@ -62,8 +61,6 @@ def write_plda(folder: Path, source: Path | None) -> None:
         return
     import numpy as np
 
-    from diarbench.backends.camplusplus.network import DIMENSION
-
     zeros: Any = np.zeros(PLDA_DIMENSION)
-    np.savez(folder / FILES[0], mean1=np.zeros(DIMENSION), mean2=zeros, lda=np.eye(DIMENSION, PLDA_DIMENSION))
+    np.savez(folder / FILES[0], mean1=np.zeros(dimension), mean2=zeros, lda=np.eye(dimension, PLDA_DIMENSION))
     np.savez(folder / FILES[1], mu=zeros, tr=np.eye(PLDA_DIMENSION), psi=np.ones(PLDA_DIMENSION))

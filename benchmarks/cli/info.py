@@ -26,6 +26,22 @@ def _backends() -> Iterator[tuple[str, str | None, str]]:
         yield name, escape(command) if command else None, escape(origin)
 
 
+def _pipelines() -> Iterator[tuple[str, str, str]]:
+    """Each published pipeline of pyannote, what is missing of it in the hub's cache, and what gets it."""
+    from diarbench.backends.pyannote.published import KNOWN, open_pipeline
+    from diarbench.datasets.io.errors import UserError
+
+    for repository, known in KNOWN.items():
+        source = f"hub:{repository}"
+        try:
+            open_pipeline(source)
+            status, fix = f"at hand: --pipeline {source}", ""
+        except UserError as error:
+            reason, _, command = str(error).rpartition(": ")
+            status, fix = reason, f"{command}, after consent at https://huggingface.co/{repository}"
+        yield f"pipeline {known.name}", status, fix
+
+
 def backends() -> None:
     """List the toolkits that can be fine-tuned and their initial weights."""
     from rich.table import Table
@@ -83,6 +99,8 @@ def doctor() -> None:
         table.add_row(package, package_version(package) or "-", "")
     for name, command, origin in _backends():
         table.add_row(f"backend {name}", "not installed" if command else f"initial weights: {origin}", command or "")
+    for item, status, fix in _pipelines():
+        table.add_row(item, status, fix)
     for name in KNOWN:
         folder = location(name)
         status, fix = (str(folder), "") if folder.is_dir() else ("-", f"bench data fetch {name}")

@@ -62,6 +62,15 @@ def run(
             rich_help_panel=WHAT,
         ),
     ] = [],  # noqa: B006
+    pipeline: Annotated[
+        str | None,
+        typer.Option(
+            metavar="PIPELINE",
+            help="pyannote: a published pipeline, as hub:OWNER/NAME or a folder, whose segmentation is fine-tuned.",
+            show_default="segmentation-3.0 with CAM++, from installed packages",
+            rich_help_panel=WHAT,
+        ),
+    ] = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Show the planned runs and exit.", rich_help_panel=WHAT)
     ] = False,
@@ -207,6 +216,8 @@ def run(
             tune_condition=tune_condition,
             search_space=search_space,
             plda=plda,
+            pipeline=pipeline,
+            download=not dry_run,
             device=device,
             devices=devices,
             nodes=nodes,
@@ -264,6 +275,8 @@ def print_plans(plans: Sequence[Plan], folder: Path, console: Console) -> None:
     for planned in plans:
         job = planned.job
         details = [planned.problem or planned.origin, *(f"also scored on {d.dataset}" for d in job.also_score)]
+        if planned.pipeline:
+            details.insert(1, f"in the pipeline {planned.pipeline}")
         training = _training(job)
         line = f"  {job.name}: {training}, {job.device}, from {', '.join(details)}"
         console.print(line, highlight=False, markup=False, soft_wrap=True)

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 from zipfile import BadZipFile
 
 from diarbench.backends import camplusplus
-from diarbench.backends.base import Diarizer, Inference
+from diarbench.backends.base import Diarizer, HasFingerprint, Inference
 from diarbench.benchmarks.runs.environment import versions
 from diarbench.benchmarks.runs.timing import Cost, measure_cost
 from diarbench.datasets.dataset import Recording
@@ -133,7 +133,7 @@ class CachedDiarizer:
 
 
 def model_digest(network: torch.nn.Module, diarizer: Diarizer, device: str, frozen: Mapping[str, Any]) -> str:
-    """Changes with the weights, architecture, frozen hyper-parameters, kind of device, and the code that infers."""
+    """Changes with the weights, architecture, frozen hyper-parameters, kind of device, other files, and the code."""
     import torch
 
     weights = hashlib.sha256()
@@ -143,7 +143,8 @@ def model_digest(network: torch.nn.Module, diarizer: Diarizer, device: str, froz
     kind = type(diarizer)
     architecture = network.architecture()  # type: ignore[operator]
     code = code_digest(kind)
-    return digest([weights.hexdigest(), architecture, dict(frozen), device, kind.__qualname__, code, versions()])
+    parts = diarizer.fingerprint if isinstance(diarizer, HasFingerprint) else None
+    return digest([weights.hexdigest(), architecture, dict(frozen), device, kind.__qualname__, code, versions(), parts])
 
 
 def code_digest(kind: type) -> str:

@@ -10,7 +10,7 @@ from types import MappingProxyType
 from typing import Any
 
 from diarbench.backends import registry
-from diarbench.backends.base import AcceptsPlda, Backend
+from diarbench.backends.base import AcceptsPipeline, AcceptsPlda, Backend
 from diarbench.backends.recipes.schema import Recipe
 from diarbench.backends.recipes.space import SearchesRecipes, default_space, draw
 from diarbench.benchmarks.runs.environment import threads
@@ -35,6 +35,8 @@ class Plan:
     problem: str | None = None
     warnings: tuple[str, ...] = ()
     """Limits of the run that are known before it starts."""
+    pipeline: str | None = None
+    """The name of its pipeline, where the backend has several."""
 
 
 @dataclass(frozen=True)
@@ -62,6 +64,8 @@ def plan(
     tuning: TuningOptions = UNTUNED,
     options: Mapping[str, Any] = MappingProxyType({}),
     plda: Path | None = None,
+    pipeline: str | None = None,
+    download: bool = True,
     folds: int | None = None,
     repetitions: int = 1,
     train: bool = True,
@@ -73,7 +77,7 @@ def plan(
     ``also_score`` is not scored as another domain by the runs that are trained on it. With ``folds``, each dataset is
     divided into so many folds, ``repetitions`` times, and each fold is a run. Without ``train``, pretrained networks
     are scored on test, tuned on dev where the dataset has one. With ``searched_recipes``, each recipe has a second run
-    that searches so many recipes around it.
+    that searches so many recipes around it. ``download`` fetches a ``pipeline`` that is on the hub.
     """
     _check_names([*datasets, *also_score])
     domains = {dataset.info.name: _domain(dataset) for dataset in also_score}
@@ -92,7 +96,15 @@ def plan(
         if (own := _tuning_of(dataset, tuning, train)).trials != 0:
             check_speech(dataset.subset("dev"), own.condition)
     absent = {backend: registry.missing(backend) for backend in backends}
-    loaded = {name: _with_plda(registry.load(name), plda) for name, command in absent.items() if not command}
+    if pipeline and plda:
+        raise UserError("--plda: with --pipeline, the pipeline's own PLDA is used; leave one of them out")
+    if pipeline and not pipeline.startswith("hub:"):
+        pipeline = str(Path(pipeline).expanduser().resolve())
+    loaded = {
+        name: _with_plda(_with_pipeline(registry.load(name), pipeline, download), plda)
+        for name, command in absent.items()
+        if not command
+    }
     problems = {name: f"not installed: {command}" for name, command in absent.items() if command}
     initial = {}
     for name, each in loaded.items():
@@ -105,6 +117,9 @@ def plan(
     pldas = {name: backend.plda_sha256 for name, backend in loaded.items() if isinstance(backend, AcceptsPlda)}
     if plda and not pldas:
         raise UserError(f"--plda {plda}: none of the backends uses a PLDA; pyannote does")
+    pipelines = {name: backend.pipeline for name, backend in loaded.items() if isinstance(backend, AcceptsPipeline)}
+    if pipeline and not pipelines:
+        raise UserError(f"--pipeline {pipeline}: none of the backends runs published pipelines; pyannote does")
     plans = []
     searches = (None,) if searched_recipes is None else (None, searched_recipes)
     for (dataset, fold), backend, recipe, searched, seed, fraction in product(
@@ -143,6 +158,8 @@ def plan(
             search_space=own.space.get(backend, {}),
             plda=str(plda.resolve()) if plda and pldas.get(backend) else None,
             plda_sha256=pldas.get(backend),
+            pipeline=pipeline if backend in pipelines else None,
+            pipeline_sha256=pipelines[backend].sha256 if pipeline and backend in pipelines else None,
             fold=fold,
             **options,
         )
@@ -152,6 +169,7 @@ def plan(
                 weights.origin if weights else "?",
                 problems.get(backend),
                 too_many_speakers_warning(dataset, start) if start else (),
+                pipelines[backend].name if backend in pipelines else None,
             )
         )
     names = [plan.job.name for plan in plans]
@@ -216,6 +234,14 @@ def _drawn(
         for subset in ("train", "dev")
     )
     return tuple(draw(recipe, space, count, seed, longest))
+
+
+def _with_pipeline(backend: Backend, pipeline: str | None, download: bool) -> Backend:
+    return (
+        backend.with_pipeline(pipeline, download=download)
+        if pipeline and isinstance(backend, AcceptsPipeline)
+        else backend
+    )
 
 
 def _with_plda(backend: Backend, plda: Path | None) -> Backend:

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 from diarbench.backends import registry
-from diarbench.backends.base import Backend, Diarizer, InitialWeights
+from diarbench.backends.base import AcceptsPipeline, Backend, Diarizer, InitialWeights
 from diarbench.backends.checkpoints import load_checkpoint, save_checkpoint
 from diarbench.backends.initial_weights import download_weights
 from diarbench.backends.objective import Objective
@@ -90,7 +90,10 @@ class Worker:
             )
         start = download_weights(start)
         device = set_up_device(self.job)
-        self._note(corpus=dataset.info.corpus, environment=environment(device), weights=start.weights)
+        pipeline = backend.pipeline if isinstance(backend, AcceptsPipeline) else None
+        self._note(
+            corpus=dataset.info.corpus, environment=environment(device), weights=start.weights, pipeline=pipeline
+        )
         if self.job.train:
             self._train(backend, start, with_train(dataset, self.job.train_fraction, self.job.seed), device)
         if not self.is_main_process:

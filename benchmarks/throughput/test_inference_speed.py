@@ -31,10 +31,11 @@ def test_batch_size(benchmark, recording_of, batch_size, repeats):
     pytest.importorskip("pyannote.audio")
     from diarbench.backends.pyannote.inference import embed, segment
 
-    pipeline, audio = make_diarizer("pyannote").pipeline, recording_of(60).audio
+    diarizer, audio = make_diarizer("pyannote"), recording_of(60).audio
+    inference = diarizer.pipeline._segmentation
 
     def infer():
-        embed(pipeline, audio, segment(pipeline._segmentation, audio, batch_size), batch_size)
+        embed(inference, diarizer.parts.embedder, audio, segment(inference, audio, batch_size), True, batch_size)
 
     benchmark.pedantic(synchronised(infer), rounds=repeats, warmup_rounds=1)
     record_rate(benchmark, 60)

@@ -75,6 +75,10 @@ class Job(RunIdentity):
     """Folder of the PLDA that the pipeline uses; not part of the hash."""
     plda_sha256: str | None = None
     """Fingerprint of that PLDA."""
+    pipeline: str | None = None
+    """The published pipeline: its folder or ``hub:ID``; not part of the hash. None: the backend's own."""
+    pipeline_sha256: str | None = None
+    """Fingerprint of that pipeline's files."""
 
     @field_validator("recipe", mode="before")
     @classmethod
@@ -116,5 +120,5 @@ class Job(RunIdentity):
         return digest(portable.model_dump(mode="json", exclude=NOT_HASHED))
 
 
-NOT_HASHED = {"dataset_root", "loggers", "plda", "profile"}
+NOT_HASHED = {"dataset_root", "loggers", "pipeline", "plda", "profile"}
 """Fields that do not change the result."""

@@ -7,6 +7,7 @@ from typing import Any
 
 from pydantic import AliasChoices, Field
 
+from diarbench.datasets.io.files import digest
 from diarbench.datasets.io.names import Name
 from diarbench.datasets.io.records import Record
 from diarbench.reports.results.job import Domain, RunIdentity
@@ -66,6 +67,22 @@ class Weights(Record):
     """Corpora that the weights were trained on, as stated by their authors."""
     fixed_parts: tuple[str, ...] = ()
     """Pretrained parts of the pipeline that are not fine-tuned, such as a speaker embedding."""
+
+
+class Pipeline(Record):
+    """The pipeline around a network, where a backend has several."""
+
+    name: str
+    source: str
+    """A path, ``hub:ID``, or the packages that it comes from."""
+    licence: str | None = None
+    files: dict[str, str] = Field(default_factory=dict)
+    """SHA-256 of its files, by their paths in its folder; empty where they come from installed packages."""
+
+    @property
+    def sha256(self) -> str:
+        """A digest of the content of its files, wherever they are."""
+        return digest(self.files)
 
 
 class Phase(Record):
@@ -181,6 +198,8 @@ class Run(RunIdentity):
     failure: str | None = None
     """The reason of the failure, in one line."""
     weights: Weights | None = None
+    pipeline: Pipeline | None = None
+    """None for a backend that has only one, and in runs of version 0.1."""
     parameters: int | None = None
     recipe_settings: dict[str, Any] = Field(default_factory=dict)
     """The complete recipe, as in its YAML file; with a search, the chosen one."""

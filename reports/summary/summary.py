@@ -39,6 +39,11 @@ class Line:
         return self.row.backend if self.row else self.run.backend if self.run else ""
 
     @property
+    def pipeline(self) -> str | None:
+        """The name of its pipeline; None for a backend that has only one."""
+        return self.run.pipeline.name if self.run and self.run.pipeline else None
+
+    @property
     def origin(self) -> str:
         """The folder of the comparison that a merged line comes from."""
         parent = self.run.name.rpartition("/")[0] if self.run else ""
@@ -48,7 +53,7 @@ class Line:
     def system(self) -> tuple[str | float | None, ...]:
         """Identifies the system, whatever its seed and stage."""
         data = (self.run.dataset, self.run.train_fraction) if self.run else ()
-        return (self.origin, self.backend, self.recipe, *data)
+        return (self.origin, self.backend, self.pipeline, self.recipe, *data)
 
     @property
     def is_out_of_domain(self) -> bool:

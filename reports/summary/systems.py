@@ -20,11 +20,18 @@ def system_name(run: Run, dataset: str, scored: Iterable[Run]) -> str:
 def _parts(run: Run, scored: Iterable[Run]) -> list[str]:
     others = list(scored)
     parts = [run.backend]
+    if run.pipeline and len(pipelines_of(run.backend, others)) > 1:
+        parts.append(run.pipeline.name)
     if len({other.recipe for other in others}) > 1:
         parts.append(run.recipe)
     if len({other.train_fraction for other in others}) > 1:
         parts.append(f"{100 * run.train_fraction:g}%")
     return parts
+
+
+def pipelines_of(backend: str, runs: Iterable[Run]) -> list[str]:
+    """The names of a backend's pipelines, each once; none for a backend that has only one."""
+    return list(dict.fromkeys(run.pipeline.name for run in runs if run.backend == backend and run.pipeline))
 
 
 def _origin(run: Run, dataset: str) -> list[str]:

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from diarbench.datasets.io.names import visible
 from diarbench.reports.formatting import NONE
+from diarbench.reports.results.run import Run
 from diarbench.reports.summary.summary import Line, Section
+from diarbench.reports.summary.systems import pipelines_of
 from diarbench.reports.tables.table import Cell, Column, Table
 
 IDENTITY_COLUMNS = (
     Column("From"),
     Column("Train set"),
     Column("Backend"),
+    Column("Pipeline"),
     Column("Recipe"),
     Column("Train %", True),
     Column("Seed", True),
@@ -20,7 +23,7 @@ IDENTITY_COLUMNS = (
 
 
 def identity_table(section: Section) -> Table:
-    """Backend and stage; also origin, train set, recipe, train fraction and seed where the runs differ in them."""
+    """Backend and stage; also origin, train set, pipeline, recipe, train fraction and seed where the runs differ."""
     columns = identity_columns(section)
     return Table(columns, tuple(identity_cells(line, columns) for line in section.lines))
 
@@ -31,6 +34,7 @@ def identity_columns(section: Section) -> tuple[Column, ...]:
     varying = {
         "From": len({line.origin for line in runs}) > 1,
         "Train set": any(line.is_out_of_domain for line in runs),
+        "Pipeline": any(len(pipelines_of(line.backend, _runs(section))) > 1 for line in runs),
         "Train %": len({line.run.train_fraction for line in runs if line.run}) > 1,
         "Recipe": len({line.recipe for line in runs}) > 1,
         "Seed": len({line.seed for line in runs}) > 1,
@@ -46,6 +50,7 @@ def identity_cells(line: Line, columns: tuple[Column, ...]) -> tuple[Cell, ...]:
         "Train set": line.run.dataset if line.run else None,
         "Train %": f"{100 * line.run.train_fraction:g}" if line.run else None,
         "Backend": line.backend,
+        "Pipeline": line.pipeline,
         "Recipe": line.recipe,
         "Seed": line.seed,
         "Repetition": line.run.repetition if line.run else None,
@@ -59,7 +64,7 @@ def identity_cells(line: Line, columns: tuple[Column, ...]) -> tuple[Cell, ...]:
 
 
 def constants(section: Section) -> str:
-    """Recipe and seed where they are the same for every run and so have no column: ``recipe default, seed 1``."""
+    """Recipe, seed and each backend's pipeline where they are the same for every run and so have no column."""
     shown = {column.name for column in identity_columns(section)}
     first = next((line for line in section.lines if line.run), None)
     if first is None:
@@ -69,4 +74,10 @@ def constants(section: Section) -> str:
         for name, value in (("Recipe", first.recipe), ("Seed", first.seed))
         if name not in shown and value is not None
     ]
+    backends = dict.fromkeys(line.backend for line in section.lines if line.run) if "Pipeline" not in shown else ()
+    parts += [visible(f"{backend}: {name}") for backend in backends for name in pipelines_of(backend, _runs(section))]
     return ", ".join(parts)
+
+
+def _runs(section: Section) -> list[Run]:
+    return [line.run for line in section.lines if line.run]

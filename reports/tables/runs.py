@@ -72,7 +72,7 @@ def runs_table(runs: Iterable[Run]) -> Table:
     """What each run was trained on, how and where."""
     names = (
         *("Run", "State", "Dataset", "Fingerprint", "Recipe", "Objective", "Seed"),
-        *("Weights from", "Audio seen", "Machine", "Git"),
+        *("Weights from", "Pipeline", "Audio seen", "Machine", "Git"),
     )
     rows = []
     for run in runs:
@@ -86,6 +86,7 @@ def runs_table(runs: Iterable[Run]) -> Table:
             run.objective or NONE,
             run.seed,
             _weights(run),
+            _pipeline(run),
             NONE if run.trained_audio_s is None else minutes(run.trained_audio_s),
             machine(run) or NONE,
             (environment and environment.git) or NONE,
@@ -133,3 +134,11 @@ def _weights(run: Run) -> str:
     digest = f"; sha256 {run.weights.sha256[:12]}" if run.weights.sha256 else ""
     licence = f"; {run.weights.licence}" if run.weights.licence else ""
     return f"{run.weights.origin}{licence}{seen}{digest}"
+
+
+def _pipeline(run: Run) -> str:
+    if run.pipeline is None:
+        return NONE
+    source = f" ({run.pipeline.source}; sha256 {run.pipeline.sha256[:12]})" if run.pipeline.files else ""
+    licence = f"; {run.pipeline.licence}" if run.pipeline.licence else ""
+    return f"{run.pipeline.name}{source}{licence}"

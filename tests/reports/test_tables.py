@@ -22,11 +22,12 @@ from rich.console import Console
 from diarbench.datasets.io.names import visible
 from diarbench.reports.formatting import difference_span, span, three_digits
 from diarbench.reports.results.comparison import Comparison
-from diarbench.reports.results.run import EPOCH_COLUMNS, Environment, Phase
+from diarbench.reports.results.run import EPOCH_COLUMNS, Environment, Phase, Pipeline
 from diarbench.reports.results.statistics import Difference, Interval
 from diarbench.reports.summary.summary import summarize
 from diarbench.reports.tables.changes import chosen_table, tuned_table
-from diarbench.reports.tables.runs import cost_table
+from diarbench.reports.tables.identity import constants, identity_table
+from diarbench.reports.tables.runs import cost_table, runs_table
 from diarbench.reports.tables.scores import contrast_table, over_seeds, score_table, slice_table
 from diarbench.reports.terminal import print_comparison
 
@@ -398,3 +399,26 @@ def test_the_interval_of_a_difference_without_bounds_is_said_in_words(low, high,
 @pytest.mark.parametrize(("value", "shown"), [(0.05038, "0.0504"), (84.0, "84"), (571.3, "571"), (12345.6, "12,346")])
 def test_figures_have_three_digits(value, shown):
     assert three_digits(value) == shown
+
+
+def test_the_pipeline_is_a_column_where_rows_differ_in_it_and_is_named_beside_the_recipe_otherwise():
+    packaged = Pipeline(name="segmentation-3.0 with CAM++", source="installed packages")
+    published = Pipeline(name="community-1", source="hub:x/community-1", licence="CC-BY-4.0", files={"a": "b"})
+
+    def tables(*pipelines: Pipeline) -> tuple[str, list[str], list[str]]:
+        runs = [make_run("pyannote", name=f"run{k}", pipeline=each) for k, each in enumerate(pipelines)]
+        runs.append(make_run("nemo"))
+        rows = [row for run in runs for row in make_rows(run, "finetuned", ("one", 10, 1, 1, 1))]
+        section = summarize(make_comparison(tuple(runs), rows)).sections[0]
+        shown = identity_table(section)
+        names = [contender.name for contender in section.contenders]
+        return constants(section), [column.name for column in shown.columns], names
+
+    caption, columns, names = tables(packaged)
+    assert "pyannote: segmentation-3.0 with CAM++" in caption and "nemo" not in caption
+    assert "Pipeline" not in columns and set(names) == {"pyannote", "nemo"}
+    caption, columns, names = tables(packaged, published)
+    assert "CAM++" not in caption and "Pipeline" in columns
+    assert {"pyannote segmentation-3.0 with CAM++", "pyannote community-1", "nemo"} == set(names)
+    (row,) = runs_table([make_run("pyannote", pipeline=published)]).rows
+    assert any(cell.text.startswith("community-1 (hub:x/community-1; sha256 ") for cell in row)

@@ -62,7 +62,7 @@ def pipeline_turns(diarizer: Any, recording: Recording, inference: Any, values: 
     from diarbench.backends.pyannote.pipeline import THRESHOLD, _segmentation
 
     by_vbx = values["clustering.method"] == "vbx"
-    diarizer.pipeline.clustering = VBxClustering(diarizer.plda) if by_vbx else AgglomerativeClustering()
+    diarizer.pipeline.clustering = VBxClustering(diarizer.parts.plda) if by_vbx else AgglomerativeClustering()
     accepted = {"threshold", "Fa", "Fb"} if by_vbx else {"threshold", "method", "min_cluster_size"}
     nested: dict[str, dict[str, Any]] = {"segmentation": {}, "clustering": {}}
     for name, value in values.items():

@@ -17,13 +17,13 @@ if command := registry.missing("pyannote"):
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    write_plda(tmp_path / "plda", None)
+    write_plda(tmp_path / "plda", None, 192)
     return tmp_path / "plda"
 
 
 def test_pyannote_loads_the_placeholder_plda(folder: Path) -> None:
     embeddings = np.eye(3, 192, dtype=np.float32)
-    assert np.asarray(load_plda(folder)(embeddings)).shape == (3, 128)
+    assert np.asarray(load_plda(folder, 192)(embeddings)).shape == (3, 128)
 
 
 @pytest.mark.parametrize("name", FILES)
@@ -47,4 +47,4 @@ def test_a_changed_file_is_rejected_by_its_hash(folder: Path) -> None:
 def test_a_plda_of_another_embedding_is_rejected(folder: Path) -> None:
     np.savez(folder / "xvec_transform.npz", mean1=np.zeros(256), mean2=np.zeros(128), lda=np.eye(256, 128))
     with pytest.raises(UserError, match="not a PLDA of 192-dimensional embeddings"):
-        load_plda(folder)
+        load_plda(folder, 192)
