@@ -19,7 +19,7 @@ from diarbench.benchmarks.scoring.der import ScoringProtocol, Sweep, sweep
 from diarbench.benchmarks.scoring.turns import MICROSECONDS, Ints, TurnArrays
 from diarbench.datasets.io.records import Record
 from diarbench.datasets.io.rttm import Region, Turn
-from diarbench.reports.results.scores import ErrorSeconds, SpeakerCounts
+from diarbench.reports.results.scores import MOST_IN_SLICING, SPEAKERS_SLICING, ErrorSeconds, SpeakerCounts
 
 LENGTHS_S = (0.5, 1.0, 2.0, 5.0)
 
@@ -107,9 +107,9 @@ def slices(
     gap = _bin(speech.since(ends) + speech.end - speech.start + speech.until(starts), LENGTHS_S)
 
     groups: dict[str, tuple[list[str], Ints]] = {
-        "speakers in the recording": (
-            [*map(str, range(5)), "5 and more"],
-            np.minimum(speech.speakers, 5)[swept.recording],
+        SPEAKERS_SLICING: (
+            [*map(str, range(MOST_IN_SLICING)), f"{MOST_IN_SLICING} and more"],
+            np.minimum(speech.speakers, MOST_IN_SLICING)[swept.recording],
         ),
         "speech": ([NO_SPEECH, "one speaker", "two speakers", "three and more"], np.minimum(swept.n_ref, 3)),
         "shortest turn": _with_part(

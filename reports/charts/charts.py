@@ -12,7 +12,7 @@ from itertools import accumulate
 from diarbench.datasets.io.names import visible
 from diarbench.reports.formatting import NONE
 from diarbench.reports.results.run import Run, Tuning
-from diarbench.reports.results.scores import SpeakerCounts, rates_of
+from diarbench.reports.results.scores import MOST_IN_SLICING, SPEAKERS_SLICING, SpeakerCounts, rates_of, sum_slices
 from diarbench.reports.results.statistics import Interval
 from diarbench.reports.summary.comparability import STAGES
 from diarbench.reports.summary.summary import Contender, Line, Section, Summary
@@ -110,7 +110,7 @@ def charts(summary: Summary, start: int = 1) -> list[Chart]:
     styles = toolkit_styles(summary)
     for number, dataset in enumerate(summary.datasets, start):
         for section in summary.of(dataset)[:1]:
-            for make in (_parts, _costs, _hours, _learning, _tuning, _slices, _speakers):
+            for make in (_parts, _costs, _hours, _learning, _tuning, _slices, _by_speakers, _speakers):
                 drawn += make(section, number, styles)
         drawn += _forgotten(summary, dataset, number)
     return drawn
@@ -266,6 +266,22 @@ def _slices(section: Section, number: int, styles: Styles) -> Iterator[Chart]:
         parts = tuple(row[1].text for row in rows)
         panels.append(Panel("Points of DER", "", slicing, parts, bars, legend=not panels))
     yield Chart(f"slices-{number}", f"{_where(section)}: the errors of each system by slice", tuple(panels))
+
+
+def _by_speakers(section: Section, number: int, styles: Styles) -> Iterator[Chart]:
+    """The DER of each contender over the recordings with one, two and more speakers."""
+    curves: list[Curve] = []
+    for contender in section.contenders:
+        parts = sum_slices(contender.rows).get(SPEAKERS_SLICING, {})
+        rates = {int(part.partition(" ")[0]): rates_of(errors)[0] for part, errors in parts.items()}
+        points = {count: 100 * rate for count, rate in sorted(rates.items()) if rate is not None}
+        style = styles[contender.runs[0].backend]
+        variant = sum(curve.style == style for curve in curves)
+        curves.append(Curve(visible(contender.label), (*map(float, points),), (*points.values(),), style, variant))
+    if len({x for curve in curves for x in curve.x}) > 1:
+        label = f"Speakers in the recording ({MOST_IN_SLICING}: {MOST_IN_SLICING} and more)"
+        panel = Panel(label, "DER (%)", curves=tuple(curves), whole_x=True, from_zero=True)
+        yield Chart(f"der-by-speakers-{number}", f"{_where(section)}: DER by number of speakers", (panel,))
 
 
 def _speakers(section: Section, number: int, styles: Styles) -> Iterator[Chart]:

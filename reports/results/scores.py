@@ -64,6 +64,10 @@ class SpeakerCounts(Record):
     """Seconds, by simultaneous speakers in the reference, then in the hypothesis."""
 
 
+SPEAKERS_SLICING, MOST_IN_SLICING = "speakers in the recording", 5
+"""The slicing by number of speakers; the last of its parts has the recordings with that many and more."""
+
+
 class Row(ErrorSeconds):
     """A system's pooled score on a subset under a condition, in seconds, with the score of each recording."""
 

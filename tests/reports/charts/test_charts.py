@@ -12,7 +12,7 @@ from diarbench.reports.charts import interactive
 from diarbench.reports.charts.charts import charts
 from diarbench.reports.charts.static import draw
 from diarbench.reports.results.job import Domain
-from diarbench.reports.results.scores import SpeakerCounts
+from diarbench.reports.results.scores import SPEAKERS_SLICING, ErrorSeconds, SpeakerCounts
 from diarbench.reports.summary.summary import summarize
 from diarbench.reports.write import write_reports
 
@@ -166,3 +166,19 @@ def test_der_before_and_after_fine_tuning_is_drawn_for_each_domain(tmp_path):
     write_reports([comparison, comparison], tmp_path)
     linked = re.findall(r"\(plots/(.*?)\.png\)", "".join(path.read_text() for path in tmp_path.glob("*.md")))
     assert len(linked) == 2 * len(charted(comparison)) == len(list((tmp_path / "plots").iterdir())), "none overwritten"
+
+
+def test_error_by_number_of_speakers():
+    comparison = with_statistics(is_significant=True)
+    assert "der-by-speakers-1" not in charted(comparison), "its recordings are not sliced by their speakers"
+    by_speakers = {"2": ErrorSeconds(total=50, miss=5), "5 and more": ErrorSeconds(total=20, confusion=8)}
+    rows = tuple(
+        row.model_copy(update={"slices": {SPEAKERS_SLICING: {**by_speakers, "0": ErrorSeconds(false_alarm=1)}}})
+        for row in comparison.rows
+    )
+    (panel,) = charted(comparison.model_copy(update={"rows": rows}))["der-by-speakers-1"].panels
+    assert panel.x_label == "Speakers in the recording (5: 5 and more)"
+    for curve in panel.curves:
+        assert (curve.x, curve.y) == ((2, 5), pytest.approx((10, 40)))
+    one = tuple(row.model_copy(update={"slices": {SPEAKERS_SLICING: {"2": by_speakers["2"]}}}) for row in rows)
+    assert "der-by-speakers-1" not in charted(comparison.model_copy(update={"rows": one}))
