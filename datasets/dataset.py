@@ -10,9 +10,11 @@ Audio is 16 kHz mono. Turns lie inside the audio; a speaker's overlapping turns 
 
 from __future__ import annotations
 
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import accumulate
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -107,6 +109,19 @@ class Recording:
     def turns(self) -> list[Turn]:
         """The reference, in file order."""
         return read_rttm(self.rttm).get(self.uri, [])
+
+    def turns_between(self, start_s: float, end_s: float) -> list[Turn]:
+        """The turns that overlap an interval, in file order, by bisection: training asks for every window."""
+        by_start, starts, latest_ends = self._turns_by_start
+        nearby = by_start[bisect_right(latest_ends, start_s) : bisect_left(starts, end_s)]
+        return [turn for turn in map(self.turns.__getitem__, sorted(nearby)) if turn.end_s > start_s]
+
+    @cached_property
+    def _turns_by_start(self) -> tuple[list[int], list[float], list[float]]:
+        """Positions of the turns by start, their starts, and the latest end up to each of them."""
+        by_start = sorted(range(len(self.turns)), key=lambda position: self.turns[position].start_s)
+        latest_ends = accumulate((self.turns[position].end_s for position in by_start), max)
+        return by_start, [self.turns[position].start_s for position in by_start], list(latest_ends)
 
     @cached_property
     def regions(self) -> list[Region]:

@@ -75,6 +75,18 @@ def test_targets_by_hand() -> None:
     assert three[:, 2].sum() == 0
 
 
+def test_the_turns_of_an_interval_are_those_that_overlap_it() -> None:
+    """Turns in any order, some within others; an end or a start that touches the interval does not overlap it."""
+    random = np.random.default_rng(1)
+    starts, lengths = random.integers(0, 200, 300) / 2, random.choice([0.5, 1, 2, 60], 300)
+    turns = [Turn(start, start + length, "a") for start, length in zip(starts, lengths, strict=True)]
+    long = recording(turns, [])
+    for start, end in random.integers(0, 100, (200, 2)):
+        expected = [turn for turn in turns if turn.start_s < end and turn.end_s > start]
+        assert long.turns_between(float(start), float(end)) == expected
+    assert recording([], []).turns_between(0, 1) == []
+
+
 def test_a_window_has_the_recording_s_samples(ami_mini: Dataset) -> None:
     import soundfile
 
