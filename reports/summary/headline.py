@@ -16,6 +16,7 @@ from diarbench.reports.results.run_folder import ComparisonFolder
 from diarbench.reports.results.statistics import FEWEST_RECORDINGS, Difference
 from diarbench.reports.summary.comparability import STAGES
 from diarbench.reports.summary.summary import Contender, Section, Summary
+from diarbench.reports.summary.systems import shared_pipelines
 
 STEPS = {"Fine-tuning": ("pretrained", "finetuned"), "Tuning": ("finetuned", "tuned")}
 """The steps of a run, and the stages before and after each."""
@@ -87,13 +88,14 @@ def headline(summary: Summary, dataset: str, folder: Path) -> Headline:
 
 
 def _where(section: Section) -> str:
-    """``ami-mini, test of 2 recordings (48 s of speech), full: no collar, overlap scored``."""
+    """``ami-mini, test of 2 recordings (48 s of speech), full: no collar, overlap scored; pyannote: community-1``."""
     speech_s = max((line.row.total for line in section.lines if line.row), default=0.0)
     size = f"{plural(len(section.recordings), 'recording')} ({minutes(speech_s)} of speech)"
     test = f"{section.subset} of {size}" if section.recordings else section.subset
     is_foreign = all(line.is_out_of_domain for line in section.lines if line.run and line.row)
     note = " (no system was trained on it)" if is_foreign and section.recordings else ""
-    return f"{visible(section.dataset)}{note}, {test}, {convention(section.condition)}"
+    pipelines = map(visible, shared_pipelines(line.run for line in section.lines if line.run))
+    return "; ".join([f"{visible(section.dataset)}{note}, {test}, {convention(section.condition)}", *pipelines])
 
 
 def _verdict(section: Section | None, contenders: Sequence[Contender]) -> tuple[str, str]:

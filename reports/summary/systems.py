@@ -34,6 +34,15 @@ def pipelines_of(backend: str, runs: Iterable[Run]) -> list[str]:
     return list(dict.fromkeys(run.pipeline.name for run in runs if run.backend == backend and run.pipeline))
 
 
+def shared_pipelines(runs: Iterable[Run]) -> list[str]:
+    """``pyannote: community-1`` for each backend with pipelines; none where a label or a column tells them apart."""
+    scored = list(runs)
+    by_backend = {run.backend: pipelines_of(run.backend, scored) for run in scored}
+    if any(len(names) > 1 for names in by_backend.values()):
+        return []
+    return [f"{backend}: {name}" for backend, names in by_backend.items() for name in names]
+
+
 def _origin(run: Run, dataset: str) -> list[str]:
     return [f"on {run.dataset}"] if run.dataset != dataset else []
 

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from diarbench.datasets.io.names import visible
 from diarbench.reports.formatting import NONE
-from diarbench.reports.results.run import Run
 from diarbench.reports.summary.summary import Line, Section
-from diarbench.reports.summary.systems import pipelines_of
+from diarbench.reports.summary.systems import pipelines_of, shared_pipelines
 from diarbench.reports.tables.table import Cell, Column, Table
 
 IDENTITY_COLUMNS = (
@@ -31,10 +30,11 @@ def identity_table(section: Section) -> Table:
 def identity_columns(section: Section) -> tuple[Column, ...]:
     """The columns of `identity_table`."""
     runs = [line for line in section.lines if line.run]
+    scored = [line.run for line in section.lines if line.run]
     varying = {
         "From": len({line.origin for line in runs}) > 1,
         "Train set": any(line.is_out_of_domain for line in runs),
-        "Pipeline": any(len(pipelines_of(line.backend, _runs(section))) > 1 for line in runs),
+        "Pipeline": any(len(pipelines_of(line.backend, scored)) > 1 for line in runs),
         "Train %": len({line.run.train_fraction for line in runs if line.run}) > 1,
         "Recipe": len({line.recipe for line in runs}) > 1,
         "Seed": len({line.seed for line in runs}) > 1,
@@ -74,10 +74,4 @@ def constants(section: Section) -> str:
         for name, value in (("Recipe", first.recipe), ("Seed", first.seed))
         if name not in shown and value is not None
     ]
-    backends = dict.fromkeys(line.backend for line in section.lines if line.run) if "Pipeline" not in shown else ()
-    parts += [visible(f"{backend}: {name}") for backend in backends for name in pipelines_of(backend, _runs(section))]
-    return ", ".join(parts)
-
-
-def _runs(section: Section) -> list[Run]:
-    return [line.run for line in section.lines if line.run]
+    return ", ".join([*parts, *map(visible, shared_pipelines(line.run for line in section.lines if line.run))])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import re
+from pathlib import Path
 
 import pytest
 from report_records import (
@@ -24,6 +25,7 @@ from diarbench.reports.formatting import difference_span, span, three_digits
 from diarbench.reports.results.comparison import Comparison
 from diarbench.reports.results.run import EPOCH_COLUMNS, Environment, Phase, Pipeline
 from diarbench.reports.results.statistics import Difference, Interval
+from diarbench.reports.summary.headline import headline
 from diarbench.reports.summary.summary import summarize
 from diarbench.reports.tables.changes import chosen_table, tuned_table
 from diarbench.reports.tables.identity import constants, identity_table
@@ -405,20 +407,23 @@ def test_the_pipeline_is_a_column_where_rows_differ_in_it_and_is_named_beside_th
     packaged = Pipeline(name="segmentation-3.0 with CAM++", source="installed packages")
     published = Pipeline(name="community-1", source="hub:x/community-1", licence="CC-BY-4.0", files={"a": "b"})
 
-    def tables(*pipelines: Pipeline) -> tuple[str, list[str], list[str]]:
+    def tables(*pipelines: Pipeline) -> tuple[str, str, list[str], list[str]]:
         runs = [make_run("pyannote", name=f"run{k}", pipeline=each) for k, each in enumerate(pipelines)]
         runs.append(make_run("nemo"))
         rows = [row for run in runs for row in make_rows(run, "finetuned", ("one", 10, 1, 1, 1))]
-        section = summarize(make_comparison(tuple(runs), rows)).sections[0]
+        summary = summarize(make_comparison(tuple(runs), rows))
+        section = summary.sections[0]
+        where = headline(summary, "mini", Path()).where
         shown = identity_table(section)
         names = [contender.name for contender in section.contenders]
-        return constants(section), [column.name for column in shown.columns], names
+        return where, constants(section), [column.name for column in shown.columns], names
 
-    caption, columns, names = tables(packaged)
+    where, caption, columns, names = tables(packaged)
+    assert where.endswith("; pyannote: segmentation-3.0 with CAM++")
     assert "pyannote: segmentation-3.0 with CAM++" in caption and "nemo" not in caption
     assert "Pipeline" not in columns and set(names) == {"pyannote", "nemo"}
-    caption, columns, names = tables(packaged, published)
-    assert "CAM++" not in caption and "Pipeline" in columns
+    where, caption, columns, names = tables(packaged, published)
+    assert "CAM++" not in where + caption and "Pipeline" in columns
     assert {"pyannote segmentation-3.0 with CAM++", "pyannote community-1", "nemo"} == set(names)
     (row,) = runs_table([make_run("pyannote", pipeline=published)]).rows
     assert any(cell.text.startswith("community-1 (hub:x/community-1; sha256 ") for cell in row)

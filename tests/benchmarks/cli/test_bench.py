@@ -93,14 +93,15 @@ def test_a_dry_run_shows_the_matrix_and_writes_nothing(tmp_path: object) -> None
     assert done.returncode == 0, done.stderr
     lines = done.stdout.splitlines()
     assert lines[0] == f"4 runs into {tmp_path}/out:"
-    assert lines[1] == "  ami-mini-pyannote-quick-seed1: 3 epochs, auto, from scratch"
+    pipeline = "in the pipeline segmentation-3.0 with CAM++"
+    assert lines[1] == f"  ami-mini-pyannote-quick-seed1: 3 epochs, auto, from scratch, {pipeline}"
     assert len(lines) == 5
 
 
 def test_doctor_lists_packages_backends_datasets_and_the_device() -> None:
     done = bench("doctor")
     assert done.returncode == 0
-    for part in ("python", "backend pyannote", "backend nemo", "dataset ami-mini", "device"):
+    for part in ("python", "backend pyannote", "backend nemo", "pipeline community-1", "dataset ami-mini", "device"):
         assert part in done.stdout
 
 
