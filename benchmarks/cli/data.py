@@ -74,8 +74,12 @@ def convert(
         typer.Option(help="Cut longer recordings at pauses into parts of at most this length, in seconds."),
     ] = None,
     channel: Annotated[
-        int | None, typer.Option(min=0, help="Use this channel, counted from 0; by default all are averaged.")
+        int | None,
+        typer.Option(min=0, help="Use this channel, counted from 0, and the turns on it; by default all are averaged."),
     ] = None,
+    all_turns: Annotated[
+        bool, typer.Option("--all-turns", help="With --channel: keep all turns, since everybody is heard on it.")
+    ] = False,
     workers: Workers = None,
     options: Annotated[
         list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="An option of the source, e.g. mic=sdm.")
@@ -84,6 +88,7 @@ def convert(
     """Convert a corpus into the layout that both toolkits train on, and count what is changed."""
     import os
 
+    from diarbench.datasets.conversion.channels import select_channel
     from diarbench.datasets.conversion.convert import convert as convert_
     from diarbench.datasets.conversion.cut import cut_long
     from diarbench.datasets.conversion.split import Split
@@ -95,6 +100,10 @@ def convert(
         raise UserError("the arguments of bench data convert are SOURCE DEST, or lhotse:CORPUS CORPUS_DIR DEST")
     log_to_terminal()
     corpus = find_corpus(":".join(source), format_name, **parse_key_values(options or []))
+    if channel is not None:
+        corpus = select_channel(corpus, channel, all_turns)
+    elif all_turns:
+        raise UserError("--all-turns is only for --channel N: without it, all turns are kept")
     if cut_s is not None:
         corpus = cut_long(corpus, cut_s)
     with RecordingProgress("converted") as progress:
@@ -103,12 +112,12 @@ def convert(
             Path(target),
             split=Split(split or "recording", parse_numbers("--shares", shares, 3, 0, float("inf")), seed),  # type: ignore[arg-type]
             redraw=split is not None,
-            channel=channel,
             workers=workers or os.cpu_count() or 1,
             progress=progress,
         )
     console = make_console()
     console.print(summary_table([converted]))
+    console.print(f"subsets: {converted.info.split_rule}", highlight=False, markup=False, soft_wrap=True)
     for kind, count in converted.info.changes.items():
         console.print(f"{count:>8} {kind}", highlight=False)
 

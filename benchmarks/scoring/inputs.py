@@ -167,7 +167,7 @@ def _read_regions(path: Path) -> dict[str, list[Region]]:
     regions: dict[str, list[Region]] = {}
     for file in _files(path, ".uem"):
         for name, listed in read_regions(file).items():
-            regions.setdefault(nfc(name), []).extend(listed)
+            regions.setdefault(nfc(name), []).extend(listed.regions)
     return regions
 
 

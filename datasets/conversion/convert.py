@@ -20,9 +20,10 @@ from pathlib import Path
 from diarbench.datasets.conversion.converted import FILE_KINDS, ConvertedRecording, fingerprint
 from diarbench.datasets.conversion.corpus import Corpus, SourceRecording
 from diarbench.datasets.conversion.normalize import normalize_name, normalize_regions, normalize_turns
+from diarbench.datasets.conversion.own_subsets import by_names, own_subsets
 from diarbench.datasets.conversion.parallel import in_parallel
 from diarbench.datasets.conversion.split import Split, draw
-from diarbench.datasets.dataset import SUBSETS, Dataset, DatasetInfo, Subset
+from diarbench.datasets.dataset import SUBSETS, Dataset, DatasetInfo
 from diarbench.datasets.io.audio import SAMPLE_RATE, write_audio
 from diarbench.datasets.io.errors import UserError
 from diarbench.datasets.io.files import digest, sha256_of, write_atomic
@@ -40,16 +41,15 @@ def convert(
     *,
     split: Split | None = None,
     redraw: bool = False,
-    channel: int | None = None,
     workers: int = 1,
     progress: Callable[[int], None] = lambda done: None,
 ) -> Dataset:
     """Convert a corpus into a dataset at ``target``, which must not exist; the dataset is named after the folder.
 
     The source's own subsets are kept. If it has none, or with ``redraw``, they are drawn according to ``split``.
-    ``channel`` (from 0) selects a channel of multi-channel audio; None averages all channels. ``progress`` is called
-    with the number of converted recordings.
-    Raises UserError if recordings cannot be converted (each is logged), two have the same uri, or there are none.
+    ``progress`` is called with the number of converted recordings.
+    Raises UserError if recordings cannot be converted (each is logged), two have the same uri, there are none, or it is
+    not clear which subsets their names mean.
     """
     if target.exists():
         raise UserError(f"{target}: already exists; remove it or choose another destination")
@@ -58,7 +58,7 @@ def convert(
     try:
         for kind in (*FILE_KINDS, "done"):
             (partial / "all" / kind).mkdir(parents=True, exist_ok=True)
-        done = _convert_all(corpus, _RecordingConverter(partial / "all", channel), workers, progress)
+        done = _convert_all(corpus, _RecordingConverter(partial / "all"), workers, progress)
         if not done:
             raise UserError(f"{corpus.source or corpus.name}: no recordings found")
         drawn = redraw or all(recording.subset is None for recording in done)
@@ -76,7 +76,7 @@ def _write_dataset(
     partial: Path, name: str, corpus: Corpus, done: list[ConvertedRecording], split: Split | None
 ) -> None:
     """Move the files of converted recordings into subsets, drawn if ``split`` is given, and write lists and record."""
-    subsets = draw(done, split) if split else {recording.uri: _own_subset(recording) for recording in done}
+    subsets = draw(done, split) if split else own_subsets(done)
     for subset in SUBSETS:
         shutil.rmtree(partial / subset, ignore_errors=True)
         listed = [recording.uri for recording in done if subsets[recording.uri] == subset]
@@ -92,7 +92,7 @@ def _write_dataset(
         corpus=corpus.name or name,
         source=corpus.source,
         licence=corpus.licence,
-        split_rule=str(split) if split else corpus.split_rule,
+        split_rule=str(split) if split else f"{corpus.split_rule}{by_names(done)}",
         fingerprint=fingerprint({r.uri: (subsets[r.uri], r.sha256) for r in done}),
         subsets={s: summarise([r for r in done if subsets[r.uri] == s]) for s in SUBSETS},
         changes={kind: count for kind, count in sorted(changes.items()) if count},
@@ -100,14 +100,6 @@ def _write_dataset(
     )
     write_record(partial / "dataset.json", info)
     shutil.rmtree(partial / "all")
-
-
-def _own_subset(recording: ConvertedRecording) -> Subset:
-    if recording.subset is None:
-        raise UserError(
-            f"{recording.uri}: in no subset, although others are; assign it to one, or draw all with --split"
-        )
-    return recording.subset
 
 
 def _convert_all(
@@ -150,7 +142,6 @@ class _RecordingConverter:
     """Converts one recording into a work folder, or reuses an earlier conversion of the same input."""
 
     work: Path
-    channel: int | None
 
     def __call__(self, source: SourceRecording) -> ConvertedRecording:
         uri = source.uri
@@ -161,7 +152,7 @@ class _RecordingConverter:
             if earlier.made_from == made_from and earlier.sha256 == self._hashes(uri):
                 return earlier
         changes: Counter[str] = Counter()
-        frames, audio_changes = write_audio(source.clips, self._path("wav", uri), self.channel)
+        frames, audio_changes = write_audio(source.clips, self._path("wav", uri), source.channel)
         changes += audio_changes
         duration_s = math.floor(frames * 1e6 / SAMPLE_RATE) / 1e6
         turns = normalize_turns(source.turns, duration_s, changes)
@@ -175,6 +166,7 @@ class _RecordingConverter:
             uri=uri,
             made_from=made_from,
             subset=source.subset,
+            subset_name=source.subset_name,
             sha256=self._hashes(uri),
             changes=dict(changes),
         )
@@ -192,7 +184,7 @@ class _RecordingConverter:
         """A digest of everything that the result depends on; audio files by path, size and modification time."""
         clips = [(_identity(clip.audio), clip.at_s, clip.start_s, clip.duration_s) for clip in source.clips]
         regions = source.regions and list(source.regions)
-        return digest([clips, list(source.turns), regions, source.subset, self.channel])
+        return digest([clips, list(source.turns), regions, source.subset, source.channel])
 
 
 def _identity(audio: Path | bytes) -> list[str | int]:

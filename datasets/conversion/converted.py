@@ -19,6 +19,7 @@ class ConvertedRecording(SpeechStatistics):
     uri: str
     made_from: str
     subset: Subset | None
+    subset_name: str = ""
     sha256: dict[str, str]
     changes: dict[str, int] = Field(default_factory=dict)
 

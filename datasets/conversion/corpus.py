@@ -22,6 +22,13 @@ class SourceRecording:
     """The scored regions; None if the complete recording is annotated."""
     subset: Subset | None = None
     """None if the source assigns no subset."""
+    subset_name: str = ""
+    """The part of a file's path that the subset was read from; empty if the source assigns it in another way."""
+    turn_channels: Sequence[str] = ()
+    """The channel of each turn, as the source names it; empty if it names none."""
+    region_channels: Sequence[str] = ()
+    channel: int | None = None
+    """The channel of the audio, from 0; None for the average of all."""
 
 
 @dataclass

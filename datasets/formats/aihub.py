@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from diarbench.datasets.conversion.corpus import Corpus, SourceRecording
-from diarbench.datasets.formats.matching import AudioIndex, make_turns, subsets_from_names
+from diarbench.datasets.formats.matching import AudioIndex, make_turns, subset_name, subsets_from_names
 from diarbench.datasets.io.audio import Clip
 from diarbench.datasets.io.errors import UserError
 from diarbench.datasets.io.files import files, nfc, read_json
@@ -43,8 +43,9 @@ def _read_recordings(root: Path, changes: Counter[str]) -> Iterator[SourceRecord
     for path in conversations:
         clip = audio.take(path.stem, path)
         if clip:
-            subset = subsets[str(path.relative_to(root).parent)]
-            yield SourceRecording(nfc(path.stem), (Clip(clip),), _turns(path, changes), None, subset)
+            folder = str(path.relative_to(root).parent)
+            name, turns = subset_name(folder, subsets[folder]), _turns(path, changes)
+            yield SourceRecording(nfc(path.stem), (Clip(clip),), turns, None, subsets[folder], name)
     audio.report_unused()
 
 

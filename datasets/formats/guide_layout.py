@@ -16,10 +16,13 @@ from diarbench.datasets.conversion.corpus import Corpus, SourceRecording
 from diarbench.datasets.dataset import SUBSETS, DatasetInfo
 from diarbench.datasets.formats.matching import (
     NO_REFERENCE,
+    NO_REGIONS,
     AudioIndex,
+    annotated,
     log,
+    read_references,
     read_regions,
-    read_turns,
+    report_unread,
     select_recording,
 )
 from diarbench.datasets.io.audio import Clip
@@ -45,6 +48,7 @@ def find(path: Path) -> Corpus:
 
 
 def _read_recordings(root: Path, changes: Counter[str]) -> Iterator[SourceRecording]:
+    read: list[Path] = []
     for subset in SUBSETS:
         names = read_uris(root / f"{subset}.txt") if (root / f"{subset}.txt").is_file() else []
         if not names:
@@ -60,7 +64,12 @@ def _read_recordings(root: Path, changes: Counter[str]) -> Iterator[SourceRecord
             clip = audio.take(uri, root / f"{subset}.txt")
             if clip:
                 uem = reference.parent.parent / "uem" / f"{name}.uem"
-                regions = select_recording(read_regions(uem), uri, uem) if uem.is_file() else None
-                turns = select_recording(read_turns(reference, changes), uri, reference) or []
-                yield SourceRecording(uri, (Clip(clip),), turns, regions, subset)
+                regions = select_recording(read_regions(uem), uri, uem, changes) if uem.is_file() else None
+                if regions is None and uem.parent.is_dir():
+                    log.warning("%s: missing, so all of %s is scored", uem, uri)
+                    changes[NO_REGIONS] += 1
+                turns = select_recording(read_references(reference, changes), uri, reference, changes)
+                read += [reference, uem]
+                yield annotated(SourceRecording(uri, (Clip(clip),), [], subset=subset), turns, regions, changes)
         audio.report_unused()
+    report_unread(root, read, changes)

@@ -14,11 +14,20 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from diarbench.datasets.conversion.corpus import Corpus, SourceRecording
-from diarbench.datasets.formats.matching import NO_REFERENCE, log, make_turns, read_turns, subsets_from_names
+from diarbench.datasets.formats.matching import (
+    NO_REFERENCE,
+    annotated,
+    log,
+    make_turns,
+    read_references,
+    report_unread,
+    subset_name,
+    subsets_from_names,
+)
 from diarbench.datasets.io.audio import Clip
 from diarbench.datasets.io.errors import UserError
 from diarbench.datasets.io.files import nfc
-from diarbench.datasets.io.rttm import Turn, read_lines, seconds
+from diarbench.datasets.io.rttm import RttmRecording, Turn, read_lines, seconds
 
 REST = float("inf")
 """The end of a turn that lasts until the end of the recording."""
@@ -42,6 +51,7 @@ def _directories(path: Path) -> list[Path]:
 def _read_recordings(path: Path, changes: Counter[str]) -> Iterator[SourceRecording]:
     directories = _directories(path)
     subsets = subsets_from_names(directory.name for directory in directories)
+    read: list[Path] = []
     for directory in directories:
         turns = _turns(directory, changes)
         for where, (recording, audio) in _table(directory / "wav.scp", 2):
@@ -49,14 +59,24 @@ def _read_recordings(path: Path, changes: Counter[str]) -> Iterator[SourceRecord
                 raise UserError(f"{where}: commands are not run; write the audio to a file and put its path here")
             if nfc(recording) in turns:
                 subset = subsets[directory.name] if len(directories) > 1 else None
-                yield SourceRecording(
-                    nfc(recording), (Clip(_audio_path(directory, audio)),), turns.pop(nfc(recording)), None, subset
+                path_of_audio = _audio_path(directory, audio)
+                read.append(path_of_audio)
+                source = SourceRecording(
+                    nfc(recording),
+                    (Clip(path_of_audio),),
+                    [],
+                    subset=subset,
+                    subset_name=subset_name(directory.name, subset),
                 )
+                yield annotated(source, turns.pop(nfc(recording)), None, changes)
             else:
                 log.warning("%s: %s has no turns", where, recording)
                 changes[NO_REFERENCE] += 1
         if turns:
             raise UserError(f"{directory}: {next(iter(turns))} has turns but is not in wav.scp")
+        has_segments = (directory / "segments").is_file()
+        read += [directory / "wav.scp", directory / ("segments" if has_segments else "rttm")]
+    report_unread(path, read, changes, audio=True)
 
 
 def _audio_path(directory: Path, path: str) -> Path:
@@ -64,22 +84,23 @@ def _audio_path(directory: Path, path: str) -> Path:
     return Path(path) if Path(path).is_file() else directory / path
 
 
-def _turns(directory: Path, changes: Counter[str]) -> dict[str, list[Turn]]:
+def _turns(directory: Path, changes: Counter[str]) -> dict[str, RttmRecording]:
     if not (directory / "segments").is_file() and (directory / "rttm").is_file():
-        return read_turns(directory / "rttm", changes)
+        return read_references(directory / "rttm", changes)
     speakers = {utterance: speaker for _, (utterance, speaker) in _table(directory / "utt2spk", 2)}
     if not (directory / "segments").is_file():
-        return {nfc(utterance): [Turn(0.0, REST, speaker)] for utterance, speaker in speakers.items()}
-    turns: dict[str, list[Turn]] = {}
+        whole = {utterance: [Turn(0.0, REST, speaker)] for utterance, speaker in speakers.items()}
+        return {nfc(utterance): RttmRecording(str(directory), turns) for utterance, turns in whole.items()}
+    references: dict[str, RttmRecording] = {}
     for where, (utterance, recording, start, end) in _table(directory / "segments", 4):
         if utterance not in speakers:
             raise UserError(f"{where}: {utterance} is not in {directory / 'utt2spk'}")
-        listed = turns.setdefault(nfc(recording), [])
+        listed = references.setdefault(nfc(recording), RttmRecording(where)).turns
         if end == "-1":
             listed.append(Turn(seconds(start, where), REST, speakers[utterance]))
         else:
             listed += make_turns(start, end, speakers[utterance], where, changes)
-    return turns
+    return references
 
 
 def _table(path: Path, fields: int) -> Iterator[tuple[str, list[str]]]:

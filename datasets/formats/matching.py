@@ -6,24 +6,34 @@ import logging
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple, TypeVar
 
 from diarbench.datasets.conversion.corpus import SourceRecording
 from diarbench.datasets.dataset import Subset
 from diarbench.datasets.io.audio import AUDIO_SUFFIXES, Clip
 from diarbench.datasets.io.containers import CONTAINER_SUFFIXES
 from diarbench.datasets.io.errors import UserError
-from diarbench.datasets.io.files import files, nfc
-from diarbench.datasets.io.rttm import Problem, Region, Turn, read_rttm, read_uem, seconds
+from diarbench.datasets.io.exclusions import outside, unscored
+from diarbench.datasets.io.files import all_files, files, nfc
+from diarbench.datasets.io.rttm import Problem, Region, RttmRecording, Turn, UemRegions, read_recordings, seconds
+from diarbench.datasets.io.rttm import read_regions as read_uem_regions
 
 log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+MAX_NAMES = 5
+"""Files that a message names; the others are counted."""
 
 NO_REFERENCE = "recordings left out: no reference"
 
 NO_AUDIO = "references left out: no audio"
 
 NO_LENGTH = "turns dropped: no length"
+
+NO_REGIONS = "recordings without a UEM although others have one, scored completely"
 
 _WORDS: dict[str, Subset] = {
     **dict.fromkeys(("train", "training", "trn"), "train"),
@@ -50,6 +60,13 @@ def subsets_from_names(names: Iterable[str]) -> dict[str, Subset | None]:
         matches = {known[word] for word in in_name if word in known}
         subsets[name] = matches.pop() if len(matches) == 1 else None
     return subsets
+
+
+def subset_name(name: str, subset: Subset | None) -> str:
+    """The part of a path that the subset was read from; empty without a subset."""
+    known = {*_WORDS, "eval", "evaluation"}
+    parts = [part for part in name.split("/") if known & set(re.split(r"[\W_\d]+", part.lower()))]
+    return parts[0] if subset else ""
 
 
 class AudioIndex:
@@ -147,7 +164,8 @@ def pair_with_audio(
     seen: dict[str, Path] = {}
     for path, place in places.items():
         references = read(path)
-        subset = subsets[str(place.parent if "" in references else place.with_suffix(""))]
+        place_name = str(place.parent if "" in references else place.with_suffix(""))
+        subset = subsets[place_name]
         for uri, (turns, regions) in references.items():
             name = audio.name_of(path, uri) if len(references) == 1 else nfc(uri)
             clip = audio.take(name, path)
@@ -155,32 +173,43 @@ def pair_with_audio(
                 other = seen.setdefault(name, path)
                 if other != path:
                     raise UserError(f"{path}: {name} is also described by {other}; keep one of them")
-                yield SourceRecording(name, (Clip(clip),), turns, regions, subset)
+                yield SourceRecording(name, (Clip(clip),), turns, regions, subset, subset_name(place_name, subset))
     audio.report_unused()
+    report_unread(root, paths, changes)
 
 
-def read_turns(path: Path, changes: Counter[str]) -> dict[str, list[Turn]]:
-    """Read the turns of an RTTM file by uri. Zero-length turns are logged, counted and dropped.
+def read_references(path: Path, changes: Counter[str]) -> dict[str, RttmRecording]:
+    """Read an RTTM file by uri. Zero-length turns, and lines that are no turns, are logged, counted and dropped.
 
     Raises UserError for any other problem.
     """
     problems: list[Problem] = []
-    turns = read_rttm(path, problems)
+    skipped: list[Problem] = []
+    references: dict[str, RttmRecording] = {}
+    for uri, reference in read_recordings(path, problems, skipped).items():
+        references.setdefault(nfc(uri), RttmRecording(reference.where)).extend(reference)
     for problem in problems:
         if problem.kind != "zero length":
             raise UserError(str(problem))
         log.warning("%s", problem)
         changes[NO_LENGTH] += 1
-    return {nfc(uri): listed for uri, listed in turns.items()}
+    for problem in skipped:
+        if problem.kind != "comment":
+            log.info("%s", problem)
+            changes[f"RTTM passed over: {problem.kind}s"] += 1
+    return references
 
 
-def read_regions(path: Path) -> dict[str, list[Region]]:
-    """Read the regions of a UEM file by uri. Raises UserError as `read_uem` does."""
-    return {nfc(uri): listed for uri, listed in read_uem(path).items()}
+def read_regions(path: Path) -> dict[str, UemRegions]:
+    """Read the regions of a UEM file by uri. Raises UserError as `rttm.read_regions` does."""
+    regions: dict[str, UemRegions] = {}
+    for uri, listed in read_uem_regions(path).items():
+        regions.setdefault(nfc(uri), UemRegions([], [])).extend(listed)
+    return regions
 
 
-def select_recording(by_uri: dict[str, Any], uri: str, path: Path) -> Any:
-    """The entry of one recording in a file: that of its uri, or the only entry.
+def select_recording(by_uri: Mapping[str, T], uri: str, path: Path, changes: Counter[str]) -> T | None:
+    """The entry of one recording in a file: that of its uri, or the only entry, which is logged and counted.
 
     None if the file is empty. Raises UserError if it has several entries and none of this uri.
     """
@@ -188,7 +217,54 @@ def select_recording(by_uri: dict[str, Any], uri: str, path: Path) -> Any:
         return by_uri.get(uri)
     if len(by_uri) > 1:
         raise UserError(f"{path}: describes {len(by_uri)} recordings, none of them named {uri}; correct the name")
-    return next(iter(by_uri.values()))
+    (other,) = by_uri
+    log.warning("%s: describes %s, and was taken for %s", path, other, uri)
+    changes["files that name another recording than their own"] += 1
+    return by_uri[other]
+
+
+def annotated(
+    recording: SourceRecording, reference: RttmRecording | None, scored: UemRegions | None, changes: Counter[str]
+) -> SourceRecording:
+    """A recording with what RTTM and UEM say about it, channels included; NOSCORE and NON-LEX zones are not scored."""
+    reference = reference or RttmRecording("")
+    if zones := unscored(reference):
+        changes["NOSCORE and NON-LEX zones taken out of the UEM"] += len(zones)
+        scored = _without(scored or UemRegions([Region(0.0, float("inf"))], []), zones)
+    return replace(
+        recording,
+        turns=reference.turns,
+        turn_channels=reference.channels,
+        regions=scored and scored.regions,
+        region_channels=scored.channels if scored else (),
+    )
+
+
+def _without(scored: UemRegions, zones: list[Region]) -> UemRegions:
+    names = scored.channels or [""] * len(scored.regions)
+    parts = [(p, name) for region, name in zip(scored.regions, names, strict=True) for p in outside([region], zones)]
+    return UemRegions([part for part, _ in parts], [name for _, name in parts] if scored.channels else [])
+
+
+ANNOTATIONS = frozenset({".rttm", ".uem", ".textgrid", ".eaf", ".stm", ".ctm", ".parquet"})
+KALDI_FILES = frozenset({"wav.scp", "segments", "rttm"})
+
+
+def report_unread(root: Path, read: Iterable[Path], changes: Counter[str], audio: bool = False) -> None:
+    """Log and count the annotations, and with ``audio`` the audio, that lie below a folder and were not read."""
+    known = {path.resolve() for path in read}
+    suffixes = ANNOTATIONS | (AUDIO_SUFFIXES if audio else set())
+    unread = sorted(
+        str(path.relative_to(root))
+        for path in all_files(root)
+        if (path.suffix.lower() in suffixes or path.name in KALDI_FILES)
+        and not path.name.startswith(".")
+        and path.resolve() not in known
+    )
+    if unread:
+        more = f" and {len(unread) - MAX_NAMES} more" if len(unread) > MAX_NAMES else ""
+        log.warning("%s: not read: %s%s", root, ", ".join(unread[:MAX_NAMES]), more)
+        changes["files not read: beside what this format consists of"] += len(unread)
 
 
 def make_turns(start: object, end: object, speaker: object, where: str, changes: Counter[str]) -> list[Turn]:

@@ -10,24 +10,32 @@ Licence: the corpus's own.
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from diarbench.datasets.conversion.corpus import Corpus, SourceRecording
-from diarbench.datasets.formats.matching import read_regions, read_turns, select_recording, subsets_from_names
+from diarbench.datasets.formats.matching import (
+    annotated,
+    read_references,
+    read_regions,
+    report_unread,
+    select_recording,
+    subsets_from_names,
+)
 from diarbench.datasets.io.audio import Clip
 from diarbench.datasets.io.errors import UserError
 from diarbench.datasets.io.files import files, nfc, read_json
-from diarbench.datasets.io.rttm import Region, read_lines, seconds
+from diarbench.datasets.io.rttm import Region, UemRegions, read_lines, seconds
 
 SUFFIXES = (".json", ".jsonl")
 
 
 def sniff(path: Path) -> bool:
-    """Whether the path is a manifest (``audio_filepath`` in its first line) or a folder that contains one."""
-    return any('"audio_filepath"' in _first_line(manifest) for manifest in _manifests(path))
+    """Whether the path is a manifest (``audio_filepath`` near its start) or a folder that contains one."""
+    return any(map(_is_manifest, _manifests(path)))
 
 
 def find(path: Path) -> Corpus:
@@ -40,28 +48,58 @@ def _manifests(path: Path) -> list[Path]:
     return [path] if path.is_file() and path.suffix.lower() in SUFFIXES else files(path, SUFFIXES)
 
 
-def _first_line(path: Path) -> str:
+def _is_manifest(path: Path) -> bool:
     with path.open(encoding="utf-8", errors="replace") as file:
-        return file.readline(100_000)
+        return '"audio_filepath"' in file.read(100_000)
 
 
 def _read_recordings(path: Path, changes: Counter[str]) -> Iterator[SourceRecording]:
-    manifests = [manifest for manifest in _manifests(path) if '"audio_filepath"' in _first_line(manifest)]
+    manifests = [manifest for manifest in _manifests(path) if _is_manifest(manifest)]
     subsets = subsets_from_names(manifest.stem for manifest in manifests)
+    read: list[Path] = []
     for manifest in manifests:
-        cuts: dict[Path, list[tuple[str, dict[str, Any]]]] = {}
-        for where, line in read_lines(manifest):
-            if line.strip():
-                row = read_json(manifest, line, where)
-                cuts.setdefault(_path(row, "audio_filepath", manifest, where), []).append((where, row))
-        for audio, rows in cuts.items():
+        for audio, rows in _rows(manifest).items():
             where, row = rows[0]
             uri, reference = nfc(audio.stem), _path(row, "rttm_filepath", manifest, where)
             for other_where, other in rows[1:]:
                 if _path(other, "rttm_filepath", manifest, other_where) != reference:
                     raise UserError(f"{other_where}: a different RTTM for {audio.name} than in {where}; use one")
-            turns = select_recording(read_turns(reference, changes), uri, reference) or []
-            yield SourceRecording(uri, (Clip(audio),), turns, _regions(uri, rows, manifest), subsets[manifest.stem])
+            turns = select_recording(read_references(reference, changes), uri, reference, changes)
+            source = SourceRecording(uri, (Clip(audio),), [], subset=subsets[manifest.stem])
+            yield annotated(source, turns, _regions(uri, rows, manifest, changes), changes)
+            read += [
+                audio,
+                reference,
+                *(manifest.parent / str(row["uem_filepath"]) for _, row in rows if row.get("uem_filepath")),
+            ]
+    if path.is_dir():
+        report_unread(path, read, changes, audio=True)
+
+
+def _rows(manifest: Path) -> dict[Path, list[tuple[str, dict[str, Any]]]]:
+    """The rows of each audio file, with their places."""
+    rows: dict[Path, list[tuple[str, dict[str, Any]]]] = {}
+    lines = [(where, line) for where, line in read_lines(manifest) if line.strip()]
+    for number, (where, line) in enumerate(lines):
+        try:
+            row = read_json(manifest, line, where)
+        except UserError as error:
+            if _begins_a_row([line for _, line in lines[number:]]):
+                raise UserError(
+                    f"{where}: a row must be one line; write each JSON object on a line of its own"
+                ) from error
+            raise
+        rows.setdefault(_path(row, "audio_filepath", manifest, where), []).append((where, row))
+    return rows
+
+
+def _begins_a_row(lines: list[str]) -> bool:
+    """Whether several lines together are JSON."""
+    try:
+        json.JSONDecoder().raw_decode("\n".join(lines).strip())
+    except (ValueError, RecursionError):
+        return False
+    return True
 
 
 def _path(row: Any, key: str, manifest: Path, where: str) -> Path:
@@ -71,7 +109,9 @@ def _path(row: Any, key: str, manifest: Path, where: str) -> Path:
     return manifest.parent / value
 
 
-def _regions(uri: str, rows: list[tuple[str, dict[str, Any]]], manifest: Path) -> list[Region] | None:
+def _regions(
+    uri: str, rows: list[tuple[str, dict[str, Any]]], manifest: Path, changes: Counter[str]
+) -> UemRegions | None:
     """The regions that the rows cut; None if a row covers the complete file and has no UEM."""
     regions: list[Region] = []
     for where, row in rows:
@@ -85,9 +125,10 @@ def _regions(uri: str, rows: list[tuple[str, dict[str, Any]]], manifest: Path) -
             regions.append(Region(start_s, round(start_s + duration_s, 6)))
         elif row.get("uem_filepath"):
             path = _path(row, "uem_filepath", manifest, where)
-            regions += select_recording(read_regions(path), uri, path) or []
+            listed = select_recording(read_regions(path), uri, path, changes)
+            regions += listed.regions if listed else []
         elif start_s:
             regions.append(Region(start_s, float("inf")))
         else:
             return None
-    return regions
+    return UemRegions(regions, [])

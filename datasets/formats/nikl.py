@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from diarbench.datasets.conversion.corpus import Corpus, SourceRecording
-from diarbench.datasets.formats.matching import NO_AUDIO, log, make_turns, subsets_from_names
+from diarbench.datasets.formats.matching import NO_AUDIO, log, make_turns, subset_name, subsets_from_names
 from diarbench.datasets.io.audio import AUDIO_SUFFIXES, Clip
 from diarbench.datasets.io.errors import UserError
 from diarbench.datasets.io.files import files, nfc, read_json
@@ -58,9 +58,9 @@ def _read_recordings(root: Path, changes: Counter[str]) -> Iterator[SourceRecord
         if single_file:
             clips = [Clip(single_file)]
         if clips:
-            yield SourceRecording(
-                nfc(path.stem), tuple(clips), turns, None, subsets[str(path.relative_to(root).parent)]
-            )
+            folder = str(path.relative_to(root).parent)
+            subset = subsets[folder]
+            yield SourceRecording(nfc(path.stem), tuple(clips), turns, None, subset, subset_name(folder, subset))
         else:
             changes[NO_AUDIO] += 1
 

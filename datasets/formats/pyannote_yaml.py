@@ -15,18 +15,28 @@ from __future__ import annotations
 
 import glob
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from diarbench.datasets.conversion.corpus import Corpus, SourceRecording
 from diarbench.datasets.dataset import Subset
-from diarbench.datasets.formats.matching import NO_REFERENCE, log, one_line, read_regions, read_turns
+from diarbench.datasets.formats.matching import (
+    NO_REFERENCE,
+    NO_REGIONS,
+    annotated,
+    log,
+    one_line,
+    read_references,
+    read_regions,
+)
 from diarbench.datasets.io.audio import Clip
 from diarbench.datasets.io.errors import UserError, did_you_mean
 from diarbench.datasets.io.files import nfc
-from diarbench.datasets.io.rttm import read_uris
+from diarbench.datasets.io.rttm import RttmRecording, UemRegions, read_uris
 from diarbench.datasets.io.yaml_files import read_yaml
+
+T = TypeVar("T")
 
 SUBSETS: dict[str, Subset] = {"train": "train", "development": "dev", "test": "test"}
 
@@ -105,21 +115,24 @@ def _read_recordings(
             raise UserError(f"{path}: {name}: uri and annotation are required")
         uris = _text(f"{path}: {name}: uri", entry.get("uri", entry.get("uris")))
         annotation = _text(f"{path}: {name}: annotation", entry["annotation"])
-        annotated = _text(f"{path}: {name}: annotated", entry["annotated"]) if entry.get("annotated") else None
+        scored = _text(f"{path}: {name}: annotated", entry["annotated"]) if entry.get("annotated") else None
         audio = [_text(f"{path}: {name}: audio", entry["audio"])] if "audio" in entry else default_audio
         reader = _Reader(path.parent, database, name, changes)
         for uri in read_uris(reader.path(uris, "")):
-            turns = reader.turns(annotation, uri).get(nfc(uri), [] if "{uri}" in annotation else None)
-            if turns is None:
+            turns = reader.reference(annotation, uri)
+            if turns is None and "{uri}" not in annotation:
                 log.warning("%s: no turns of %s in %s", path, uri, annotation)
                 changes[NO_REFERENCE] += 1
                 continue
-            regions = reader.regions(annotated, uri).get(nfc(uri)) if annotated else None
+            regions = reader.regions(scored, uri) if scored else None
+            if scored and regions is None:
+                log.warning("%s: no regions of %s in %s, so all of it is scored", path, uri, scored)
+                changes[NO_REGIONS] += 1
             clips = [clip for template in audio for clip in reader.audio(template, uri)]
             if len(clips) != 1:
                 found = f"{len(clips)} audio files in {', '.join(audio) or 'Databases'}"
                 raise UserError(f"{path}: {uri} has {found}; expected 1")
-            yield SourceRecording(nfc(uri), (Clip(clips[0]),), turns, regions, subset)
+            yield annotated(SourceRecording(nfc(uri), (Clip(clips[0]),), [], subset=subset), turns, regions, changes)
 
 
 class _Reader:
@@ -152,13 +165,18 @@ class _Reader:
             raise UserError(f"{self.root}: {path!r}: a path cannot contain a null character; correct it")
         return path
 
-    def turns(self, template: str, uri: str) -> Any:
-        return self._read("rttm", self.path(template, uri))
+    def reference(self, template: str, uri: str) -> RttmRecording | None:
+        return self._of(uri, template, lambda path: read_references(path, self.changes))
 
-    def regions(self, template: str, uri: str) -> Any:
-        return self._read("uem", self.path(template, uri))
+    def regions(self, template: str, uri: str) -> UemRegions | None:
+        return self._of(uri, template, read_regions)
 
-    def _read(self, kind: str, path: Path) -> Any:
-        if self._last.get(kind, (None,))[0] != path:
-            self._last[kind] = (path, read_turns(path, self.changes) if kind == "rttm" else read_regions(path))
-        return self._last[kind][1]
+    def _of(self, uri: str, template: str, read: Callable[[Path], dict[str, T]]) -> T | None:
+        """What a file says about a recording; None if nothing. Raises UserError if a file for it has another name."""
+        path = self.path(template, uri)
+        if self._last.get(template, (None,))[0] != path:
+            self._last[template] = (path, read(path))
+        by_uri: dict[str, T] = self._last[template][1]
+        if "{uri}" in template and by_uri and nfc(uri) not in by_uri:
+            raise UserError(f"{path}: describes {next(iter(by_uri))}, not {uri}; correct the name in it or in the list")
+        return by_uri.get(nfc(uri))

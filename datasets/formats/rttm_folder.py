@@ -14,11 +14,21 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from diarbench.datasets.conversion.corpus import Corpus, SourceRecording
-from diarbench.datasets.formats.matching import AudioIndex, read_regions, read_turns, subsets_from_names
+from diarbench.datasets.formats.matching import (
+    NO_REGIONS,
+    AudioIndex,
+    annotated,
+    log,
+    read_references,
+    read_regions,
+    report_unread,
+    subset_name,
+    subsets_from_names,
+)
 from diarbench.datasets.io.audio import Clip
 from diarbench.datasets.io.errors import UserError
 from diarbench.datasets.io.files import files, nfc
-from diarbench.datasets.io.rttm import Region
+from diarbench.datasets.io.rttm import RttmRecording, UemRegions
 
 
 def sniff(path: Path) -> bool:
@@ -34,8 +44,9 @@ def find(path: Path) -> Corpus:
 
 def _read_recordings(root: Path, changes: Counter[str]) -> Iterator[SourceRecording]:
     audio = AudioIndex(root, changes)
-    regions: dict[str, list[Region]] = {}
-    for path in files(root, {".uem"}):
+    regions: dict[str, UemRegions] = {}
+    uems = files(root, {".uem"})
+    for path in uems:
         by_uri = read_regions(path)
         for uri, scored in by_uri.items():
             name = audio.name_of(path, uri) if len(by_uri) == 1 else uri
@@ -43,17 +54,28 @@ def _read_recordings(root: Path, changes: Counter[str]) -> Iterator[SourceRecord
                 raise UserError(f"{path}: {name} is also in another UEM file; keep one")
             regions[name] = scored
     references = files(root, {".rttm"})
-    subsets = subsets_from_names(str(path.relative_to(root).with_suffix("")) for path in references)
+    names = {path: str(path.relative_to(root).with_suffix("")) for path in references}
+    subsets = subsets_from_names(names.values())
     for path in references:
-        turns = read_turns(path, changes) or {nfc(path.stem): []}
-        for uri, listed in turns.items():
+        by_name = read_references(path, changes)
+        turns = (
+            {uri: by_name[uri] for uri in by_name if by_name[uri].turns}
+            or by_name
+            or {nfc(path.stem): RttmRecording(str(path))}
+        )
+        for uri, reference in turns.items():
             name = audio.name_of(path, uri) if len(turns) == 1 else uri
             clip = audio.take(name, path)
             if clip:
-                key = uri if uri in regions else name
-                scored_regions = regions.pop(key) if key in regions else None
-                yield SourceRecording(
-                    name, (Clip(clip),), listed, scored_regions, subsets[str(path.relative_to(root).with_suffix(""))]
+                scored_regions = regions.pop(uri if uri in regions else name, None)
+                if uems and scored_regions is None:
+                    log.warning("%s: no UEM file has regions of %s, so all of it is scored", path, name)
+                    changes[NO_REGIONS] += 1
+                subset = subsets[names[path]]
+                source = SourceRecording(
+                    name, (Clip(clip),), [], subset=subset, subset_name=subset_name(names[path], subset)
                 )
-    changes["UEM regions left out: no such recording"] += sum(map(len, regions.values()))
+                yield annotated(source, reference, scored_regions, changes)
+    changes["UEM regions left out: no such recording"] += sum(len(scored.regions) for scored in regions.values())
     audio.report_unused()
+    report_unread(root, [*references, *uems], changes)

@@ -178,9 +178,34 @@ def write_rttm(path: Path, uri: str, turns: Iterable[Turn]) -> None:
     write_atomic(path, rttm_text(uri, turns))
 
 
+class UemRegions(NamedTuple):
+    """What a UEM file says about a recording."""
+
+    regions: list[Region]
+    channels: list[str]
+    """The channel of each region."""
+
+    def extend(self, other: UemRegions) -> None:
+        """Add what another form of the recording's name has."""
+        self.regions.extend(other.regions)
+        self.channels.extend(other.channels)
+
+
 def read_uem(path: Path, problems: list[Problem] | None = None) -> dict[str, list[Region]]:
     """Scored regions by recording (uri). Invalid lines are reported as by `read_rttm`."""
-    regions: dict[str, list[Region]] = {}
+    return {uri: listed.regions for uri, listed in _scan_uem(path, problems).items()}
+
+
+def read_regions(path: Path) -> dict[str, UemRegions]:
+    """Scored regions by recording (uri). Raises UserError for an invalid line, and where there is no region."""
+    regions = _scan_uem(path, None)
+    if not regions:
+        raise UserError(f"{path}: has no region; add one, or remove the file so that all of a recording is scored")
+    return regions
+
+
+def _scan_uem(path: Path, problems: list[Problem] | None) -> dict[str, UemRegions]:
+    regions: dict[str, UemRegions] = {}
     for where, line in read_lines(path):
         fields = line.split()
         if not fields or fields[0][0] in ";#":
@@ -191,15 +216,7 @@ def read_uem(path: Path, problems: list[Problem] | None = None) -> dict[str, lis
             continue
         span = _span(fields[2], fields[3], where, problems, is_duration=False)
         if span and _has_safe_name(fields[0], where, problems):
-            regions.setdefault(fields[0], []).append(Region(*span))
-    return regions
-
-
-def read_regions(path: Path) -> dict[str, list[Region]]:
-    """Scored regions by recording (uri). Raises UserError as `read_uem`, and where there is no region."""
-    regions = read_uem(path)
-    if not regions:
-        raise UserError(f"{path}: has no region; add one, or remove the file so that all of a recording is scored")
+            regions.setdefault(fields[0], UemRegions([], [])).extend(UemRegions([Region(*span)], [fields[1]]))
     return regions
 
 
