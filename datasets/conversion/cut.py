@@ -80,4 +80,6 @@ def _part(recording: SourceRecording, uri: str, start_s: float, end_s: float) ->
         clips.append(replace(clip, start_s=clip.start_s + start_s, duration_s=length))
     turns = [Turn(*span, t.speaker) for t in recording.turns if (span := inside(t.start_s, t.end_s))]
     regions = recording.regions and [Region(*span) for region in recording.regions if (span := inside(*region))]
-    return replace(recording, uri=uri, clips=tuple(clips), turns=turns, regions=regions)
+    return replace(
+        recording, uri=uri, clips=tuple(clips), turns=turns, regions=regions, turn_channels=(), region_channels=()
+    )

@@ -20,7 +20,15 @@ from pathlib import Path
 from typing import Any
 
 from diarbench.datasets.conversion.corpus import Corpus, SourceRecording
-from diarbench.datasets.formats.matching import NO_AUDIO, NO_REFERENCE, log, make_turns, one_line, subsets_from_names
+from diarbench.datasets.dataset import Subset
+from diarbench.datasets.formats.matching import (
+    NO_AUDIO,
+    NO_REFERENCE,
+    log,
+    make_turns,
+    one_line,
+    subsets_from_names,
+)
 from diarbench.datasets.io.archives import check_gzip
 from diarbench.datasets.io.audio import Clip
 from diarbench.datasets.io.errors import UserError, did_you_mean, require
@@ -132,14 +140,14 @@ def _load(kind: Any, path: Path) -> Any:
 def _read_recordings(parts: Parts, root: Path, changes: Counter[str]) -> Iterator[SourceRecording]:
     subsets = subsets_from_names(parts)
     for part, (recordings, supervisions) in parts.items():
-        turns: dict[str, list[Turn]] = {}
+        turns: dict[str, list[tuple[Turn, str]]] = {}
         for supervision in supervisions:
             turns.setdefault(str(supervision.recording_id), []).extend(_turns(supervision, 0.0, changes))
         for recording in recordings:
             uri = str(recording.id)
             if uri in turns:
                 clips = _clips(recording, (root / part).parent)
-                yield SourceRecording(nfc(uri), clips, turns.pop(uri), None, subsets[part])
+                yield _recording(uri, clips, turns.pop(uri), None, subsets[part])
             else:
                 log.warning("%s: %s has no supervisions", part, recording.id)
                 changes[NO_REFERENCE] += 1
@@ -169,15 +177,28 @@ def _read_cuts(cut_sets: dict[Path, list[Any]], root: Path, changes: Counter[str
             ]
             whole_s = seconds(recording.duration, f"{path}: {uri}")
             is_whole = any(span.start_s == 0 and span.end_s >= whole_s for span in spans)
+            regions, clips = None if is_whole else spans, _clips(recording, path.parent)
             subset = subsets[str(path.relative_to(root))]
-            clips = _clips(recording, path.parent)
-            yield SourceRecording(nfc(uri), clips, list(dict.fromkeys(turns)), None if is_whole else spans, subset)
+            yield _recording(uri, clips, list(dict.fromkeys(turns)), regions, subset)
 
 
-def _turns(supervision: Any, offset_s: float, changes: Counter[str]) -> list[Turn]:
+def _recording(
+    uri: str,
+    clips: tuple[Clip, ...],
+    turns: list[tuple[Turn, str]],
+    regions: list[Region] | None,
+    subset: Subset | None,
+) -> SourceRecording:
+    channels = [channel for _, channel in turns]
+    return SourceRecording(nfc(uri), clips, [turn for turn, _ in turns], regions, subset, turn_channels=channels)
+
+
+def _turns(supervision: Any, offset_s: float, changes: Counter[str]) -> list[tuple[Turn, str]]:
+    """A supervision's turn with its channel; none if it has no length."""
     where = f"supervision {supervision.id}"
     start_s, end_s = _span(supervision, where)
-    return make_turns(offset_s + start_s, offset_s + end_s, supervision.speaker, where, changes)
+    turns = make_turns(offset_s + start_s, offset_s + end_s, supervision.speaker, where, changes)
+    return [(turn, str(supervision.channel)) for turn in turns]
 
 
 def _span(item: Any, where: str) -> Region:

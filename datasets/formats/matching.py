@@ -143,10 +143,11 @@ def _audio_files(root: Path) -> list[Path]:
 
 
 class Reference(NamedTuple):
-    """What a file says about a recording; regions as in `SourceRecording`."""
+    """What a file says about a recording; regions, and the channel of each turn, as in `SourceRecording`."""
 
     turns: list[Turn]
     regions: list[Region] | None = None
+    channels: Sequence[str] = ()
 
 
 def pair_with_audio(
@@ -166,14 +167,15 @@ def pair_with_audio(
         references = read(path)
         place_name = str(place.parent if "" in references else place.with_suffix(""))
         subset = subsets[place_name]
-        for uri, (turns, regions) in references.items():
+        for uri, (turns, regions, channels) in references.items():
             name = audio.name_of(path, uri) if len(references) == 1 else nfc(uri)
             clip = audio.take(name, path)
             if clip:
                 other = seen.setdefault(name, path)
                 if other != path:
                     raise UserError(f"{path}: {name} is also described by {other}; keep one of them")
-                yield SourceRecording(name, (Clip(clip),), turns, regions, subset, subset_name(place_name, subset))
+                words = subset_name(place_name, subset)
+                yield SourceRecording(name, (Clip(clip),), turns, regions, subset, words, turn_channels=channels)
     audio.report_unused()
     report_unread(root, paths, changes)
 

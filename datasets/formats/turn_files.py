@@ -2,8 +2,8 @@
 
 Format: by suffix, and for tables and JSON by content.
 
-- ``.csv``, ``.tsv``, ``.txt``: a table with the columns ``start``, ``end`` (or ``duration``), ``speaker`` and, if it
-  describes several recordings, ``recording``; or, without a header, start, end and speaker, as in Audacity's labels.
+- ``.csv``, ``.tsv``, ``.txt``: a table with the columns ``start``, ``end`` (or ``duration``), ``speaker`` and, if there
+  are several, ``recording`` and ``channel``; or, without a header, start, end and speaker, as in Audacity's labels.
 - ``.json``: objects with the same names, in a list or under ``turns``, ``segments`` or ``diarization``; written by
   ``bench diarize``, WhisperX and pyannoteAI.
 - ``.srt``, ``.vtt``: subtitles; each begins with ``NAME: `` or ``<v NAME>``.
@@ -25,10 +25,12 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from diarbench.datasets.conversion.corpus import Corpus
+from diarbench.datasets.conversion.normalize import normalize_regions
 from diarbench.datasets.formats.matching import Reference, log, make_turns, pair_with_audio
 from diarbench.datasets.io.audio import AUDIO_SUFFIXES
 from diarbench.datasets.io.containers import CONTAINER_SUFFIXES
 from diarbench.datasets.io.errors import UserError
+from diarbench.datasets.io.exclusions import outside
 from diarbench.datasets.io.files import files, read_json
 from diarbench.datasets.io.rttm import Region, read_lines, seconds
 
@@ -39,6 +41,7 @@ COLUMNS = {
     "end": ("end", "end_s", "end_time", "stop"),
     "duration": ("duration", "duration_s", "dur"),
     "speaker": ("speaker", "speaker_id", "speaker_name", "spk", "label"),
+    "channel": ("channel", "chan"),
     "recording": ("recording", "recording_id", "uri", "file", "filename", "file_name", "audio"),
 }
 """The names by which a value is known; those of columns and keys are compared in lower case."""
@@ -55,6 +58,7 @@ class Row(NamedTuple):
     start: object
     end: object
     speaker: object
+    channel: str = ""
 
 
 class Ignored(NamedTuple):
@@ -92,16 +96,22 @@ def read_turn_file(path: Path, changes: Counter[str]) -> dict[str, Reference]:
     """The references in a file by recording. Raises UserError for a turn without a speaker or an invalid time."""
     references: dict[str, Reference] = {}
     ignored: dict[str, list[Region]] = {}
+    channels: dict[str, list[str]] = {}
     for row in READERS[path.suffix.lower()](path, changes):
         recording = _name(row.recording)
         reference = references.setdefault(recording, Reference([]))
         start, end = _clock(row.start), _clock(row.end)
         if isinstance(row, Row):
-            reference.turns.extend(make_turns(start, end, row.speaker, row.where, changes))
+            turns = make_turns(start, end, row.speaker, row.where, changes)
+            reference.turns.extend(turns)
+            channels.setdefault(recording, []).extend(row.channel for _ in turns)
         else:
             ignored.setdefault(recording, []).append(Region(seconds(start, row.where), seconds(end, row.where)))
     for recording, regions in ignored.items():
-        references[recording] = references[recording]._replace(regions=_without(regions))
+        zones = normalize_regions(regions, float("inf"), Counter())
+        references[recording] = references[recording]._replace(regions=outside([Region(0.0, float("inf"))], zones))
+    for recording, names in channels.items():
+        references[recording] = references[recording]._replace(channels=names if any(names) else ())
     return references or {"": Reference([])}
 
 
@@ -118,16 +128,6 @@ def _clock(time: object) -> object:
         return time
     hours, minutes, rest = match.groups()
     return 3600 * int(hours or 0) + 60 * int(minutes) + float(rest.replace(",", "."))
-
-
-def _without(ignored: Iterable[Region]) -> list[Region]:
-    """What is left of a recording without these regions; its end is unknown."""
-    left, at_s = [], 0.0
-    for start_s, end_s in sorted(ignored):
-        if start_s > at_s:
-            left.append(Region(at_s, start_s))
-        at_s = max(at_s, end_s)
-    return [*left, Region(at_s, float("inf"))]
 
 
 def _has_turns(path: Path) -> bool:
@@ -190,8 +190,8 @@ def _row(where: str, values: Mapping[str, Any]) -> Row:
     if end is None:
         start_s, duration_s = (seconds(_clock(values.get(name)), where) for name in ("start", "duration"))
         end = round(start_s + duration_s, 6)
-    recording = values.get("recording")
-    return Row(where, "" if recording is None else str(recording), values.get("start"), end, values.get("speaker"))
+    recording, channel = ("" if values.get(name) is None else str(values[name]) for name in ("recording", "channel"))
+    return Row(where, recording, values.get("start"), end, values.get("speaker"), channel)
 
 
 def _json_rows(path: Path, changes: Counter[str]) -> Rows:
@@ -247,13 +247,13 @@ def _stm_rows(path: Path, changes: Counter[str]) -> Rows:
         if len(line) < 5:
             text = "recording, channel, speaker, start, end and text"
             raise UserError(f"{where}: {len(line)} fields where STM has {text}")
-        recording, _, speaker, start, end = line[:5]
+        recording, channel, speaker, start, end = line[:5]
         if "ignore_time_segment_in_scoring" in (word.lower() for word in line[5:]):
             yield Ignored(where, recording, start, end)
         elif speaker == "inter_segment_gap":
             changes["STM segments left out: gaps between turns"] += 1
         else:
-            yield Row(where, recording, start, end, speaker)
+            yield Row(where, recording, start, end, speaker, channel)
 
 
 SPOKEN = frozenset({"lex", "frag", "fp", "un-lex", "for-lex", "acronym"})
@@ -266,7 +266,8 @@ def _ctm_rows(path: Path, changes: Counter[str]) -> Rows:
             text = "recording, channel, start, duration, word, confidence, type and speaker"
             raise UserError(f"{where}: {len(line)} fields where CTM with speakers has {text}")
         if line[6].lower() in SPOKEN:
-            yield _row(where, {"recording": line[0], "start": line[2], "duration": line[3], "speaker": line[7]})
+            names = ("recording", "channel", "start", "duration")
+            yield _row(where, {**dict(zip(names, line, strict=False)), "speaker": line[7]})
         else:
             changes["CTM tokens left out: no speech"] += 1
 

@@ -179,7 +179,7 @@ def test_a_cut_set(tmp_path: Path) -> None:
     for source in (path, tmp_path):
         (recording,) = find_corpus(str(source)).recordings
         assert (recording.uri, recording.turns, recording.subset) == ("x", [Turn(0.5, 1.5, "bob")], "test")
-        assert recording.regions == [Region(1, 3)]
+        assert (recording.regions, recording.turn_channels) == ([Region(1, 3)], ["0"])
         assert recording.clips[0].audio == tmp_path / "audio" / "x.wav"
 
 

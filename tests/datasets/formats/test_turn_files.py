@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from diarbench.benchmarks.runs.deploy import FORMATS
+from diarbench.datasets.conversion.channels import select_channel
 from diarbench.datasets.formats.detect import find_corpus
 from diarbench.datasets.formats.turn_files import NOT_READ, READERS, read_turn_file
 from diarbench.datasets.io.errors import UserError
@@ -82,7 +83,7 @@ def test_stm(tmp_path: Path) -> None:
     references = read_turn_file(path, changes)
     assert references["x"].turns == [Turn(0.5, 1.25, "bob"), Turn(61, 62.5, "ana")]
     assert references["x"].regions == [Region(0, 3), Region(5, float("inf"))]
-    assert references["y"] == ([Turn(0, 1, "bob")], None)
+    assert references["y"] == ([Turn(0, 1, "bob")], None, ["A"])
     assert changes == {"STM segments left out: gaps between turns": 1}
     write_wav(tmp_path / "x.wav", 0.1)
     write_wav(tmp_path / "y.wav", 0.1)
@@ -93,6 +94,21 @@ def test_ctm(tmp_path: Path) -> None:
     lines = "x 1 0.5 0.75 YES 0.9 lex bob\nx 1 1.25 0.1 <breath> NA non-lex bob\nx 1 61 1.5 NO 1 fp ana\n"
     turns = [Turn(0.5, 1.25, "bob"), Turn(61, 62.5, "ana")]
     assert read(tmp_path, "x.ctm", lines) == (turns, {"CTM tokens left out: no speech": 1})
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("x.stm", "x A bob 0.5 1.25 YES\nx B ana 0 1 NO\n"),
+        ("x.ctm", "x 1 0.5 0.75 YES 0.9 lex bob\nx 2 0 1 NO 0.9 lex ana\n"),
+        ("x.csv", "start,end,speaker,channel\n0.5,1.25,bob,0\n0,1,ana,1\n"),
+    ],
+)
+def test_the_turns_of_a_channel(name: str, text: str, tmp_path: Path) -> None:
+    write_wav(tmp_path / "x.wav", channels=2)
+    (tmp_path / name).write_text(text)
+    (recording,) = select_channel(find_corpus(str(tmp_path)), 0).recordings
+    assert recording.turns == TURNS[:1]
 
 
 @pytest.mark.parametrize(
