@@ -55,9 +55,16 @@ def all_files(root: Path) -> Iterator[Path]:
 
     for folder, subfolders, names in os.walk(root, onerror=skip, followlinks=True) if root.is_dir() else ():
         for path in (Path(folder, name) for name in subfolders):
-            if path.is_symlink() and Path(folder).resolve().is_relative_to(path.resolve()):
+            if path.is_symlink() and _is_loop(path, root):
                 raise UserError(f"{path}: a link to a folder that contains it; remove the link")
         yield from (Path(folder, name) for name in names)
+
+
+def _is_loop(link: Path, root: Path) -> bool:
+    """Whether a link below the root leads to a folder on the way to it, through other links too."""
+    target = link.resolve()
+    way = link.parents[: len(link.relative_to(root).parts)]
+    return any(folder.resolve().is_relative_to(target) for folder in way)
 
 
 def read_json(path: Path, text: str | None = None, where: str = "") -> Any:

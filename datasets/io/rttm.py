@@ -7,6 +7,7 @@ that touch on paper touch in memory.
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -296,7 +297,10 @@ def _has_safe_name(uri: str, where: str, problems: list[Problem] | None) -> bool
     try:
         check_relative_path(uri)
     except ValueError as error:
-        _report(Problem("unsafe name", where, f"{error}; rename the recording"), problems)
+        name = re.split(r"[/\\]", uri)[-1].removesuffix(".wav")
+        _report(
+            Problem("unsafe name", where, f"{error}; rename the recording{name and f', for example {name}'}"), problems
+        )
         return False
     return True
 

@@ -196,6 +196,7 @@ def test_a_hypothesis_with_other_names_is_refused(bench, files, tmp_path, name, 
     hypothesis = write(tmp_path / "named.rttm", [(name, 0, 5, "x")])
     code, out, err = bench("score", files[0], hypothesis)
     assert code == 1 and out == "" and err.count("\n") == 1 and name in err
+    assert name[0] != "/" or "rename the recording, for example r\n" in err
     if old:
         assert f"its names are {name}; those of {files[0]} are r, s; rename {name} to {old}\n" in err
     write(hypothesis, [(name, 0, 5, "x"), ("s", 0, 5, "x")])
