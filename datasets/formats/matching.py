@@ -69,26 +69,31 @@ def subset_name(name: str, subset: Subset | None) -> str:
     return parts[0] if subset else ""
 
 
-class AudioIndex:
-    """The audio files below a folder by name; it reports the files that have no reference.
+def audio_names(paths: Iterable[Path]) -> dict[Path, str]:
+    """The name of the recording in each audio file: its stem.
 
-    A file is named after its stem or, where several have the same stem and each is alone in its folder, after its
-    folder (``rec1/audio.wav``, ``rec2/audio.wav``).
+    Where several files have the same stem, a file that is alone in its folder is named after the folder
+    (``rec1/audio.wav``, ``rec2/audio.wav``). Raises UserError if two files then have the same name.
     """
+    paths = list(paths)
+    stems, folders = Counter(nfc(path.stem) for path in paths), Counter(path.parent for path in paths)
+    by_name: dict[str, Path] = {}
+    for path in paths:
+        by_folder = stems[nfc(path.stem)] > 1 and folders[path.parent] == 1
+        other = by_name.setdefault(nfc(path.parent.name if by_folder else path.stem), path)
+        if other != path:
+            raise UserError(f"{path}: has the same name as {other}; rename one of them")
+    return {path: name for name, path in by_name.items()}
+
+
+class AudioIndex:
+    """The audio files below a folder by name, see `audio_names`; it reports the files that have no reference."""
 
     def __init__(self, root: Path, changes: Counter[str]) -> None:
         """Raises UserError if two files have the same name, or there are no files."""
         self.root, self.changes = root, changes
-        self._by_name: dict[str, Path] = {}
+        self._by_name = {name: path for path, name in audio_names(_audio_files(root)).items()}
         self._taken: set[Path] = set()
-        paths = _audio_files(root)
-        stems, folders = Counter(nfc(path.stem) for path in paths), Counter(path.parent for path in paths)
-        for path in paths:
-            is_alone = folders[path.parent] == 1 and path.parent != root
-            name = nfc(path.parent.name if stems[nfc(path.stem)] > 1 and is_alone else path.stem)
-            other = self._by_name.setdefault(name, path)
-            if other != path:
-                raise UserError(f"{path}: has the same name as {other}; rename one of them")
         if not self._by_name:
             raise UserError(
                 f"{root}: contains no audio files ({', '.join(sorted(AUDIO_SUFFIXES | CONTAINER_SUFFIXES))})"

@@ -19,6 +19,7 @@ from typing import Any
 from diarbench.datasets.conversion.corpus import Corpus, SourceRecording
 from diarbench.datasets.formats.matching import (
     annotated,
+    audio_names,
     read_references,
     read_regions,
     report_unread,
@@ -27,7 +28,7 @@ from diarbench.datasets.formats.matching import (
 )
 from diarbench.datasets.io.audio import Clip
 from diarbench.datasets.io.errors import UserError
-from diarbench.datasets.io.files import files, nfc, read_json
+from diarbench.datasets.io.files import files, read_json
 from diarbench.datasets.io.rttm import Region, UemRegions, read_lines, seconds
 
 SUFFIXES = (".json", ".jsonl")
@@ -57,10 +58,12 @@ def _read_recordings(path: Path, changes: Counter[str]) -> Iterator[SourceRecord
     manifests = [manifest for manifest in _manifests(path) if _is_manifest(manifest)]
     subsets = subsets_from_names(manifest.stem for manifest in manifests)
     read: list[Path] = []
+    rows_of = {manifest: _rows(manifest) for manifest in manifests}
+    names = audio_names(dict.fromkeys(audio for rows in rows_of.values() for audio in rows))
     for manifest in manifests:
-        for audio, rows in _rows(manifest).items():
+        for audio, rows in rows_of[manifest].items():
             where, row = rows[0]
-            uri, reference = nfc(audio.stem), _path(row, "rttm_filepath", manifest, where)
+            uri, reference = names[audio], _path(row, "rttm_filepath", manifest, where)
             for other_where, other in rows[1:]:
                 if _path(other, "rttm_filepath", manifest, other_where) != reference:
                     raise UserError(f"{other_where}: a different RTTM for {audio.name} than in {where}; use one")

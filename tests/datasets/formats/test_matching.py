@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -34,6 +35,17 @@ def test_a_folder_per_recording_with_textgrids(tmp_path: Path) -> None:
         write_wav(tmp_path / folder / "audio.wav")
         (tmp_path / folder / "labels.TextGrid").write_text(textgrid_text(turns), encoding="utf-8")
     recordings = find_corpus(str(tmp_path)).recordings
+    assert {recording.uri: recording.turns for recording in recordings} == {"call-1": BOB, "call-2": EVE}
+
+
+def test_a_folder_per_recording_in_a_nemo_manifest(tmp_path: Path) -> None:
+    rows = []
+    for folder, turns in (("call-1", BOB), ("call-2", EVE)):
+        write_wav(tmp_path / folder / "audio.wav")
+        (tmp_path / folder / "audio.rttm").write_text(rttm_text("audio", turns), encoding="utf-8")
+        rows.append(json.dumps({"audio_filepath": f"{folder}/audio.wav", "rttm_filepath": f"{folder}/audio.rttm"}))
+    (tmp_path / "manifest.json").write_text("\n".join(rows), encoding="utf-8")
+    recordings = find_corpus(str(tmp_path / "manifest.json")).recordings
     assert {recording.uri: recording.turns for recording in recordings} == {"call-1": BOB, "call-2": EVE}
 
 
