@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, runtime_checkable
 
+from diarbench.datasets.io.errors import UserError
 from diarbench.reports.results.run import Pipeline, Weights
 
 if TYPE_CHECKING:
@@ -143,6 +144,44 @@ class Diarizer(Protocol):
 
         Empty for a pipeline without parts.
         """
+        ...
+
+
+@dataclass(frozen=True)
+class SpeakerBounds:
+    """The least and the most speakers of a recording; raises UserError where they exclude each other."""
+
+    least: int = 1
+    most: int | None = None
+    """None: any number."""
+
+    def __post_init__(self) -> None:
+        if self.most is not None and self.most < self.least:
+            raise UserError(f"at least {self.least} and at most {self.most} speakers: these exclude each other")
+
+    @classmethod
+    def of(cls, number: int | None, least: int | None, most: int | None) -> SpeakerBounds:
+        """By the options ``--num-speakers``, ``--min-speakers`` and ``--max-speakers``."""
+        if number is not None and (least is not None or most is not None):
+            raise UserError("--num-speakers: leave out --min-speakers and --max-speakers, which it sets")
+        return cls(number or least or 1, number or most)
+
+    @property
+    def text(self) -> str:
+        """``exactly 2 speakers``, ``2 to 4 speakers``; empty without bounds."""
+        if self.least == self.most:
+            return f"exactly {self.least} speakers"
+        if self.most is None:
+            return f"at least {self.least} speakers" if self.least > 1 else ""
+        return f"{self.least} to {self.most} speakers"
+
+
+@runtime_checkable
+class BoundsSpeakers(Protocol):
+    """Optional for a Diarizer: its decoding can be told how many speakers there are."""
+
+    def with_speakers(self, bounds: SpeakerBounds) -> Diarizer:
+        """This diarizer with bounds. Raises UserError for those that it cannot keep."""
         ...
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from rich.console import Console
 
 from diarbench.backends import registry
+from diarbench.backends.base import SpeakerBounds
 from diarbench.backends.recipes import load as recipe_files
 from diarbench.backends.recipes.schema import Recipe
 from diarbench.backends.training import loggers as epoch_loggers
@@ -66,6 +67,9 @@ def plan(
     devices: int = 1,
     nodes: int = 1,
     strategy: str = "auto",
+    num_speakers: int | None = None,
+    min_speakers: int | None = None,
+    max_speakers: int | None = None,
     profile: bool = False,
 ) -> list[Plan]:
     """The runs of every backend on every dataset by every recipe with every seed, checked but not started.
@@ -73,6 +77,7 @@ def plan(
     The parameters are the options of ``bench run``; without ``download``, a pipeline on the hub must be in its cache.
     Raises UserError for anything that could not run.
     """
+    bounds = SpeakerBounds.of(num_speakers, min_speakers, max_speakers)
     if require_training and not train:
         raise UserError("--require-training: nothing is trained with --no-train; leave one of them out")
     for name in backends:
@@ -102,6 +107,8 @@ def plan(
             "loggers": tuple(dict.fromkeys(loggers)),
             "profile": profile,
             "require_training": require_training,
+            "min_speakers": bounds.least,
+            "max_speakers": bounds.most,
         },
         plda,
         pipeline,

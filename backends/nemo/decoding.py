@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Self
 
+import numpy as np
 from optuna.distributions import BaseDistribution, FloatDistribution
 from pyannote.core import Annotation
 
-from diarbench.backends.base import Diarizer, Inference
+from diarbench.backends.base import Diarizer, Inference, SpeakerBounds
 from diarbench.backends.nemo.postprocessing import post_process
 from diarbench.datasets.dataset import Recording, to_annotation
+from diarbench.datasets.io.errors import UserError
 from diarbench.datasets.io.rttm import Turn
 
 
@@ -41,6 +44,21 @@ class SortformerDecoder:
     }
     """Includes the values that NVIDIA published for its models. An offset above the onset acts as the onset."""
     upstream: Diarizer | None = None
+    most_speakers: int | None = None
+
+    def with_speakers(self, bounds: SpeakerBounds) -> Self:
+        """See BoundsSpeakers: only the outputs with the most activity become speakers.
+
+        Raises UserError for a least number alone, since an output without speech cannot be made to speak.
+        """
+        if bounds.least > 1 and bounds.least != bounds.most:
+            raise UserError(
+                f"at least {bounds.least} speakers: an end-to-end network can be told the most speakers, or the number "
+                "of speakers, which it takes as the most; not the least"
+            )
+        bounded = copy.copy(self)
+        bounded.most_speakers = bounds.most
+        return bounded
 
     def with_frozen(self, hyperparameters: Mapping[str, Any]) -> Self:
         """See Diarizer; inference depends on no hyper-parameter."""
@@ -48,9 +66,10 @@ class SortformerDecoder:
 
     def decode(self, recording: Recording, inference: Inference, hyperparameters: Mapping[str, Any]) -> Annotation:
         """See Diarizer; turns are cut at the end of the recording."""
-        turns = []
-        for speaker, probability in enumerate(inference["activity"].T):
-            for start, end in post_process(probability, self.frame_s, **hyperparameters):
+        turns, activity = [], inference["activity"].T
+        kept = sorted(np.argsort(-activity.sum(axis=1), kind="stable")[: self.most_speakers])
+        for speaker in kept:
+            for start, end in post_process(activity[speaker], self.frame_s, **hyperparameters):
                 if start < (end := min(end, recording.duration_s)):
                     turns.append(Turn(start, end, f"speaker_{speaker}"))
         return to_annotation(recording.uri, turns)

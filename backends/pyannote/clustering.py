@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from scipy.cluster.hierarchy import fcluster, linkage
 from scipy.spatial.distance import cdist
 
+from diarbench.backends.base import SpeakerBounds
 from diarbench.datasets.io.rttm import Turn
 from pyannote.audio.core.plda import PLDA
 from pyannote.audio.pipelines.clustering import BaseClustering
@@ -24,6 +25,10 @@ from pyannote.audio.utils.vbx import cluster_vbx
 from pyannote.core import SlidingWindow, SlidingWindowFeature
 
 LINKAGES = ("average", "centroid", "complete")
+
+UNBOUNDED = SpeakerBounds()
+
+MIN_DURATION_OFF = "segmentation.min_duration_off"
 
 VBX = "vbx"
 
@@ -69,31 +74,40 @@ class Decoder:
             self.clean, _, _ = BaseClustering().filter_embeddings(embeddings, segmentations=active)
         self._dendrograms: dict[str, np.ndarray] = {}
 
-    def turns(self, hyperparameters: Mapping[str, Any]) -> list[Turn]:
+    def turns(self, hyperparameters: Mapping[str, Any], bounds: SpeakerBounds = UNBOUNDED) -> list[Turn]:
         """The turns, in seconds; the last chunk's padding is included."""
         if not self.count.any():
             return []
-        return self.reconstruct(self.clusters(hyperparameters), hyperparameters["segmentation.min_duration_off"])
+        clusters, min_duration_off = self.clusters(hyperparameters, bounds), hyperparameters[MIN_DURATION_OFF]
+        spans = self._spans(clusters, self._bounded_count(bounds), min_duration_off)
+        return _turns(spans, _names(spans))
 
-    def exclusive_turns(self, hyperparameters: Mapping[str, Any]) -> list[Turn]:
+    def exclusive_turns(self, hyperparameters: Mapping[str, Any], bounds: SpeakerBounds = UNBOUNDED) -> list[Turn]:
         """The turns with only the most active speaker of each frame, named as in `turns`."""
         if not self.count.any():
             return []
-        clusters, min_duration_off = self.clusters(hyperparameters), hyperparameters["segmentation.min_duration_off"]
-        names = _names(self._spans(clusters, self.count, min_duration_off))
+        clusters, min_duration_off = self.clusters(hyperparameters, bounds), hyperparameters[MIN_DURATION_OFF]
+        names = _names(self._spans(clusters, self._bounded_count(bounds), min_duration_off))
         return _turns(self._spans(clusters, np.minimum(self.count, 1), min_duration_off), names)
 
-    def clusters(self, hyperparameters: Mapping[str, Any]) -> Ints:
+    def clusters(self, hyperparameters: Mapping[str, Any], bounds: SpeakerBounds = UNBOUNDED) -> Ints:
         """The cluster of each chunk's speakers, (chunks, speakers), from 0; -2 means no cluster.
 
         Without a method, clustering is by VBx.
         """
         method, threshold = hyperparameters.get("clustering.method", VBX), hyperparameters["clustering.threshold"]
-        if len(self.clean) < 2:
+        least, most = (min(len(self.clean), number or len(self.clean)) for number in (bounds.least, bounds.most))
+        if len(self.clean) < 2 or (most == 1 and method != VBX):
             return np.zeros(self.speaks.shape, np.int64)
         if method == VBX:
-            return self._cluster_by_vbx(threshold, hyperparameters["clustering.Fa"], hyperparameters["clustering.Fb"])
-        return self._assign(self._cut_dendrogram(method, threshold, hyperparameters["clustering.min_cluster_size"]))
+            scales = hyperparameters["clustering.Fa"], hyperparameters["clustering.Fb"]
+            return self._cluster_by_vbx(threshold, *scales, least, most)
+        smallest = hyperparameters["clustering.min_cluster_size"]
+        return self._assign(self._cut_dendrogram(method, threshold, smallest, least, most))
+
+    def _bounded_count(self, bounds: SpeakerBounds) -> Ints:
+        """The number of speakers in each frame, at most as many as in the recording."""
+        return self.count if bounds.most is None else np.minimum(self.count, bounds.most)
 
     def reconstruct(self, clusters: Ints, min_duration_off: float) -> list[Turn]:
         """The turns of the clusters: in each frame the most active clusters speak, as many as the speaker count."""
@@ -140,14 +154,18 @@ class Decoder:
                 spans[label] = list(zip(start.tolist(), end.tolist(), strict=True))
         return spans
 
-    def _cut_dendrogram(self, method: str, threshold: float, min_cluster_size: int) -> Ints:
-        """The clusters of the clean embeddings, from 0; small clusters are merged into the nearest large one."""
+    def _cut_dendrogram(self, method: str, threshold: float, min_cluster_size: int, least: int, most: int) -> Ints:
+        """The clusters of the clean embeddings, from 0; small clusters are merged into the nearest large one.
+
+        There are ``least`` to ``most`` clusters, where the dendrogram has such a cut.
+        """
         dendrogram, embeddings = self._dendrogram(method), self._scaled(method)
         smallest = min(min_cluster_size, max(1, round(0.1 * len(embeddings))))
         clusters = fcluster(dendrogram, threshold, criterion="distance")
         sizes = np.bincount(clusters)
-        if sizes.max() < smallest:
-            clusters = _cut_with_one_large_cluster(dendrogram, threshold, smallest)
+        number = int((sizes >= smallest).sum())
+        if not least <= number <= most:
+            clusters = _cut_into(dendrogram, threshold, smallest, least if number < least else most)
             sizes = np.bincount(clusters)
         large, small = np.flatnonzero(sizes >= smallest), np.flatnonzero((sizes > 0) & (sizes < smallest))
         nearest = np.arange(len(sizes))
@@ -163,8 +181,13 @@ class Decoder:
         clusters[self.speaks] = np.argmax(2 - cdist(self.embeddings[self.speaks], centroids, "cosine"), axis=1)
         return clusters
 
-    def _cluster_by_vbx(self, threshold: float, evidence_scale: float, speaker_regularization: float) -> Ints:
-        """VBx clustering of PLDA features (Landini et al., 2022), initialised by a cut of the dendrogram."""
+    def _cluster_by_vbx(
+        self, threshold: float, evidence_scale: float, speaker_regularization: float, least: int, most: int
+    ) -> Ints:
+        """VBx clustering of PLDA features (Landini et al., 2022), initialised by a cut of the dendrogram.
+
+        Where VBx finds fewer speakers than ``least`` or more than ``most``, k-means finds that many, as in pyannote.
+        """
         assert self.plda is not None
         initial = np.unique(fcluster(self._dendrogram("centroid"), threshold, "distance"), return_inverse=True)[1]
         responsibilities, priors = cluster_vbx(
@@ -172,12 +195,22 @@ class Decoder:
         )
         kept = responsibilities[:, priors > 1e-7]
         centroids = kept.T @ self.clean / kept.sum(0, keepdims=True).T
+        if not least <= len(centroids) <= most:
+            return self._assign(self._cluster_by_k_means(least if len(centroids) < least else most))
         chunks, speakers, dimension = self.embeddings.shape
         similarity = 2 - cdist(self.embeddings.reshape(-1, dimension), centroids, "cosine").reshape(
             chunks, speakers, -1
         )
         similarity[~self.speaks] = similarity.min() - 1
         clusters: Ints = BaseClustering().constrained_argmax(similarity).astype(np.int64)
+        return clusters
+
+    def _cluster_by_k_means(self, number: int) -> Ints:
+        """The clusters of the clean embeddings, from 0."""
+        from sklearn.cluster import KMeans
+
+        k_means = KMeans(n_clusters=number, n_init=3, random_state=42, copy_x=False)
+        clusters: Ints = k_means.fit_predict(self._unit_length.copy()).astype(np.int64)
         return clusters
 
     @cached_property
@@ -216,13 +249,20 @@ def _centroids(embeddings: np.ndarray, clusters: Ints, selected: Ints) -> np.nda
     return np.vstack([np.mean(embeddings[order[i:j]], axis=0) for i, j in zip(low, high, strict=True)])
 
 
-def _cut_with_one_large_cluster(dendrogram: np.ndarray, threshold: float, smallest: int) -> Ints:
-    """The cut nearest to the threshold that has exactly one cluster of at least the smallest size."""
+def _cut_into(dendrogram: np.ndarray, threshold: float, smallest: int, number: int) -> Ints:
+    """The cut nearest to the threshold that has so many clusters of at least the smallest size.
+
+    Where there is none, the cut with the nearest number, as in pyannote.
+    """
     by_merge = dendrogram.copy()
     by_merge[:, 2] = np.arange(len(by_merge))
+    nearest, off = fcluster(by_merge, len(by_merge), criterion="distance"), abs(number - 1)
     for merge in np.argsort(np.abs(dendrogram[:, 2] - threshold)):
         if dendrogram[merge, 3] >= smallest:
             clusters = fcluster(by_merge, merge, criterion="distance")
-            if (np.bincount(clusters) >= smallest).sum() == 1:
+            large = int((np.bincount(clusters) >= smallest).sum())
+            if large == number:
                 return clusters
-    raise AssertionError("the last merge leaves one cluster")
+            if abs(large - number) < off:
+                nearest, off = clusters, abs(large - number)
+    return nearest

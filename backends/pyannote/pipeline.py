@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from optuna.distributions import BaseDistribution, FloatDistribution
 
-from diarbench.backends.base import Diarizer, Inference
+from diarbench.backends.base import Diarizer, Inference, SpeakerBounds
 from diarbench.backends.pyannote.checkpoints import SIGMOIDS
 from diarbench.backends.pyannote.clustering import Decoder
 from diarbench.backends.pyannote.inference import embed, segment
@@ -66,7 +66,14 @@ class PyannoteDiarizer:
                 f"the pipeline's {CONFIG}: params.{THRESHOLD}: its segmentation network has a powerset, which has no "
                 "threshold; remove it"
             )
+        self.bounds = SpeakerBounds()
         self._decoders: WeakKeyDictionary[Inference, Decoder] = WeakKeyDictionary()
+
+    def with_speakers(self, bounds: SpeakerBounds) -> PyannoteDiarizer:
+        """See BoundsSpeakers: clusters are split or joined as by pyannote's ``min_speakers``, ``max_speakers``."""
+        bounded = copy.copy(self)
+        bounded.bounds = bounds
+        return bounded
 
     def with_frozen(self, hyperparameters: Mapping[str, Any]) -> PyannoteDiarizer:
         """See Diarizer. The embeddings depend on the threshold, so it is tuned before everything else."""
@@ -95,13 +102,13 @@ class PyannoteDiarizer:
 
     def decode(self, recording: Recording, inference: Inference, hyperparameters: Mapping[str, Any]) -> Annotation:
         """See Diarizer; turns are cut at the end of the recording."""
-        return _annotation(recording, self._decoder_of(inference).turns(hyperparameters))
+        return _annotation(recording, self._decoder_of(inference).turns(hyperparameters, self.bounds))
 
     def decode_exclusive(
         self, recording: Recording, inference: Inference, hyperparameters: Mapping[str, Any]
     ) -> Annotation:
         """As `decode`, with at most one speaker at a time: pyannote's ``exclusive_speaker_diarization``."""
-        return _annotation(recording, self._decoder_of(inference).exclusive_turns(hyperparameters))
+        return _annotation(recording, self._decoder_of(inference).exclusive_turns(hyperparameters, self.bounds))
 
     def oracles(
         self, recording: Recording, inference: Inference, hyperparameters: Mapping[str, Any]
@@ -112,7 +119,9 @@ class PyannoteDiarizer:
         segmentation = _segmentation(inference)
         perfect = self._perfect(recording, segmentation)
         embeddings = self._embed(recording, perfect)
-        from_reference = Decoder(perfect, perfect, embeddings, self.frames, self.parts.plda).turns(hyperparameters)
+        from_reference = Decoder(perfect, perfect, embeddings, self.frames, self.parts.plda).turns(
+            hyperparameters, self.bounds
+        )
         from_network = self.cluster_by_reference(
             recording, segmentation, hyperparameters["segmentation.min_duration_off"]
         )

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from diarbench.reports.results.comparison import Comparison
     from diarbench.reports.results.job import Job
 
-WHAT, HOW, TUNING, WHERE = "What to run", "How to train", "Tuning", "Where to run"
+WHAT, HOW, TUNING, WHERE = "What to run", "How to train", "Pipeline and tuning", "Where to run"
 """The panels of options in ``bench run --help``."""
 
 Texts = list[str]
@@ -154,6 +154,15 @@ def run(
         Path | None,
         typer.Option(metavar="FOLDER", help="pyannote: the PLDA for VBx clustering.", rich_help_panel=TUNING),
     ] = None,
+    num_speakers: Annotated[
+        int | None, typer.Option(min=1, help="The number of speakers of every recording.", rich_help_panel=TUNING)
+    ] = None,
+    min_speakers: Annotated[
+        int | None, typer.Option(min=1, help="The least speakers of a recording.", rich_help_panel=TUNING)
+    ] = None,
+    max_speakers: Annotated[
+        int | None, typer.Option(min=1, help="The most speakers of a recording.", rich_help_panel=TUNING)
+    ] = None,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.", rich_help_panel=WHERE)] = "auto",
     devices: Annotated[
         int, typer.Option(min=1, help="Devices per node that train together, one process each.", rich_help_panel=WHERE)
@@ -218,6 +227,9 @@ def run(
             plda=plda,
             pipeline=pipeline,
             download=not dry_run,
+            num_speakers=num_speakers,
+            min_speakers=min_speakers,
+            max_speakers=max_speakers,
             device=device,
             devices=devices,
             nodes=nodes,

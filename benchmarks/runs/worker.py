@@ -21,7 +21,14 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 from diarbench.backends import registry
-from diarbench.backends.base import AcceptsPipeline, Backend, Diarizer, InitialWeights
+from diarbench.backends.base import (
+    AcceptsPipeline,
+    Backend,
+    BoundsSpeakers,
+    Diarizer,
+    InitialWeights,
+    SpeakerBounds,
+)
 from diarbench.backends.checkpoints import load_checkpoint, save_checkpoint
 from diarbench.backends.initial_weights import download_weights
 from diarbench.backends.objective import Objective
@@ -72,6 +79,7 @@ class Worker:
         self.files = RunFolder(folder)
         self.is_main_process = is_main_process(job)
         """Whether this process writes the run's record, diarizes and scores; the others only train."""
+        self.bounds = SpeakerBounds(job.min_speakers, job.max_speakers)
         self.speed = Stopwatch(self.files.speed)
         self.cache = InferenceCache()
         self.record = queued_run(job)
@@ -161,8 +169,8 @@ class Worker:
             objective=network.loss_description,
             train_s=annotated_s(dataset.subset("train")),
         )
-        if self.job.search_space:  # an error is raised before training, not hours later
-            search_spaces(backend.diarizer(network, "cpu"), self.job.search_space)
+        if self.job.search_space or self.bounds.text:  # an error is raised before training, not hours later
+            search_spaces(self._bounded(backend.diarizer(network, "cpu")), self.job.search_space)
         trainer_arguments = (network, backend.name, dataset, recipe, job.seed, fabric, self.folder)
         # A fresh head has random weights: the network before training is then not the pretrained one.
         is_pretrained = start.weights.pretrained and recipe.objective.head != "fresh"
@@ -254,9 +262,10 @@ class Worker:
             if not path.is_file():
                 if cached is None:
                     network, diarizer = self._restored(backend, start, checkpoint, device)
+                    told = (f"the pipeline was told that there are {self.bounds.text}",) if self.bounds.text else ()
                     tuning = self.record.tuning if stage == "tuned" else None
                     values = tuning.chosen if tuning else diarizer.defaults
-                    self._note(notes=tuple(dict.fromkeys((*self.record.notes, *diarizer.notes))))
+                    self._note(notes=tuple(dict.fromkeys((*self.record.notes, *diarizer.notes, *told))))
                     cached = CachedDiarizer(self.cache, network, diarizer, device, values)
                     cached.warm_up(min(recordings, key=lambda r: r.duration_s))
                 timed = recording in to_time
@@ -271,7 +280,11 @@ class Worker:
                     self.speed.add_real_time_factor(phase, phase_cost.seconds / recording.duration_s)
                 if final:
                     with self.speed.phase("oracles", audio_s=recording.duration_s):
-                        oracles = cached.diarizer.oracles(recording, inference, values)
+                        oracles = dict(cached.diarizer.oracles(recording, inference, values))
+                        if isinstance(cached.diarizer, BoundsSpeakers):
+                            number = max(1, len({turn.speaker for turn in recording.turns}))
+                            knowing = cached.diarizer.with_speakers(SpeakerBounds(number, number))
+                            oracles["oracle-speaker-count"] = knowing.decode(recording, inference, values)
                     for oracle, annotation in oracles.items():
                         write_rttm(self._rttm(oracle, dataset, recording), recording.uri, from_annotation(annotation))
                 write_rttm(path, recording.uri, turns)
@@ -281,7 +294,15 @@ class Worker:
         """The network of a checkpoint and its diarizer."""
         with self.speed.phase("restoring"):
             network = self._network(backend, start, checkpoint)
-            return network, backend.diarizer(network, device)
+            return network, self._bounded(backend.diarizer(network, device))
+
+    def _bounded(self, diarizer: Diarizer) -> Diarizer:
+        """Tell the diarizer how many speakers there are. Raises UserError where it cannot be told."""
+        if not self.bounds.text:
+            return diarizer
+        if not isinstance(diarizer, BoundsSpeakers):
+            raise UserError(f"{self.bounds.text}: {self.job.backend} cannot be told the number of speakers")
+        return diarizer.with_speakers(self.bounds)
 
     def _network(self, backend: Backend, start: InitialWeights, checkpoint: str) -> Any:
         objective = Recipe(**self.job.recipe).objective

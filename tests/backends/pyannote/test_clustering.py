@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from diarbench.backends import registry
+from diarbench.backends.base import SpeakerBounds
 from diarbench.backends.objective import Objective
 from diarbench.datasets.dataset import Dataset, Recording, from_annotation
 from diarbench.datasets.io.audio import SAMPLE_RATE
@@ -54,7 +55,9 @@ def diarizer(request: pytest.FixtureRequest, plda: Path) -> Any:
     return backend.diarizer(network, "cpu")
 
 
-def pipeline_turns(diarizer: Any, recording: Recording, inference: Any, values: Mapping[str, Any]) -> list[Turn]:
+def pipeline_turns(
+    diarizer: Any, recording: Recording, inference: Any, values: Mapping[str, Any], **bounds: int | None
+) -> list[Turn]:
     """The turns of pyannote's pipeline; in training mode it reads segmentation and embeddings from the file."""
     from pyannote.audio.pipelines.clustering import AgglomerativeClustering, VBxClustering
     from pyannote.core import Segment
@@ -76,7 +79,8 @@ def pipeline_turns(diarizer: Any, recording: Recording, inference: Any, values: 
         diarizer.pipeline.CACHED_SEGMENTATION: _segmentation(inference),
         "training_cache/embeddings": {"embeddings": inference["embeddings"], THRESHOLD: values.get(THRESHOLD)},
     }
-    theirs = diarizer.pipeline.apply(file).crop(Segment(0, recording.duration_s))  # the pipeline pads the last chunk
+    with_padding = diarizer.pipeline.apply(file, **bounds)
+    theirs = with_padding.crop(Segment(0, recording.duration_s))
     diarizer.pipeline.training = False
     return from_annotation(theirs)
 
@@ -103,3 +107,33 @@ def test_decoding_equals_the_pipeline_for_any_hyperparameters(diarizer: Any, rec
         results.add(tuple(ours))
         speakers.add(len({turn.speaker for turn in ours}))
     assert len(results) > 5 and len(speakers) > 1, "the hyper-parameters change the result"
+
+
+@pytest.mark.filterwarnings(
+    "ignore:\\s*The detected number of speakers"
+)  # by pyannote, where the cut has no such number
+def test_bounded_decoding_equals_the_pipeline_s(diarizer: Any, recording: Recording) -> None:
+    if diarizer.upstream is not None:
+        pytest.skip("the same clustering as with the other head")
+    inference = diarizer.infer(recording)
+    rng, found = np.random.default_rng(1), set()
+    for trial in range(40):
+        least, most = ((1, 1), (2, 2), (3, 3), (4, None), (1, 2), (2, 3), (6, 6), (3, 5))[trial % 8]
+        values = {
+            "segmentation.min_duration_off": 0.0,
+            "clustering.method": ("average", "centroid", "vbx")[trial % 3],
+            "clustering.min_cluster_size": int(rng.integers(1, 6)),
+            "clustering.threshold": float(rng.uniform(0.05, 1.4)),
+            "clustering.Fa": float(rng.uniform(0.01, 0.5)),
+            "clustering.Fb": float(rng.uniform(0.01, 15)),
+        }
+        ours = from_annotation(diarizer.with_speakers(SpeakerBounds(least, most)).decode(recording, inference, values))
+        assert ours == pipeline_turns(diarizer, recording, inference, values, min_speakers=least, max_speakers=most), (
+            values,
+            least,
+            most,
+        )
+        speakers = len({turn.speaker for turn in ours})
+        assert most is None or speakers <= most
+        found.add((least, most, speakers))
+    assert {(2, 2, 2), (3, 3, 3)} <= found and from_annotation(diarizer.decode(recording, inference, values))

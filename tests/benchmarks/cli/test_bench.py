@@ -111,9 +111,9 @@ def test_every_option_of_run_is_in_a_panel() -> None:
     for option in run.params:
         if option.name != "help":
             panels.setdefault(option.rich_help_panel, []).append(option.name)
-    assert list(panels) == ["What to run", "How to train", "Tuning", "Where to run"]
+    assert list(panels) == ["What to run", "How to train", "Pipeline and tuning", "Where to run"]
     assert {name for names in panels.values() for name in names} > {"backend", "epochs", "plda", "device"}
-    assert "plda" in panels["Tuning"]
+    assert "plda" in panels["Pipeline and tuning"]
 
 
 def test_the_version_and_short_help_are_shown() -> None:

@@ -39,6 +39,7 @@ def test_both_toolkits_are_fine_tuned_on_the_same_audio_and_scored(outs: list[Pa
     rows = {(row.backend, row.stage, row.subset, row.condition): row for row in comparison.rows}
     stages = [
         *[("pyannote", stage) for stage in ("pretrained", "finetuned", "oracle-segmentation", "oracle-clustering")],
+        *[(backend, "oracle-speaker-count") for backend in ("pyannote", "nemo")],
         *[("nemo", stage) for stage in ("pretrained", "finetuned")],
         *[("reference", stage) for stage in ("silence", "one-speaker")],
     ]
