@@ -249,6 +249,17 @@ class AcceptsPipeline(Protocol):
 
 
 @runtime_checkable
+class DecodesExclusively(Protocol):
+    """Optional for a Diarizer: it can name one speaker at a time, as transcription needs."""
+
+    def decode_exclusive(
+        self, recording: Recording, inference: Inference, hyperparameters: Mapping[str, Any]
+    ) -> Annotation:
+        """As `Diarizer.decode`, with at most one speaker at a time."""
+        ...
+
+
+@runtime_checkable
 class HasFingerprint(Protocol):
     """Optional for a Diarizer: its inference depends on files besides the network's weights."""
 

@@ -171,15 +171,17 @@ def diarize(
     *,
     format_: str = "rttm",
     device: str = "auto",
+    exclusive: bool = False,
     on_written: Callable[[Path], None] = lambda path: None,
 ) -> list[Path]:
     """Diarize audio files with a run's best network and tuned hyper-parameters; returns the files written.
 
-    ``format_`` is rttm, json or audacity. Raises UserError for unreadable audio, existing files and folders without a
-    run. Switches off the toolkits' telemetry in this process.
+    ``format_`` is rttm, json or audacity; with ``exclusive``, at most one speaker speaks at a time. Raises UserError
+    for unreadable audio, existing files and folders without a run. Switches off the toolkits' telemetry in this
+    process.
     """
     os.environ.update(NO_TELEMETRY)
-    return deploy.diarize(audio, run, format_, out, device, on_written)
+    return deploy.diarize(audio, run, format_, out, device, on_written, exclusive)
 
 
 def _load_recipe(name: str, epochs: int | None, objective: str | None, precision: str | None) -> Recipe:

@@ -87,13 +87,15 @@ class WeSpeakerEmbedder:
         Of a speaker without frames it is the network's embedding of nothing, as in the pipeline.
         """
         windows, _, speakers = masks.shape
+        waveforms = samples.unfold(0, window, step)[:windows, None]
         weights = torch.from_numpy(masks.transpose(0, 2, 1).astype(np.float32)).to(samples.device)
-        embeddings = np.empty((windows, speakers, self.dimension), dtype=np.float32)
-        for index, waveform in enumerate(samples.unfold(0, window, step)[:windows]):
-            if masks[index].any():
-                frames = self.model.forward_frames(waveform[None, None])
-                embedding = self.model.forward_embedding(frames, weights=weights[index][None])[0]
-            else:
-                embedding = self.model.resnet.seg_1.bias.expand(speakers, -1)  # all statistics are 0
-            embeddings[index] = embedding.cpu().numpy()
+        of_silence = self.model.resnet.seg_1.bias  # all statistics are 0
+        embeddings = np.tile(of_silence.detach().cpu().numpy(), (windows, speakers, 1))
+        spoken = np.flatnonzero(masks.any(axis=(1, 2)))
+        # On a CPU, one window at a time is as fast and takes less memory.
+        size = max(len(spoken), 1) if samples.is_cuda else 1
+        for first in range(0, len(spoken), size):
+            part = spoken[first : first + size]
+            frames = self.model.forward_frames(waveforms[part])
+            embeddings[part] = self.model.forward_embedding(frames, weights=weights[part]).cpu().numpy()
         return embeddings

@@ -16,13 +16,19 @@ def diarize(
     format_: Annotated[str, typer.Option("--format", help="rttm, json or audacity (a label track).")] = "rttm",
     out: Annotated[Path, typer.Option(help="The folder to write to.")] = Path(),
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+    exclusive: Annotated[
+        bool, typer.Option("--exclusive", help="pyannote: one speaker at a time, as transcription needs.")
+    ] = False,
 ) -> None:
     """Diarize audio files with a run's best network and its tuned hyper-parameters."""
     from diarbench.benchmarks import api
     from diarbench.datasets.io.names import visible
 
     _set_up_process()
-    api.diarize(audio, run, out, format_=format_, device=device, on_written=lambda path: typer.echo(visible(path)))
+    def show(path: Path) -> None:
+        typer.echo(visible(path))
+
+    api.diarize(audio, run, out, format_=format_, device=device, exclusive=exclusive, on_written=show)
 
 
 def export(

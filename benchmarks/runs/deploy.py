@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from diarbench.backends import registry
-from diarbench.backends.base import Backend
+from diarbench.backends.base import Backend, DecodesExclusively, Diarizer
 from diarbench.backends.checkpoints import load_checkpoint
 from diarbench.backends.initial_weights import best_checkpoint, read_run
 from diarbench.benchmarks.runs.environment import DEVICES, resolve_device
@@ -67,9 +67,17 @@ class TrainedRun:
 
 
 def diarize(
-    audio: Sequence[Path], run: Path, format_: str, out: Path, device: str, on_written: Callable[[Path], None]
+    audio: Sequence[Path],
+    run: Path,
+    format_: str,
+    out: Path,
+    device: str,
+    on_written: Callable[[Path], None],
+    exclusive: bool = False,
 ) -> list[Path]:
     """Diarize each file and return the files written; ``on_written`` is called after each.
+
+    With ``exclusive``, at most one speaker speaks at a time.
 
     Raises UserError, where possible before any computation, for unreadable audio, two inputs with the same output, an
     output that exists, or a folder that holds no finished run.
@@ -92,14 +100,24 @@ def diarize(
             diarizer = trained.backend.diarizer(trained.network(), resolve_device(device))
         hyperparameters = trained.hyperparameters(diarizer.defaults)
         diarizer = diarizer.with_frozen(hyperparameters)
+        decode = _decode_of(diarizer, exclusive)
         for target, path in targets.items():
             recording = _recording(path, Path(temporary))
             with quiet(Path(temporary) / "log.txt"):
-                annotation = diarizer.decode(recording, diarizer.infer(recording), hyperparameters)
+                annotation = decode(recording, diarizer.infer(recording), hyperparameters)
             write_atomic(target, text(recording.uri, from_annotation(annotation), recording.duration_s))
             recording.audio.unlink()
             on_written(target)
     return list(targets)
+
+
+def _decode_of(diarizer: Diarizer, exclusive: bool) -> Callable[..., Any]:
+    """Raises UserError where the diarizer cannot decode exclusively."""
+    if not exclusive:
+        return diarizer.decode
+    if not isinstance(diarizer, DecodesExclusively):
+        raise UserError("--exclusive: this backend cannot name one speaker at a time; pyannote can")
+    return diarizer.decode_exclusive
 
 
 def export(run: Path, destination: Path) -> str:

@@ -106,9 +106,15 @@ def test_the_export_is_the_whole_pipeline_and_needs_no_diarbench(
     pipeline: Any = Pipeline.from_pretrained(exported)
     audio, rate = soundfile.read(excerpt.audio, dtype="float32")
     file = {"uri": "test", "waveform": torch.from_numpy(audio)[None], "sample_rate": rate}
-    theirs = from_annotation(pipeline(file).speaker_diarization.crop(Segment(0, excerpt.duration_s)))
-    ours = read_rttm(next((run.path / "rttm").rglob("test.rttm")))["test"]
-    assert len(ours) == len(theirs) > 1
-    for mine, other in zip(ours, theirs, strict=True):
-        assert mine.speaker == other.speaker
-        assert (mine.start_s, mine.end_s) == pytest.approx((other.start_s, other.end_s), abs=1e-3)
+    output = pipeline(file)
+    deploy.diarize([excerpt.audio], run.path, "rttm", tmp_path, "cpu", lambda _: None, exclusive=True)
+    for theirs, path in (
+        (output.speaker_diarization, next((run.path / "rttm").rglob("test.rttm"))),
+        (output.exclusive_speaker_diarization, tmp_path / "excerpt.rttm"),
+    ):
+        (ours,) = read_rttm(path).values()
+        expected = from_annotation(theirs.crop(Segment(0, excerpt.duration_s)))
+        assert [turn.speaker for turn in ours] == [turn.speaker for turn in expected] != []
+        for mine, other in zip(ours, expected, strict=True):
+            assert (mine.start_s, mine.end_s) == pytest.approx((other.start_s, other.end_s), abs=1e-3)
+    assert len(output.speaker_diarization) != len(output.exclusive_speaker_diarization)
