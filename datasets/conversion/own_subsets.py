@@ -45,5 +45,6 @@ def _matched(recordings: Sequence[ConvertedRecording]) -> str:
 
 
 def _is_clear(recording: ConvertedRecording) -> bool:
-    """Whether the name is one word, and not the recording's own."""
-    return len(re.findall(r"[^\W_\d]+", recording.subset_name)) == 1 and recording.subset_name != recording.uri
+    """Whether the name is one word, as in ``train-00000-of-00002.parquet`` too, and not the recording's own."""
+    words = set(re.findall(r"[^\W_\d]+", recording.subset_name)) - {"of", "parquet"}
+    return len(words) == 1 and recording.subset_name != recording.uri

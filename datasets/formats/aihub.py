@@ -16,7 +16,13 @@ from pathlib import Path
 from typing import Any
 
 from diarbench.datasets.conversion.corpus import Corpus, SourceRecording
-from diarbench.datasets.formats.matching import AudioIndex, make_turns, subset_name, subsets_from_names
+from diarbench.datasets.formats.matching import (
+    AudioIndex,
+    make_turns,
+    reporting_unread,
+    subset_name,
+    subsets_from_names,
+)
 from diarbench.datasets.io.audio import Clip
 from diarbench.datasets.io.errors import UserError
 from diarbench.datasets.io.files import files, nfc, read_json
@@ -33,7 +39,8 @@ def sniff(path: Path) -> bool:
 def find(path: Path) -> Corpus:
     """Read the conversations that have audio."""
     changes: Counter[str] = Counter()
-    return Corpus("AI-Hub", _read_recordings(path, changes), str(path), "AI-Hub's terms of use", changes=changes)
+    recordings = reporting_unread(_read_recordings(path, changes), path, [], changes)
+    return Corpus("AI-Hub", recordings, str(path), "AI-Hub's terms of use", changes=changes)
 
 
 def _read_recordings(root: Path, changes: Counter[str]) -> Iterator[SourceRecording]:

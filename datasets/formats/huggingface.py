@@ -14,11 +14,12 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from diarbench.datasets.conversion.corpus import Corpus, SourceRecording
-from diarbench.datasets.formats.matching import make_turns, one_line, subsets_from_names
+from diarbench.datasets.formats.matching import make_turns, one_line, reporting_unread, subset_name, subsets_from_names
 from diarbench.datasets.io.audio import Clip
 from diarbench.datasets.io.errors import UserError, require
 from diarbench.datasets.io.files import files, nfc
@@ -38,13 +39,13 @@ def find(path: Path) -> Corpus:
     parquets = _parquets(path)
     subsets = subsets_from_names(str(file.relative_to(path.parent)) for file in parquets)
     recordings = (
-        recording
+        replace(recording, subset_name=subset_name(str(file.relative_to(path.parent)), recording.subset))
         for file in parquets
         for recording in _read_recordings(
             _rows(file), file.name, file.parent, subsets[str(file.relative_to(path.parent))], changes
         )
     )
-    return Corpus(path.stem, recordings, source=str(path), changes=changes)
+    return Corpus(path.stem, reporting_unread(recordings, path, parquets, changes), str(path), changes=changes)
 
 
 def hub(name: str, config: str | None = None) -> Corpus:

@@ -27,6 +27,7 @@ from diarbench.datasets.formats.matching import (
     log,
     make_turns,
     one_line,
+    reporting_unread,
     subsets_from_names,
 )
 from diarbench.datasets.io.archives import check_gzip
@@ -65,7 +66,8 @@ def find(path: Path) -> Corpus:
         part = str(recordings.relative_to(path))
         parts[part] = (_load(lhotse.RecordingSet, recordings), _load(lhotse.SupervisionSet, supervisions))
     if parts:
-        return Corpus(path.name, _read_recordings(parts, path, changes), source=str(path), changes=changes)
+        found = reporting_unread(_read_recordings(parts, path, changes), path, [], changes)
+        return Corpus(path.name, found, source=str(path), changes=changes)
     cuts = {file: _load(lhotse.CutSet, file) for file in _sets(path, "cuts")}
     return Corpus(
         path.stem, _read_cuts(cuts, path.parent if path.is_file() else path, changes), source=str(path), changes=changes

@@ -253,6 +253,14 @@ def _without(scored: UemRegions, zones: list[Region]) -> UemRegions:
     return UemRegions([part for part, _ in parts], [name for _, name in parts] if scored.channels else [])
 
 
+def reporting_unread(
+    recordings: Iterable[SourceRecording], root: Path, read: Iterable[Path], changes: Counter[str]
+) -> Iterator[SourceRecording]:
+    """The recordings; after them, `report_unread`."""
+    yield from recordings
+    report_unread(root, read, changes)
+
+
 ANNOTATIONS = frozenset({".rttm", ".uem", ".textgrid", ".eaf", ".stm", ".ctm", ".parquet"})
 KALDI_FILES = frozenset({"wav.scp", "segments", "rttm"})
 

@@ -75,8 +75,7 @@ def _read_recordings(path: Path, changes: Counter[str]) -> Iterator[SourceRecord
                 reference,
                 *(manifest.parent / str(row["uem_filepath"]) for _, row in rows if row.get("uem_filepath")),
             ]
-    if path.is_dir():
-        report_unread(path, read, changes, audio=True)
+    report_unread(path, read, changes, audio=True)
 
 
 def _rows(manifest: Path) -> dict[Path, list[tuple[str, dict[str, Any]]]]:

@@ -15,7 +15,14 @@ from pathlib import Path
 from typing import Any
 
 from diarbench.datasets.conversion.corpus import Corpus, SourceRecording
-from diarbench.datasets.formats.matching import NO_AUDIO, log, make_turns, subset_name, subsets_from_names
+from diarbench.datasets.formats.matching import (
+    NO_AUDIO,
+    log,
+    make_turns,
+    reporting_unread,
+    subset_name,
+    subsets_from_names,
+)
 from diarbench.datasets.io.audio import AUDIO_SUFFIXES, Clip
 from diarbench.datasets.io.errors import UserError
 from diarbench.datasets.io.files import files, nfc, read_json
@@ -33,7 +40,8 @@ def find(path: Path) -> Corpus:
     """Read the conversations that have audio."""
     changes: Counter[str] = Counter()
     licence = "by agreement with the National Institute of Korean Language"
-    return Corpus("NIKL", _read_recordings(path, changes), source=str(path), licence=licence, changes=changes)
+    recordings = reporting_unread(_read_recordings(path, changes), path, [], changes)
+    return Corpus("NIKL", recordings, source=str(path), licence=licence, changes=changes)
 
 
 def _read_recordings(root: Path, changes: Counter[str]) -> Iterator[SourceRecording]:

@@ -42,6 +42,9 @@ def read_headers(file: IO[bytes]) -> Headers:
     kind = file.read(4)
     if kind == b"OggS":
         return Headers(_ogg_refusal(file))
+    if kind == b"fLaC":
+        has_length = int.from_bytes(file.read(22)[-5:], "big") & 0xFFFFFFFFF
+        return Headers("" if has_length else "a streamed FLAC file, which has no length")
     if frames := mp3_frames(file):
         if frames.ends_inside:
             return Headers("truncated: the last MP3 frame is incomplete")

@@ -49,7 +49,7 @@ def database(folder: Path) -> Path:
     return path
 
 
-@pytest.mark.parametrize("name", ["kaldi", "nemo", "layout", "textgrid"])
+@pytest.mark.parametrize("name", ["kaldi", "nemo", "layout", "textgrid", "lhotse", "huggingface", "nikl", "aihub"])
 def test_files_that_a_reader_does_not_look_for(name: str, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     MAKERS[name][0](tmp_path / "in")
     source = tmp_path / "in"

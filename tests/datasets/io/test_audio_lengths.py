@@ -70,6 +70,14 @@ def test_a_streamed_au_is_read_to_its_end(size: int, tmp_path: Path) -> None:
     assert converted_s(content[:8] + size.to_bytes(4, "big") + content[12:], tmp_path) == DURATION_S
 
 
+def test_a_streamed_flac_is_refused(tmp_path: Path) -> None:
+    """libsndfile fails at its end."""
+    content = bytearray(encoded("FLAC"))
+    content[21:26] = bytes([content[21] & 0xF0, 0, 0, 0, 0])
+    with pytest.raises(UserError, match=r"a streamed FLAC file, which has no length; .* as a new file"):
+        converted_s(bytes(content), tmp_path)
+
+
 def test_an_empty_wav_is_no_streamed_one(tmp_path: Path) -> None:
     header = encoded("WAV")[:40]
     with pytest.raises(UserError, match="no samples"):
