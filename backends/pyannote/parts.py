@@ -64,7 +64,7 @@ def published_parts(pipeline: PublishedPipeline) -> FixedParts:
     Raises UserError for files that are not what the configuration says.
     """
     embedder = WeSpeakerEmbedder(load_wespeaker(pipeline.embedding))
-    plda = load_plda(pipeline.plda, embedder.dimension) if pipeline.plda else None
+    plda = load_plda(pipeline.plda, embedder.dimension) if pipeline.clusters_by_vbx and pipeline.plda else None
     defaults = dict(pipeline.hyperparameters)
     space: dict[str, BaseDistribution] = {
         "segmentation.min_duration_off": _with_default(0.0, 1.0, defaults["segmentation.min_duration_off"]),

@@ -124,9 +124,13 @@ class PublishedPipeline:
 
     @property
     def plda(self) -> Path | None:
-        """The folder of the PLDA's files; None where the clustering uses none."""
+        """The folder of the PLDA's files; None where the configuration names none."""
         file = self.files.get(f"plda/{PLDA_FILES[0]}")
         return file.parent if file else None
+
+    @property
+    def clusters_by_vbx(self) -> bool:
+        return self.options.clustering == VBX
 
     @property
     def known(self) -> Known | None:
@@ -215,7 +219,7 @@ def _wanted(options: Options) -> Iterator[tuple[str, str, tuple[str, ...]]]:
     """Each part, its place as the configuration gives it, and the names of its files."""
     yield "segmentation", options.segmentation, (WEIGHTS,)
     yield "embedding", options.embedding, (WEIGHTS,)
-    if options.plda is not None and options.clustering == VBX:
+    if options.plda is not None:
         yield "plda", options.plda, PLDA_FILES
 
 

@@ -123,7 +123,10 @@ def test_published_values_are_the_defaults_and_the_search_space_is_the_clusterin
     space = vbx.search_space
     assert vbx.defaults.keys() == space.keys()
     assert (space["clustering.threshold"].low, space["clustering.threshold"].high) == (0.5, 0.8)
-    agglomerative = diarizer_of(configured(published, tmp_path / "agglomerative", "AgglomerativeClustering"))
+    folder = configured(published, tmp_path / "agglomerative", "AgglomerativeClustering")
+    assert open_pipeline(str(folder)).plda == folder / "plda", "kept, to be exported"
+    agglomerative = diarizer_of(folder)
+    assert agglomerative.parts.plda is None
     assert agglomerative.search_space.keys() == agglomerative.defaults.keys()
     assert "clustering.method" in agglomerative.defaults
     overlap = diarizer_of(configured(published, tmp_path / "overlap", embedding_exclude_overlap=False))
