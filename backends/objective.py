@@ -30,6 +30,10 @@ class Objective(Record):
     """Weight of a deep-clustering loss half-way up Sortformer's encoder, which brings the frames of each speaker
     together; only in the offline form."""
 
+    outputs: int | None = Field(default=None, ge=2, le=8)
+    """Outputs of NeMo's Sortformer, one per speaker; a network with fewer gets new ones, which start silent. None: the
+    network's own."""
+
     @model_validator(mode="after")
     def _check_combination(self) -> Objective:
         if self.name == "powerset" and (self.head == "fresh" or self.dice):

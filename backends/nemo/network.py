@@ -36,6 +36,12 @@ from diarbench.datasets.io.errors import UserError
 from nemo.collections.asr.models import SortformerEncLabelModel
 from nemo.collections.asr.parts.utils.asr_multispeaker_utils import get_ats_targets, get_pil_targets
 
+MOST_LISTED = 4
+"""The most speakers whose permutations are listed, as NeMo does; of more, the best is found as an assignment."""
+
+NEW_BIAS, NEW_WEIGHTS = -4.0, 0.01
+"""Of new outputs: the bias, which makes them silent, and the scale of random weights, which makes them differ."""
+
 
 class SortformerNetwork(torch.nn.Module):
     """NeMo's Sortformer, offline or streaming as its configuration says.
@@ -178,8 +184,12 @@ class SortformerNetwork(torch.nn.Module):
         activity = activity.to(targets.dtype)  # losses are not computed in 16 bits
         frames = torch.full((len(targets),), targets.shape[1], device=targets.device)
         permutations = self.model.speaker_permutations
-        sorted_targets = get_ats_targets(targets.clone(), activity, speaker_permutations=permutations)
-        permuted_targets = get_pil_targets(targets.clone(), activity, speaker_permutations=permutations)
+        if self.max_speakers > MOST_LISTED:
+            sorted_targets = losses.in_order_of_arrival(targets)
+            permuted_targets = losses.in_best_order(losses.sigmoid_marginals(activity).each, targets)
+        else:
+            sorted_targets = get_ats_targets(targets.clone(), activity, speaker_permutations=permutations)
+            permuted_targets = get_pil_targets(targets.clone(), activity, speaker_permutations=permutations)
         ats_weight, pil_weight = self.loss_weights()
         segmentation = ats_weight * self.model.loss(probs=activity, labels=sorted_targets, target_lens=frames)
         segmentation = segmentation + pil_weight * self.model.loss(
@@ -198,10 +208,40 @@ class SortformerNetwork(torch.nn.Module):
         )
 
     def train_on(self, objective: Objective) -> SortformerNetwork:
-        """Set the objective of `loss`. Raises UserError where it leaves no loss."""
-        self.objective = objective
-        self.loss_weights()
-        return self
+        """This network with the objective of `loss`, and with as many outputs as it asks for.
+
+        Raises UserError where it leaves no loss, or asks for fewer outputs than the network has.
+        """
+        network = self.with_outputs(objective.outputs) if objective.outputs else self
+        network.objective = objective
+        network.loss_weights()
+        return network
+
+    def with_outputs(self, outputs: int) -> SortformerNetwork:
+        """A network with these weights and further outputs, which are silent before training.
+
+        The streaming form's speaker cache grows in proportion. Raises UserError where ``outputs`` is less than now.
+        """
+        if outputs < self.max_speakers:
+            raise UserError(
+                f"outputs {outputs}: this Sortformer has {self.max_speakers} already; outputs are only added"
+            )
+        if outputs == self.max_speakers:
+            return self
+        config = self.architecture()
+        modules = config["sortformer_modules"]
+        config["max_num_of_spks"] = modules["num_spks"] = outputs
+        if "spkcache_len" in modules:
+            modules["spkcache_len"] = modules["spkcache_len"] * outputs // self.max_speakers
+        wider = self._build(config)
+        tensors = wider.model.state_dict()
+        for name, own in self.model.state_dict().items():
+            if own.shape != tensors[name].shape:  # a layer with a row per speaker
+                rows = tensors[name][len(own) :]
+                own = torch.cat([own, torch.full_like(rows, NEW_BIAS) if rows.ndim == 1 else rows * NEW_WEIGHTS])
+            tensors[name] = own
+        wider.model.load_state_dict(tensors)
+        return wider
 
     @property
     def loss_description(self) -> str:

@@ -201,6 +201,7 @@ class NemotronNetwork(torch.nn.Module):
             "a fresh head": self.objective.head == "fresh",
             "Dice": bool(self.objective.dice),
             "affinity": bool(self.objective.affinity),
+            "outputs": self.objective.outputs is not None,
         }
         return losses.describe_objective(words, self.objective, "Nemotron-3-Diarization", unused)
 

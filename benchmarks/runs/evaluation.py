@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from diarbench.backends.base import InitialWeights
+from diarbench.backends.objective import Objective
 from diarbench.benchmarks.scoring.der import CONDITIONS, pooled, score
 from diarbench.benchmarks.scoring.pyannote_metrics import cross_check
 from diarbench.datasets.dataset import Dataset, Recording, Subset
@@ -51,15 +52,16 @@ def score_rows(recordings: Sequence[Recording], hypothesis: Turns, identity: dic
     return rows, difference
 
 
-def too_many_speakers_warning(dataset: Dataset, initial: InitialWeights) -> tuple[str, ...]:
-    """A warning where recordings have more speakers than the network can separate; needs only the initial weights."""
+def too_many_speakers_warning(dataset: Dataset, initial: InitialWeights, objective: Objective) -> tuple[str, ...]:
+    """A warning where recordings have more speakers than the network can separate; the network need not be built."""
+    most = initial.max_speakers and max(initial.max_speakers, objective.outputs or 0)
     recordings = [recording for subset in dataset.recordings.values() for recording in subset]
     counts = [len({turn.speaker for turn in recording.turns}) for recording in recordings]
-    too_many = [count for count in counts if initial.max_speakers and count > initial.max_speakers]
+    too_many = [count for count in counts if most and count > most]
     if not too_many:
         return ()
     return (
-        f"{len(too_many)} of {len(counts)} recordings have more than the {initial.max_speakers} speakers that the "
+        f"{len(too_many)} of {len(counts)} recordings have more than the {most} speakers that the "
         f"network can separate (up to {max(too_many)}): further speakers are missed or confused with others",
     )
 

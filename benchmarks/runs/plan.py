@@ -168,7 +168,7 @@ def plan(
                 job,
                 weights.origin if weights else "?",
                 problems.get(backend),
-                too_many_speakers_warning(dataset, start) if start else (),
+                too_many_speakers_warning(dataset, start, recipe.objective) if start else (),
                 pipelines[backend].name if backend in pipelines else None,
             )
         )

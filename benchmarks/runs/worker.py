@@ -196,7 +196,7 @@ class Worker:
             best_epoch=trained.best_epoch,
             epoch_choice=trained.choice,
             trained_audio_s=audio_s,
-            notes=(*notes, *too_many_speakers_warning(dataset, start)),
+            notes=(*notes, *too_many_speakers_warning(dataset, start, recipe.objective)),
         )
         for note in (*notes, *self.record.decisions):
             self._emit(note=note)

@@ -21,6 +21,7 @@ from rich.console import Console
 from run_helpers import kill_when, plan_of, run
 
 from diarbench.backends.base import InitialWeights
+from diarbench.backends.objective import Objective
 from diarbench.backends.recipes import load as recipes
 from diarbench.benchmarks.runs import runner
 from diarbench.benchmarks.runs.evaluation import too_many_speakers_warning
@@ -84,12 +85,14 @@ def test_more_speakers_than_the_network_can_separate_give_a_warning(ami_mini: Da
     counts = [len({turn.speaker for turn in r.turns}) for listed in ami_mini.recordings.values() for r in listed]
     most = max(counts)
     start = InitialWeights(Weights(origin="x", pretrained=False), max_speakers=most - 1)
-    (warning,) = too_many_speakers_warning(ami_mini, start)
+    (warning,) = too_many_speakers_warning(ami_mini, start, Objective())
     assert warning.startswith(
         f"{counts.count(most)} of {len(counts)} recordings have more than the {most - 1} speakers"
     )
-    assert too_many_speakers_warning(ami_mini, dataclasses.replace(start, max_speakers=most)) == ()
-    assert too_many_speakers_warning(ami_mini, dataclasses.replace(start, max_speakers=None)) == ()
+    enough, unlimited = (dataclasses.replace(start, max_speakers=each) for each in (most, None))
+    assert too_many_speakers_warning(ami_mini, enough, Objective()) == ()
+    assert too_many_speakers_warning(ami_mini, unlimited, Objective()) == ()
+    assert too_many_speakers_warning(ami_mini, start, Objective(outputs=most)) == ()
 
 
 def test_the_same_seed_gives_the_same_bytes(dummy: None, ami_mini: Dataset, tmp_path: Path) -> None:
