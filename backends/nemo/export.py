@@ -21,5 +21,6 @@ def export(network: SortformerNetwork, hyperparameters: Mapping[str, Any], folde
     # With an offset above the onset, NeMo toggles speech frame by frame; diarbench uses the onset instead.
     parameters["offset"] = min(parameters["offset"], parameters["onset"])
     write_atomic(postprocessing, yaml.safe_dump({"parameters": parameters}, sort_keys=False))
-    diarize = f'model.diarize(audio=["audio.wav"], postprocessing_yaml="{postprocessing}")'
-    return f"{network.loading_code(file)}{diarize}\n"
+    code = network.loading_code(file)
+    code += f'turns = model.diarize(audio=["talk.wav"], postprocessing_yaml="{postprocessing}")[0]\n'
+    return code + 'print(*turns, sep="\\n")  # start, end and speaker, rounded to 10 ms\n'

@@ -25,6 +25,22 @@ from diarbench.datasets.io.files import write_atomic
 from pyannote.audio import Model
 from pyannote.audio.core.task import Problem, Resolution, Specifications
 
+CODE = """\
+import soundfile
+import torch
+from pyannote.audio import Pipeline
+from pyannote.core import Segment
+
+pipeline = Pipeline.from_pretrained("{folder}")
+# Samples instead of a path, since pyannote reads files only where FFmpeg is installed.
+samples, rate = soundfile.read("talk.wav", dtype="float32", always_2d=True)
+output = pipeline({{"waveform": torch.from_numpy(samples.T), "sample_rate": rate}})
+# The pipeline's last turns may end up to a second after the recording.
+turns = output.speaker_diarization.crop(Segment(0, len(samples) / rate))
+print(turns)
+"""
+"""Loads an exported pipeline and diarizes a file with it."""
+
 
 class Embedding(Model):
     """The CAM++ embedding as a model class; exported pipelines refer to its module and class name."""
@@ -99,7 +115,7 @@ def _write_configuration(folder: Path, options: Mapping[str, Any], hyperparamete
         "params": _nested(hyperparameters),
     }
     write_atomic(folder / CONFIG, yaml.safe_dump(config, sort_keys=False))
-    return f'from pyannote.audio import Pipeline\npipeline = Pipeline.from_pretrained("{folder}")\n'
+    return CODE.format(folder=folder)
 
 
 def _nested(hyperparameters: Mapping[str, Any]) -> dict[str, dict[str, Any]]:

@@ -25,6 +25,7 @@ def diarize(
     from diarbench.datasets.io.names import visible
 
     _set_up_process()
+
     def show(path: Path) -> None:
         typer.echo(visible(path))
 
@@ -34,13 +35,19 @@ def diarize(
 def export(
     run: Annotated[Path, typer.Argument(help="A run's folder.")],
     dest: Annotated[Path, typer.Argument(help="The folder to create.")],
+    push_to_hub: Annotated[
+        str | None,
+        typer.Option(metavar="OWNER/NAME", help="Also upload it to the Hugging Face hub; a new repository is private."),
+    ] = None,
 ) -> None:
-    """Export a run's network for its toolkit: a pyannote.audio pipeline folder, or a .nemo with its post-processing."""
+    """Export a run's network for its toolkit, a pyannote.audio pipeline folder or a .nemo file, with a model card."""
     from diarbench.benchmarks.runs import deploy
 
     _set_up_process()
-    lines = deploy.export(run, dest)
-    typer.echo(f"Load {dest} with:\n\n{lines}", nl=False)
+    code = deploy.export(run, dest, push_to_hub)
+    if push_to_hub:
+        typer.echo(f"Uploaded to {push_to_hub}\n")
+    typer.echo(f"Load {dest} with:\n\n{code}", nl=False)
 
 
 def _set_up_process() -> None:

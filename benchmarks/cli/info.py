@@ -8,6 +8,22 @@ import typer
 
 recipes_app = typer.Typer()
 
+PROBE = """
+import io, wave
+import torch
+print(torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu")
+with wave.open(file := io.BytesIO(), "wb") as sound:
+    sound.setparams((1, 2, 16000, 0, "NONE", ""))
+    sound.writeframes(bytes(32000))
+try:
+    from torchcodec.decoders import AudioDecoder
+    AudioDecoder(file.getvalue()).get_all_samples()
+    print("works")
+except Exception:
+    print("fails")
+"""
+"""Prints the device, and whether torchcodec, with which pyannote.audio reads files, decodes a second of silence."""
+
 
 def _backends() -> Iterator[tuple[str, str | None, str]]:
     """Each backend's name, the command that installs missing packages, and the weights that ``--init auto`` selects."""
@@ -107,11 +123,13 @@ def doctor() -> None:
         table.add_row(f"dataset {name}", status, fix)
     if importable("torch"):
         # A separate process, since this one must not import a toolkit.
-        code = "import torch; print(torch.cuda.get_device_name() if torch.cuda.is_available() else 'cpu')"
-        done = subprocess.run([sys.executable, "-P", "-c", code], capture_output=True, text=True, check=False)
-        table.add_row(
-            "device",
-            done.stdout.strip() or "torch cannot be imported",
-            "" if done.returncode == 0 else "pip install torch",
-        )
+        probe = [sys.executable, "-P", "-c", PROBE]
+        done = subprocess.run(probe, capture_output=True, text=True, check=False)
+        device, _, decoder = done.stdout.strip().partition("\n")
+        fix = "" if done.returncode == 0 else "pip install torch"
+        table.add_row("device", device or "torch cannot be imported", fix)
+        if importable("pyannote.audio") and device:
+            status = "works" if decoder == "works" else "no FFmpeg for torchcodec; bench itself needs none"
+            fix = "" if decoder == "works" else "apt-get install ffmpeg, or pass samples as bench export prints"
+            table.add_row("pyannote.audio on paths", status, fix)
     console.print(table)

@@ -17,13 +17,16 @@ from diarbench.backends.base import Backend, DecodesExclusively, Diarizer
 from diarbench.backends.checkpoints import load_checkpoint
 from diarbench.backends.initial_weights import best_checkpoint, read_run
 from diarbench.benchmarks.runs.environment import DEVICES, resolve_device
+from diarbench.benchmarks.runs.hub import check_upload, upload
+from diarbench.benchmarks.runs.model_card import model_card
 from diarbench.datasets.dataset import Recording, from_annotation
 from diarbench.datasets.io.audio import Clip, length_s, write_audio
 from diarbench.datasets.io.errors import UserError, check_choice
 from diarbench.datasets.io.files import write_atomic
+from diarbench.datasets.io.records import read_record
 from diarbench.datasets.io.rttm import Turn, rttm_text
-from diarbench.reports.results.run import Run
 from diarbench.reports.results.run_folder import RunFolder
+from diarbench.reports.results.scores import Row, Scores
 
 Format = Callable[[str, Sequence[Turn], float], str]
 """Formats a recording's name, turns and duration (s) as the text of a file."""
@@ -56,6 +59,7 @@ class TrainedRun:
         self.run = read_run(files, str(folder))
         self.checkpoint = best_checkpoint(files, self.run, str(folder))
         self.backend: Backend = registry.load_for(files.read_job())
+        self.rows: tuple[Row, ...] = read_record(files.scores, Scores).rows if files.scores.is_file() else ()
 
     def network(self) -> Any:
         """The best network. Raises UserError for a checkpoint that is damaged, or of another backend or version."""
@@ -120,14 +124,17 @@ def _decode_of(diarizer: Diarizer, exclusive: bool) -> Callable[..., Any]:
     return diarizer.decode_exclusive
 
 
-def export(run: Path, destination: Path) -> str:
-    """Write a run's network and hyper-parameters for its toolkit; returns lines of Python that load them.
+def export(run: Path, destination: Path, repository: str | None = None) -> str:
+    """Write a run's network and hyper-parameters for its toolkit, with a model card; returns the code that loads them.
 
-    The folder is written completely or not at all. Raises UserError where it exists, or where the run has no network.
+    The folder is written completely or not at all, and then uploaded to ``repository`` on the Hugging Face hub. Raises
+    UserError where the folder exists, the run has no network, or the hub refuses.
     """
     if destination.exists():
         raise UserError(f"{destination}: exists already; choose another")
     trained = TrainedRun(run)
+    if repository:
+        check_upload(repository)
     destination = destination.absolute()
     destination.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".diarbench-", dir=destination.parent) as temporary:
@@ -135,26 +142,14 @@ def export(run: Path, destination: Path) -> str:
         with quiet(Path(temporary) / "log.txt"):
             network = trained.network().eval()
             defaults = trained.backend.diarizer(network, "cpu").defaults
-            lines = trained.backend.export(network, trained.hyperparameters(defaults), folder)
-        lines = lines.replace(str(folder), str(destination))
-        write_atomic(folder / "README.md", _readme(trained.run, lines))
+            code = trained.backend.export(network, trained.hyperparameters(defaults), folder)
+        name = repository.rpartition("/")[2] if repository else destination.name
+        card = model_card(trained.run, trained.rows, code.replace(str(folder), name), repository)
+        write_atomic(folder / "README.md", card)
         folder.rename(destination)
-    return lines
-
-
-def _readme(run: Run, lines: str) -> str:
-    """The README.md of an exported folder."""
-    weights = run.weights
-    how = f"{run.backend} on {run.dataset} with the recipe {run.recipe}, seed {run.seed}"
-    text = [f"Fine-tuned by diarbench: {how}."]
-    if run.best_epoch == 0:
-        text = [f"Not fine-tuned: diarbench kept the network before training ({how})."]
-    if weights:
-        text += [f"Initial weights: {weights.origin}."]
-        if weights.pretrained:
-            text += [f"Licence of the initial weights: {weights.licence or 'unknown'}."]
-        text += [f"Also contains: {part}." for part in weights.fixed_parts]
-    return "\n\n".join([*text, f"```python\n{lines}```"]) + "\n"
+    if repository:
+        upload(destination, repository)
+    return code.replace(str(folder), str(destination))
 
 
 def _check_readable(path: Path) -> None:

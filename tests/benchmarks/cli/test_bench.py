@@ -101,7 +101,8 @@ def test_a_dry_run_shows_the_matrix_and_writes_nothing(tmp_path: object) -> None
 def test_doctor_lists_packages_backends_datasets_and_the_device() -> None:
     done = bench("doctor")
     assert done.returncode == 0
-    for part in ("python", "backend pyannote", "backend nemo", "pipeline community-1", "dataset ami-mini", "device"):
+    backends = ("backend pyannote", "backend nemo", "pipeline community-1")
+    for part in ("python", *backends, "dataset ami-mini", "device", "pyannote.audio on paths"):
         assert part in done.stdout
 
 
