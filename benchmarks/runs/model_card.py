@@ -108,6 +108,9 @@ def _text(run: Run, tested: Sequence[Row]) -> Iterator[str]:
         yield visible(f"Fine-tuned by diarbench: {how}{amount}.")
     if run.weights:
         yield from map(visible, _origins(run.weights))
+    if run.pipeline:
+        licence = run.pipeline.licence or "unknown"
+        yield visible(f"Pipeline: {run.pipeline.name} from {run.pipeline.source}; licence: {licence}.")
     yield "## Evaluation"
     if not tested:
         yield "Not scored on a test set."

@@ -14,7 +14,7 @@ from diarbench.benchmarks.runs.model_card import model_card
 from diarbench.benchmarks.scoring.der import CONDITIONS
 from diarbench.datasets.io.errors import UserError
 from diarbench.datasets.io.files import digest
-from diarbench.reports.results.run import Run, Weights
+from diarbench.reports.results.run import Pipeline, Run, Weights
 from diarbench.reports.results.scores import Row
 
 CODE = "print('loaded')\n"
@@ -36,7 +36,8 @@ def test_metadata_and_figures() -> None:
     """The final stage's rates are in the metadata, all stages are in the table; both name protocol and interval."""
     from huggingface_hub import ModelCard
 
-    run = make_run("pyannote", weights=PRETRAINED, tuning=make_tuning(0.5, 0.4), train_s=7200.0)
+    pipeline = Pipeline(name="community-1", source="hub:pyannote/community-1", licence="CC-BY-4.0")
+    run = make_run("pyannote", weights=PRETRAINED, tuning=make_tuning(0.5, 0.4), train_s=7200.0, pipeline=pipeline)
     rows = rows_of(run, "pretrained", ("a", 100, 30, 10, 10), ("b", 100, 20, 10, 20))
     rows += rows_of(run, "tuned", ("a", 100, 10, 5, 5), ("b", 100, 10, 5, 10))
     card = ModelCard(model_card(run, rows, CODE, "me/mine"))
@@ -53,6 +54,7 @@ def test_metadata_and_figures() -> None:
     )
     assert "| tuned | full (no collar, overlap scored) | 22.5 | 0.0 to 54.3 | 10.0 | 5.0 | 7.5 |" in card.text
     assert "| pretrained | full (no collar, overlap scored) | 50.0 | 50.0 to 50.0 |" in card.text
+    assert "Pipeline: community-1 from hub:pyannote/community-1; licence: CC-BY-4.0." in card.text
     assert "2.0 h of annotated audio" in card.text and "Also contains: CAM++ (Apache-2.0)." in card.text
     assert "trained on AMI: these figures are not for unseen recordings" in card.text
     assert "hf download me/mine --local-dir mine" in card.text and CODE in card.text
