@@ -199,6 +199,13 @@ def annotated_s(recordings: Iterable[Recording]) -> float:
     return sum(end_s - start_s for recording in recordings for start_s, end_s in recording.regions)
 
 
+def has_speech(recordings: Iterable[Recording]) -> bool:
+    """Whether anybody speaks in the recordings' regions."""
+    return any(
+        recording.turns_between(start_s, end_s) for recording in recordings for start_s, end_s in recording.regions
+    )
+
+
 def _listed(root: Path, subset: Subset) -> Iterator[Recording]:
     for where, line in read_lines(root / f"{subset}.txt"):
         if uri := line.strip():

@@ -10,7 +10,7 @@ from dataclasses import replace
 from diarbench.datasets.dataset import SUBSETS, Dataset, Recording, Subset, annotated_s
 from diarbench.datasets.grouping import connected
 from diarbench.datasets.io.errors import UserError
-from diarbench.datasets.io.names import Name
+from diarbench.datasets.io.names import Name, plural
 from diarbench.datasets.io.records import Record
 
 FEWEST_FOLDS = 3
@@ -126,6 +126,12 @@ def _check(dataset: Dataset, groups: Sequence[Sequence[Recording]], count: int) 
     where = f"{dataset.root}: --folds {count}"
     if count < FEWEST_FOLDS:
         raise UserError(f"{where}: at least {FEWEST_FOLDS} folds are needed, one each to train, tune and test on")
+    recordings = sum(map(len, groups))
+    if recordings < count:
+        raise UserError(
+            f"{where}: the dataset has {plural(recordings, 'recording')}, and each fold needs one; add recordings"
+            + (f", or use --folds {recordings}" if recordings >= FEWEST_FOLDS else "")
+        )
     if len(groups) < count:
         raise UserError(
             f"{where}: number of groups of recordings without a common speaker or session: {len(groups)}; "
@@ -136,9 +142,10 @@ def _check(dataset: Dataset, groups: Sequence[Sequence[Recording]], count: int) 
         group_s = annotated_s(group)
         if group_s > LARGEST_SHARE * total_s:
             names = ", ".join(sorted(recording.uri for recording in group)[:3])
+            several = f"{len(group)} recordings ({names}...) share speakers and hold"
             raise UserError(
-                f"{where}: {len(group)} recordings ({names}...) share speakers and hold {group_s / total_s:.0%} of the "
-                "hours, so that they cannot be one fold; use the dataset's own subsets instead"
+                f"{where}: {f'{names} has' if len(group) == 1 else several} {group_s / total_s:.0%} of the hours, too "
+                "much for one fold; use the dataset's own subsets instead"
             )
 
 

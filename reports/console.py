@@ -1,4 +1,4 @@
-"""The terminal's console: no control character of a name reaches the terminal."""
+"""The terminal's console: names are shown as they are, and no control character of one reaches the terminal."""
 
 from __future__ import annotations
 
@@ -13,10 +13,13 @@ REPLACEMENT = "\N{REPLACEMENT CHARACTER}"
 
 
 def make_console(*, stderr: bool = False, plain: bool = False, **options: Any) -> Console:
-    """A console on standard output, or on standard error; ``plain`` has no colour."""
+    """A console on standard output, or on standard error; ``plain`` has no colour.
+
+    Text is never read as markup: brackets and colons may be part of a user's file names.
+    """
     if plain:
         options["color_system"] = None
-    console = Console(stderr=stderr, **options)
+    console = Console(stderr=stderr, markup=False, emoji=False, **options)
     console.push_render_hook(_ReplaceControls())
     return console
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from diarbench.datasets.io.names import plural as plural
 from diarbench.datasets.io.names import visible
 from diarbench.reports.results.scores import Condition
 from diarbench.reports.results.statistics import Interval
@@ -93,7 +94,3 @@ def shortened(name: str, width: int) -> str:
         return name
     end = (width - 1) // 2
     return f"{name[: width - 1 - end]}…{name[len(name) - end :]}"
-
-
-def plural(number: int, noun: str) -> str:
-    return f"{number} {noun}{'' if number == 1 else 's'}"

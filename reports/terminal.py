@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.table import Table as RichTable
 from rich.text import Text
 
-from diarbench.datasets.io.names import visible
+from diarbench.datasets.io.names import plural, visible
 from diarbench.reports.formatting import NONE, convention, percent, shortened
 from diarbench.reports.leaderboard import Leaderboard
 from diarbench.reports.results.comparison import Comparison
@@ -58,7 +58,7 @@ def print_summary(comparisons: Sequence[Comparison], folder: Path, reports: Sequ
         for text, style in _headline_lines(each, room // len(shown), console.width):
             _print_line(console, text, style)
     if len(shown) < len(headlines):
-        _print_line(console, f"and {len(headlines) - len(shown)} more datasets: see the report", "")
+        _print_line(console, f"and {plural(len(headlines) - len(shown), 'more dataset')}: see the report", "")
     for text, style in end:
         _print_line(console, text, style)
 
@@ -90,7 +90,7 @@ def _standing_lines(each: Headline, rows: int, width: int) -> Iterator[str]:
         cells = "".join(der.rjust(w) for der, w in zip(ders, widths, strict=True))
         yield shortened(standing.name, name_width).ljust(name_width) + cells
     if len(shown) < len(each.standings):
-        yield f"and {len(each.standings) - len(shown)} more systems: see the report"
+        yield f"and {plural(len(each.standings) - len(shown), 'more system')}: see the report"
 
 
 def _failure_lines(failures: Sequence[str], width: int) -> Lines:
@@ -99,7 +99,7 @@ def _failure_lines(failures: Sequence[str], width: int) -> Lines:
     most = 2 if len(failures) < FAILURES_SHOWN else 1
     lines: Lines = [(line, "red") for failure in shown for line in _cut(f"Failed: {failure}", width, most)]
     if len(shown) < len(failures):
-        lines.append((f"Failed: {len(failures) - len(shown)} more runs: see the report", "red"))
+        lines.append((f"Failed: {plural(len(failures) - len(shown), 'more run')}: see the report", "red"))
     return lines
 
 

@@ -101,6 +101,12 @@ class BatchLoader:
                     f"{dataset.root}: no annotated {subset} region is as long as a window of {recipe.window_s:g} s; "
                     "use a recipe with a shorter window_s"
                 )
+        starts = ((window.recording, window.start / SAMPLE_RATE) for window in self.dev_windows)
+        if not any(recording.turns_between(start_s, start_s + recipe.window_s) for recording, start_s in starts):
+            raise UserError(
+                f"{dataset.root / 'dev.txt'}: nobody speaks in the annotated regions that are as long as a window of "
+                f"{recipe.window_s:g} s, so no epoch can be chosen; add a recording, or use a shorter window_s"
+            )
         self.batches_per_epoch = math.ceil(self.windows_per_epoch / recipe.batch_size)
         self.augmenter = Augmenter(recipe.augmentation, seed) if recipe.augmentation != Augmentation() else None
 

@@ -15,7 +15,7 @@ from diarbench.benchmarks.cli.report import leaderboard, report
 from diarbench.benchmarks.cli.run import run, tune
 from diarbench.benchmarks.cli.score import Compare, compare, score
 from diarbench.benchmarks.cli.throughput import app as throughput_app
-from diarbench.datasets.io.errors import UserError
+from diarbench.datasets.io.errors import UserError, os_error_text
 from diarbench.datasets.io.names import visible
 
 INTERRUPTED = 130
@@ -57,7 +57,7 @@ def options(
 
 
 def main() -> None:
-    """Run the command line; a UserError or Ctrl-C gives one line on stderr and a non-zero exit status.
+    """Run the command line; a UserError, an OSError or Ctrl-C gives one line on stderr and a non-zero exit status.
 
     SIGTERM, which clusters send before they take a machine back, and SIGHUP, which a closed terminal sends, are handled
     like Ctrl-C: the worker stops, and the run can be resumed.
@@ -68,6 +68,9 @@ def main() -> None:
         app()
     except UserError as error:
         sys.stderr.write(f"bench: {visible(error)}\n")
+        sys.exit(1)
+    except OSError as error:
+        sys.stderr.write(f"bench: {visible(os_error_text(error))}\n")
         sys.exit(1)
     except SystemExit as stop:
         if stop.code == INTERRUPTED:  # typer's status for Ctrl-C

@@ -13,7 +13,9 @@ if TYPE_CHECKING:
 @contextmanager
 def working(console: Console, text: str) -> Iterator[None]:
     """Show a spinner while something is being done; nothing where the output is not a terminal."""
-    with console.status(text):
+    from rich.text import Text
+
+    with console.status(Text(text)):
         yield
 
 
@@ -25,7 +27,7 @@ class RecordingProgress:
 
         from diarbench.reports.console import make_console
 
-        text = TextColumn(f"{{task.completed}} recordings {action}")
+        text = TextColumn(f"recordings {action}: {{task.completed}}", markup=False)
         self.bar = Progress(SpinnerColumn(), text, TimeElapsedColumn(), console=make_console(stderr=True))
         self.task = self.bar.add_task(action, total=None)
 

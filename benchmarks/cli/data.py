@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from diarbench.benchmarks.cli.console import RecordingProgress, log_to_terminal
+from diarbench.benchmarks.cli.console import RecordingProgress, log_to_terminal, working
 from diarbench.benchmarks.cli.dataset_tables import print_findings, summary_table
 from diarbench.benchmarks.cli.options import DatasetArgument, Workers, parse_key_values, parse_numbers
 from diarbench.benchmarks.cli.simulate import perturb, simulate
 from diarbench.datasets.io.errors import UserError
+from diarbench.datasets.io.names import plural
 
 if TYPE_CHECKING:
     from diarbench.datasets.checking.findings import CheckResult
@@ -41,7 +42,7 @@ def fetch(name: Annotated[str, typer.Argument(help="A name from 'bench data list
     from diarbench.datasets.corpora.catalog import fetch as fetch_
     from diarbench.reports.console import make_console
 
-    with make_console(stderr=True).status(f"fetching {name}"):
+    with working(make_console(stderr=True), f"fetching {name}"):
         dataset = fetch_(name)
     info = dataset.info
     make_console(soft_wrap=True).print(
@@ -117,9 +118,9 @@ def convert(
         )
     console = make_console()
     console.print(summary_table([converted]))
-    console.print(f"subsets: {converted.info.split_rule}", highlight=False, markup=False, soft_wrap=True)
+    console.print(f"subsets: {converted.info.split_rule}", highlight=False, soft_wrap=True)
     for kind, count in converted.info.changes.items():
-        console.print(f"{count:>8} {kind}", highlight=False)
+        console.print(f"{kind}: {count}", highlight=False)
 
 
 @app.command()
@@ -157,9 +158,9 @@ def check(
     else:
         console = make_console(soft_wrap=True, highlight=False)
         for line in changes:
-            console.print(f"fixed: {line}", markup=False)
+            console.print(f"fixed: {line}")
         print_findings(console, checked.findings)
-        console.print(f"{root}: {checked.errors} errors, {warnings} warnings")
+        console.print(f"{root}: {plural(checked.errors, 'error')}, {plural(warnings, 'warning')}")
     if checked.errors:
         raise typer.Exit(1)
 

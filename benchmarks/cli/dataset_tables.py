@@ -18,7 +18,6 @@ def summary_table(datasets: list[Dataset]) -> Table:
     The column ``each`` is the mean number of speakers per recording, ``turn s`` the median turn length in seconds.
     """
     from rich import box
-    from rich.markup import escape
     from rich.table import Table
 
     from diarbench.datasets.statistics import describe
@@ -28,7 +27,7 @@ def summary_table(datasets: list[Dataset]) -> Table:
         box=box.SIMPLE_HEAD,
         pad_edge=False,
         padding=(0, 0, 0, 1),
-        caption=escape("\n".join(descriptions)),
+        caption="\n".join(descriptions),
         caption_justify="left",
     )
     table.add_column("", no_wrap=True)
@@ -40,7 +39,7 @@ def summary_table(datasets: list[Dataset]) -> Table:
                 continue
             sums, averages = dataset.info.subsets[subset], describe(recordings)
             table.add_row(
-                escape(f"{dataset.info.name} {subset}"),
+                f"{dataset.info.name} {subset}",
                 str(sums.recordings),
                 f"{sums.audio_s / 3600:.3f}",
                 f"{1 - sums.speech_s / (sums.scored_s or 1):.1%}",
@@ -56,14 +55,16 @@ def summary_table(datasets: list[Dataset]) -> Table:
 
 def print_findings(console: Console, findings: list[Finding]) -> None:
     """Print findings grouped by kind, errors first, with the first few places of each kind."""
+    from rich.text import Text
+
     shown = 5
     by_kind: dict[tuple[str, str], list[Finding]] = {}
     for finding in findings:
         by_kind.setdefault((finding.level, finding.kind), []).append(finding)
     for (level, kind), group in sorted(by_kind.items()):
         fixable = ", fixed by --fix" if group[0].fixable else ""
-        console.print(f"[{'red' if level == 'error' else 'yellow'}]{level}[/] {kind}: {len(group)}{fixable}")
+        console.print(Text(level, "red" if level == "error" else "yellow"), f"{kind}: {len(group)}{fixable}")
         for finding in group[:shown]:
-            console.print(f"  {finding.where}: {finding.text}", markup=False)
+            console.print(f"  {finding.where}: {finding.text}")
         if len(group) > shown:
             console.print(f"  and {len(group) - shown} more; --json lists them all")

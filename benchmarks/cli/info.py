@@ -27,8 +27,6 @@ except Exception:
 
 def _backends() -> Iterator[tuple[str, str | None, str]]:
     """Each backend's name, the command that installs missing packages, and the weights that ``--init auto`` selects."""
-    from rich.markup import escape
-
     from diarbench.backends import registry
     from diarbench.datasets.io.errors import UserError
 
@@ -38,8 +36,7 @@ def _backends() -> Iterator[tuple[str, str | None, str]]:
             origin = "" if command else registry.load(name).resolve_init("auto").weights.origin
         except UserError as error:
             origin = str(error)
-        # The brackets of a package's extra must not be read as markup.
-        yield name, escape(command) if command else None, escape(origin)
+        yield name, command, origin
 
 
 def _pipelines() -> Iterator[tuple[str, str, str]]:

@@ -62,7 +62,7 @@ def report(
     for group in groups if verbose else ():
         print_comparison(group, console)
     for reason in reasons:
-        console.print(reason, style="bold", markup=False)
+        console.print(reason, style="bold")
     written = write_reports(groups, root) if len(comparisons) == 1 or out else []
     print_summary(groups, root, written, console)
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from diarbench.benchmarks.cli.console import working
+from diarbench.datasets.io.names import plural
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -240,7 +241,7 @@ def run(
     check_out(folder, plans)
     for planned in plans:
         for warning in planned.warnings:
-            console.print(f"{planned.job.name}: {warning}", style="yellow", highlight=False, markup=False)
+            console.print(f"{planned.job.name}: {warning}", style="yellow", highlight=False)
     if dry_run:
         print_plans(plans, folder, console)
         return
@@ -279,11 +280,11 @@ def tune(
 
 def print_plans(plans: Sequence[Plan], folder: Path, console: Console) -> None:
     """One line per planned run."""
-    console.print(f"{len(plans)} runs into {folder}:", highlight=False, markup=False, soft_wrap=True)
+    console.print(f"{plural(len(plans), 'run')} into {folder}:", highlight=False, soft_wrap=True)
     divided = dict.fromkeys((planned.job.dataset, planned.job.fold) for planned in plans)
     for dataset, fold in ((dataset, fold) for dataset, fold in divided if fold):
         line = f"  {dataset}{fold.suffix}: test {', '.join(fold.test)}; dev {', '.join(fold.dev)}"
-        console.print(f"{line}; train {len(fold.train)} others", highlight=False, markup=False, soft_wrap=True)
+        console.print(f"{line}; train {plural(len(fold.train), 'other')}", highlight=False, soft_wrap=True)
     for planned in plans:
         job = planned.job
         details = [planned.problem or planned.origin, *(f"also scored on {d.dataset}" for d in job.also_score)]
@@ -291,7 +292,7 @@ def print_plans(plans: Sequence[Plan], folder: Path, console: Console) -> None:
             details.insert(1, f"in the pipeline {planned.pipeline}")
         training = _training(job)
         line = f"  {job.name}: {training}, {job.device}, from {', '.join(details)}"
-        console.print(line, highlight=False, markup=False, soft_wrap=True)
+        console.print(line, highlight=False, soft_wrap=True)
 
 
 def _training(job: Job) -> str:
@@ -302,8 +303,8 @@ def _training(job: Job) -> str:
         from diarbench.benchmarks.runs.recipe_search import planned_epochs
 
         recipes = len(job.recipe_search)
-        return f"search of {recipes} recipes in {planned_epochs(epochs, recipes)} epochs"
-    return f"{epochs} epochs"
+        return f"search of {recipes} recipes in {plural(planned_epochs(epochs, recipes), 'epoch')}"
+    return plural(epochs, "epoch")
 
 
 def show(comparison: Comparison, folder: Path, console: Console, verbose: bool) -> None:

@@ -163,7 +163,8 @@ def compare(
     a, b = _labels(hypothesis_a, hypothesis_b)
 
     conditions: dict[str, Any] = {}
-    for name, pair in compare_systems(inputs, protocols).items():
+    pairs = compare_systems(inputs, protocols)
+    for name, pair in pairs.items():
         baselines = {key: score for key, score in pair.others.items() if key != FUSION}
         systems = {**baselines, a: pair.a, b: pair.b, FUSION: pair.others[FUSION]}
         conditions[name] = {
@@ -186,7 +187,8 @@ def compare(
             conditions[name]["explains"] = slicing.contributions(parts_a, parts_b)
     result = {"conditions": conditions, "recordings": len(inputs.scored), **agreement}
     if not _print_notes_and_json(inputs, json, result):
-        tables.print_comparison(make_console(), (a, b), protocols, result)
+        verdicts = {name: pair.difference.verdict("A", "B") for name, pair in pairs.items()}
+        tables.print_comparison(make_console(), paths, (a, b), protocols, result, verdicts)
     if fail_if_worse is not None:
         _check_difference((a, b), conditions[protocols[0].name]["difference"]["der"], protocols[0].name, fail_if_worse)
 
@@ -256,7 +258,7 @@ def _print_notes_and_json(inputs: Inputs, json: bool, result: dict[str, Any]) ->
     from diarbench.reports.console import make_console
 
     for note in inputs.notes:
-        make_console(stderr=json, soft_wrap=True).print(f"note: {note}", style="yellow", highlight=False, markup=False)
+        make_console(stderr=json, soft_wrap=True).print(f"note: {note}", style="yellow", highlight=False)
     if json:
         typer.echo(json_.dumps({**result, "notes": inputs.notes}, indent=1))
     return json

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from rich import box
@@ -11,6 +12,8 @@ from rich.table import Table
 from rich.text import Text
 
 from diarbench.benchmarks.scoring.der import ScoringProtocol
+from diarbench.datasets.io.names import visible
+from diarbench.reports.results.statistics import Interval
 
 PARTS = ("miss", "false_alarm", "confusion")
 
@@ -36,19 +39,30 @@ def print_score(console: Console, title: str, protocols: Sequence[ScoringProtoco
 
 
 def print_comparison(
-    console: Console, names: tuple[str, str], protocols: Sequence[ScoringProtocol], result: Mapping[str, Any]
+    console: Console,
+    paths: Sequence[Path],
+    names: tuple[str, str],
+    protocols: Sequence[ScoringProtocol],
+    result: Mapping[str, Any],
+    verdicts: Mapping[str, str],
 ) -> None:
-    """Both systems under each condition, their difference, and the optional tables."""
+    """Both systems under each condition: the verdict, their difference, and the optional tables.
+
+    The systems are A and B; ``names`` are their keys in ``result``, ``paths`` their files, which are named once.
+    """
+    letters = dict(zip(names, "AB", strict=True))
+    _print(console, f"A: {visible(paths[0])}\nB: {visible(paths[1])}\n")
     for protocol in protocols:
         scores = result["conditions"][protocol.name]
-        _print_errors(console, str(protocol), "system", scores["systems"].items())
+        _print(console, f"{protocol}\n{verdicts[protocol.name]}", style="bold")
         difference = scores["difference"]
         at_most = "at most" if difference["p_at_most"] else "="
         interval = _interval(difference["interval"], "+.2f")
         significance = f"95 % interval {interval}, p {at_most} {difference['p']:.2g}"
         points = f"{100 * difference['der']:+.2f} points of DER"
-        _print(console, f"A: {names[0]}\nB: {names[1]}\nB minus A: {points}, {significance}")
-        _print(console, difference["verdict"] + "\n", style="bold")
+        _print(console, f"B minus A: {points}, {significance}\n")
+        systems = [(letters.get(name, name), parts) for name, parts in scores["systems"].items()]
+        _print_errors(console, "", "system", systems)
         if "files" in scores:
             by_file = [
                 (uri, *(_percent(parts[name]["der"]) for name in names)) for uri, parts in scores["files"].items()
@@ -115,7 +129,7 @@ def _print_conventions(
         console,
         "Speakers are mapped on the whole scored region, before collars; each speaker's overlapping turns are merged."
         " Rates are relative to the reference speech of all recordings. Intervals are over"
-        f" {interval['units']} {interval['unit']}.{agreement}\n",
+        f" {Interval(**interval).counted}.{agreement}\n",
         style="dim",
     )
 
@@ -138,7 +152,7 @@ def _print_rows(console: Console, title: str, columns: Sequence[str], rows: Iter
 
 
 def _print(console: Console, text: str, style: str = "") -> None:
-    console.print(text, style=style, highlight=False, markup=False, soft_wrap=True)
+    console.print(text, style=style, highlight=False, soft_wrap=True)
 
 
 def _seconds(errors: Mapping[str, Any]) -> list[str]:

@@ -103,7 +103,7 @@ def simulate(
     from diarbench.datasets.corpora.catalog import open_dataset
     from diarbench.datasets.dataset import Dataset
     from diarbench.datasets.io.audio import AUDIO_SUFFIXES
-    from diarbench.datasets.io.files import files
+    from diarbench.datasets.io.files import files, make_folder
     from diarbench.datasets.simulation import conversations as simulations
     from diarbench.datasets.simulation.effects import Effects
     from diarbench.datasets.simulation.perturbation import Perturbation
@@ -138,6 +138,7 @@ def simulate(
         for s, share in zip(SUBSETS, subset_shares, strict=True)
         if share
     }
+    make_folder(target.parent)
     work = target.with_name(f".{target.name}.simulating")
     processes = workers or os.cpu_count() or 1
     licence = origin.info.licence if isinstance(origin, Dataset) else f"that of {source}"
@@ -207,6 +208,7 @@ def perturb(
 
     from diarbench.datasets.conversion.convert import convert as convert_
     from diarbench.datasets.corpora.catalog import open_dataset
+    from diarbench.datasets.io.files import make_folder
     from diarbench.datasets.simulation import conversations as simulations
     from diarbench.datasets.simulation import perturbation as perturbing
     from diarbench.datasets.simulation.effects import Effects
@@ -216,6 +218,7 @@ def perturb(
     log_to_terminal()
     dataset = open_dataset(source)
     base = open_dataset(add_to) if add_to else dataset
+    make_folder(target.parent)
     work = target.with_name(f".{target.name}.perturbing")
     try:
         noises, noise_licence = _noise_files(noise, work)

@@ -64,7 +64,7 @@ def throughput(
         session = read_session(new[-1])
         console = make_console()
         console.print(session_table(session))
-        console.print(str(session.path), highlight=False, markup=False, soft_wrap=True)
+        console.print(str(session.path), highlight=False, soft_wrap=True)
     if process.returncode or not new:
         raise UserError("some suites failed; see the output above")
 
@@ -97,7 +97,7 @@ def compare(
         console.print(f"Different machines ({first.hardware}; {second.hardware}): compared in kernels, not in seconds.")
     for session, other in ((first, second), (second, first)):
         if unmatched := [name for name in session.measures if name not in other.measures]:
-            console.print(f"Only in {session.label}: {', '.join(unmatched)}", highlight=False, markup=False)
+            console.print(f"Only in {session.label}: {', '.join(unmatched)}", highlight=False)
     if plot is not None:
         plot_history([first, second], plot)
     slower = []

@@ -19,6 +19,7 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from diarbench.datasets.io.errors import UserError
+from diarbench.datasets.io.files import make_folder
 from diarbench.datasets.io.records import Record
 
 TOUCH_S = 30.0
@@ -43,8 +44,8 @@ def hold(folder: Path) -> Iterator[None]:
     Raises UserError where another process holds it, with its host and process, or where the file cannot be written.
     """
     path = folder / ".lock"
+    make_folder(folder)
     try:
-        folder.mkdir(parents=True, exist_ok=True)
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644)
     except OSError as error:
         raise UserError(f"{path}: cannot be written ({error.strerror}); choose another --out") from error

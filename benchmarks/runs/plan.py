@@ -16,8 +16,9 @@ from diarbench.backends.recipes.space import SearchesRecipes, default_space, dra
 from diarbench.benchmarks.runs.environment import threads
 from diarbench.benchmarks.runs.evaluation import SCORED_SUBSETS, too_many_speakers_warning
 from diarbench.benchmarks.runs.tuning import TRIALS, check_speech
-from diarbench.datasets.dataset import Dataset, annotated_s
+from diarbench.datasets.dataset import Dataset, Subset, annotated_s, has_speech
 from diarbench.datasets.folds import Fold, draw_folds, with_fold
+from diarbench.datasets.io.audio import Clip, length_s
 from diarbench.datasets.io.errors import UserError
 from diarbench.datasets.io.files import digest
 from diarbench.datasets.io.names import require_name
@@ -71,7 +72,8 @@ def plan(
     train: bool = True,
     searched_recipes: int | None = None,
 ) -> list[Plan]:
-    """All runs of the matrix, in order. Raises UserError for runs that could never succeed; reads no audio.
+    """All runs of the matrix, in order. Raises UserError for runs that could never succeed; of audio, the
+    headers are read.
 
     ``inits`` is ``--init`` by backend, ``options`` are further fields of each Job. A dataset in both ``datasets`` and
     ``also_score`` is not scored as another domain by the runs that are trained on it. With ``folds``, each dataset is
@@ -92,7 +94,13 @@ def plan(
     if searched_recipes == 1:
         raise UserError("--search-recipe 1: is the recipe itself; give 2 or more")
     divided = [part for dataset in datasets for part in _divided(dataset, folds, repetitions)]
+    for dataset in (*datasets, *also_score):
+        _check_audio(dataset)
+    for dataset in also_score:
+        _check_speech(dataset, "test")
     for dataset, _ in divided:
+        for subset in SCORED_SUBSETS if train else ("test",):
+            _check_speech(dataset, subset)
         if (own := _tuning_of(dataset, tuning, train)).trials != 0:
             check_speech(dataset.subset("dev"), own.condition)
     absent = {backend: registry.missing(backend) for backend in backends}
@@ -268,11 +276,33 @@ def _check_names(datasets: Sequence[Dataset]) -> None:
             )
 
 
+def _check_audio(dataset: Dataset) -> None:
+    """Raises UserError where a recording's audio is not readable, or its file is incomplete."""
+    for listed in dataset.recordings.values():
+        for recording in listed:
+            length_s(Clip(recording.audio))
+
+
+def _check_speech(dataset: Dataset, subset: Subset) -> None:
+    """Raises UserError where nobody speaks in a subset: the rates of errors on it would be undefined."""
+    if not has_speech(dataset.subset(subset)):
+        purpose = "no epoch can be chosen" if subset == "dev" else "no system can be scored"
+        raise UserError(
+            f"{dataset.root / subset}.txt: nobody speaks in these recordings, so {purpose}; move one with speech here, "
+            "or draw new subsets with 'bench data convert --split recording'"
+        )
+
+
 def _check_fraction(dataset: Dataset, recipe: Recipe, fraction: float) -> None:
     """Raises UserError where the fraction is not in (0, 1], or leaves less than one training window."""
     if not 0 < fraction <= 1:
         raise UserError(f"--train-fraction {fraction:g}: not a fraction of the train subset; give one above 0, up to 1")
     train_s = annotated_s(dataset.subset("train"))
+    if train_s < recipe.window_s:
+        raise UserError(
+            f"{dataset.root / 'train.txt'}: {train_s:.1f} s of annotated audio, less than one window of "
+            f"{recipe.window_s:g} s; add recordings, or use a recipe with a shorter window_s"
+        )
     if fraction * train_s < recipe.window_s:
         raise UserError(
             f"--train-fraction {fraction:g}: {fraction * train_s:.1f} s of {dataset.info.name} is less than "

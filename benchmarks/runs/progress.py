@@ -66,9 +66,9 @@ class RunProgress:
         self.live = console.is_terminal
         self.bars = _Display(
             SpinnerColumn(),
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
             _Bar(bar_width=None),
-            TextColumn("{task.fields[figures]}"),
+            TextColumn("{task.fields[figures]}", markup=False),
             _Time(),
             console=console,
             expand=True,

@@ -22,6 +22,7 @@ from diarbench.benchmarks.runs.tuning import check_speech
 from diarbench.datasets.dataset import Dataset
 from diarbench.datasets.folds import with_fold
 from diarbench.datasets.io.errors import UserError
+from diarbench.datasets.io.names import plural
 from diarbench.datasets.io.records import read_record, write_record
 from diarbench.reports.results.comparison import Comparison
 from diarbench.reports.results.job import Job
@@ -126,7 +127,7 @@ def tune(out: Path, trials: int | None, seconds: float | None, command: str, pro
         check_speech(dataset.subset("dev"), job.tune_condition)
     fewest = min(len(run.tuning.trials) if run.tuning else 0 for run in before.trained_runs)
     if trials is not None and trials < fewest:
-        raise UserError(f"{out}: has {fewest} trials already; ask for more with --trials")
+        raise UserError(f"{out}: has {plural(fewest, 'trial')} already; ask for more with --trials")
     jobs = [job.model_copy(update={"trials": trials, "tune_seconds": seconds}) for job in jobs]
     return run(out, [Plan(job, job.init) for job in jobs], command, progress)
 

@@ -82,5 +82,5 @@ def _rewrite(recording: Recording, duration_s: float, fixable: set[str]) -> Iter
 
 
 def _in_brackets(counts: Counter[str]) -> str:
-    text = ", ".join(f"{count} {kind}" for kind, count in counts.items() if count)
+    text = ", ".join(f"{kind}: {count}" for kind, count in counts.items() if count)
     return f" ({text})" if text else ""

@@ -25,8 +25,8 @@ from diarbench.datasets.conversion.parallel import in_parallel
 from diarbench.datasets.conversion.split import Split, draw
 from diarbench.datasets.dataset import SUBSETS, Dataset, DatasetInfo
 from diarbench.datasets.io.audio import SAMPLE_RATE, write_audio
-from diarbench.datasets.io.errors import UserError
-from diarbench.datasets.io.files import digest, sha256_of, write_atomic
+from diarbench.datasets.io.errors import UserError, os_error_text
+from diarbench.datasets.io.files import digest, make_folder, sha256_of, write_atomic
 from diarbench.datasets.io.names import require_name
 from diarbench.datasets.io.records import read_record, write_record
 from diarbench.datasets.io.rttm import rttm_text, uem_text
@@ -54,6 +54,7 @@ def convert(
     if target.exists():
         raise UserError(f"{target}: already exists; remove it or choose another destination")
     require_name(target.name, "choose another")
+    make_folder(target.parent)
     partial = target.with_name(f".{target.name}.converting")
     try:
         for kind in (*FILE_KINDS, "done"):
@@ -66,9 +67,7 @@ def convert(
         os.sync()
         partial.replace(target)
     except OSError as error:
-        raise UserError(
-            f"{error.filename or target}: {error.strerror}; fix this and run the same command again"
-        ) from error
+        raise UserError(f"{os_error_text(error, target)}; fix this and run the same command again") from error
     return Dataset.open(target)
 
 

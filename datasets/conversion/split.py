@@ -11,6 +11,7 @@ from diarbench.datasets.conversion.converted import ConvertedRecording
 from diarbench.datasets.dataset import SUBSETS, Subset
 from diarbench.datasets.grouping import connected
 from diarbench.datasets.io.errors import UserError
+from diarbench.datasets.io.names import plural
 
 
 @dataclass(frozen=True)
@@ -36,10 +37,10 @@ def draw(recordings: Sequence[ConvertedRecording], split: Split) -> dict[str, Su
     groups = connected(recordings, lambda r: r.speakers) if split.by == "speaker" else [[r] for r in recordings]
     if len(groups) < len(shares):
         by_speaker = split.by == "speaker"
-        groups_text = f" in {len(groups)} groups without shared speakers" if by_speaker else ""
+        groups_text = f" in {plural(len(groups), 'group')} without shared speakers" if by_speaker else ""
         remedy = "split by recording" if by_speaker else "cut long ones with --cut-s"
         raise UserError(
-            f"{len(recordings)} recordings{groups_text} are too few for {len(shares)} subsets; "
+            f"{plural(len(recordings), 'recording')}{groups_text}: too few for {len(shares)} subsets; "
             f"{remedy}, or set the share of a subset to 0"
         )
     groups.sort(key=lambda group: min(r.uri for r in group))

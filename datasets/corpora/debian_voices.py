@@ -28,7 +28,7 @@ from urllib.parse import unquote
 
 from diarbench.datasets.conversion.convert import convert
 from diarbench.datasets.conversion.corpus import Corpus, SourceRecording
-from diarbench.datasets.io.audio import AUDIO_SUFFIXES, SAMPLE_RATE, Clip
+from diarbench.datasets.io.audio import AUDIO_SUFFIXES, SAMPLE_RATE, Clip, write_wav
 from diarbench.datasets.io.errors import UserError, require
 from diarbench.datasets.io.rttm import Turn
 
@@ -107,8 +107,6 @@ def corpus(unpacked: Path, work: Path, packages: str = ", ".join(VOICES)) -> Cor
 
 
 def _read_recordings(unpacked: Path, work: Path) -> Iterator[SourceRecording]:
-    import soundfile
-
     work.mkdir(parents=True, exist_ok=True)
     files: dict[str, list[Path]] = {}
     for package, pattern in VOICES.items():
@@ -123,7 +121,7 @@ def _read_recordings(unpacked: Path, work: Path) -> Iterator[SourceRecording]:
         if sum(turn.end_s - turn.start_s for turn in turns) < SHORTEST_VOICE_S:
             log.info("%s: less than %g s of speech, left out", speaker, SHORTEST_VOICE_S)
             continue
-        soundfile.write(str(work / f"{speaker}.wav"), audio, SAMPLE_RATE, subtype="PCM_16")
+        write_wav(work / f"{speaker}.wav", audio)
         yield SourceRecording(speaker, (Clip(work / f"{speaker}.wav"),), turns, None, "train")
 
 

@@ -14,6 +14,7 @@ from typing import IO, TYPE_CHECKING
 from diarbench.datasets.io.audio_lengths import read_headers, samples_in
 from diarbench.datasets.io.containers import CONTAINER_SUFFIXES, ContainerFile
 from diarbench.datasets.io.errors import UserError, require
+from diarbench.datasets.io.names import plural
 
 if TYPE_CHECKING:
     import numpy as np
@@ -137,7 +138,9 @@ def _mono_blocks(clip: Clip, channel: int | None, changes: Counter[str]) -> Iter
     with open_audio(clip) as file:
         rate = file.samplerate
         if channel is not None and channel >= file.channels:
-            raise UserError(f"{clip}: has {file.channels} channels, so no channel {channel} (they count from 0)")
+            raise UserError(
+                f"{clip}: has {plural(file.channels, 'channel')}, so no channel {channel} (they count from 0)"
+            )
         resampler = _resampler(rate) if rate != SAMPLE_RATE else None
         changes["files resampled"] += rate != SAMPLE_RATE
         changes["files of more than 16 bits a sample, rounded to 16"] += file.subtype in WIDE
@@ -199,6 +202,20 @@ def _on_timeline(clips: Iterable[Clip], channel: int | None, changes: Counter[st
     yield timeline[:length]
 
 
+def write_wav(target: Path, samples: np.ndarray) -> None:
+    """Write samples from -1 to 1 as 16 kHz mono 16-bit WAV. Raises UserError where the file cannot be written."""
+    import soundfile
+
+    try:
+        soundfile.write(str(target), samples, SAMPLE_RATE, subtype="PCM_16", format="WAV")
+    except RuntimeError as error:
+        raise _unwritable(target, error) from error
+
+
+def _unwritable(target: Path, error: RuntimeError) -> UserError:
+    return UserError(f"{target}: cannot be written ({error}); free some room or choose another name")
+
+
 def _resampler(rate: int):  # type: ignore[no-untyped-def]  # soxr is an optional extra
     soxr = require("soxr", f"resampling from {rate} Hz")
     return soxr.ResampleStream(rate, SAMPLE_RATE, 1, dtype="float32", quality="VHQ")
@@ -223,7 +240,7 @@ def _write_pcm(target: Path, blocks: Iterable[np.ndarray], changes: Counter[str]
                 file.write(np.clip(scaled, -32768, 32767).astype(np.int16))
                 frames += len(block)
     except RuntimeError as error:
-        raise UserError(f"{target}: cannot be written ({error}); free some room or choose another name") from error
+        raise _unwritable(target, error) from error
     if not frames:
         raise UserError(f"{target.stem}: its audio contains no samples; leave it out or get the file again")
     return frames

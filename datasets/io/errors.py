@@ -19,6 +19,13 @@ class UserError(Exception):
     """An error that the user can fix; one line says what is wrong, where (``file:line``) and what to do."""
 
 
+def os_error_text(error: OSError, place: object = "") -> str:
+    """What the operating system refused, on one line: the file, or ``place`` where it names none, and the reason."""
+    path = error.filename2 or error.filename or place  # the second file is the one that is written, as in a copy
+    reason = error.strerror or " ".join(str(error).split()) or type(error).__name__
+    return f"{path}: {reason}" if path else reason
+
+
 def did_you_mean(word: str, words: Iterable[str]) -> str:
     """``' (did you mean X?)'`` for the nearest of some words, or nothing."""
     import difflib

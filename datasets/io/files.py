@@ -93,6 +93,17 @@ def digest(value: Any) -> str:
     return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:16]
 
 
+def make_folder(folder: Path) -> None:
+    """Create a folder where it is missing. Raises UserError where no file can be written to it."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        reason = "is a file" if folder.is_file() else f"cannot be written ({error.strerror})"
+        raise UserError(f"{folder}: {reason}; choose another folder") from error
+
+
 def write_atomic(path: Path, content: str | bytes) -> None:
     """Write a file whole or not at all: temporary name beside it, flush to disk, rename.
 

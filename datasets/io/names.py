@@ -75,6 +75,11 @@ def is_control(char: str) -> bool:
     return char in _BIDI_CONTROLS or unicodedata.category(char) in ("Cc", "Cs", "Zl", "Zp")
 
 
+def plural(number: int, noun: str) -> str:
+    """A count and what is counted: ``1 file``, ``2 files``."""
+    return f"{number} {noun}{'' if number == 1 else 's'}"
+
+
 def visible(text: object) -> str:
     """A text on one line, with control characters and direction marks written as escapes (``\\n``, ``\\u202e``)."""
     return "".join(char.encode("unicode_escape").decode() if is_control(char) else char for char in str(text))

@@ -21,6 +21,7 @@ from diarbench.datasets.conversion.parallel import results_of
 from diarbench.datasets.dataset import SUBSETS, Dataset, Subset
 from diarbench.datasets.io.audio import SAMPLE_RATE, Clip
 from diarbench.datasets.io.errors import UserError
+from diarbench.datasets.io.names import plural
 from diarbench.datasets.io.rttm import Turn
 from diarbench.datasets.simulation.effects import Effects, room_responses, write_recorded
 from diarbench.datasets.simulation.perturbation import Perturbation
@@ -70,7 +71,7 @@ def simulate(
     )
     if perturbation != Perturbation():
         voices = sum(len(speakers[subset]) for subset, count in recordings.items() if count)
-        source += f", its {voices} speakers{perturbation.description}"
+        source += f", its {plural(voices, 'speaker')}{perturbation.description}"
     if perturbation.same_speaker_share:
         source += f", {perturbation.same_speaker_share:.0%} of the conversations from one voice"
     return Corpus(

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from diarbench.datasets.acoustics import read_noise, read_rir, scale_to_snr, simulate_rirs, synthetic_noise
-from diarbench.datasets.io.audio import SAMPLE_RATE
+from diarbench.datasets.io.audio import write_wav
 
 if TYPE_CHECKING:
     import numpy as np
@@ -51,13 +51,12 @@ def write_recorded(
 ) -> None:
     """Add noise and gain to a mixture and write it as 16-bit audio, scaled down where it would clip."""
     import numpy as np
-    import soundfile
 
     if effects.noises or effects.synthetic_noise:
         mixture = mixture + _draw_noise(effects, mixture, noise_rng)
     mixture = mixture * np.float32(10 ** (gain_rng.uniform(*effects.gain_db) / 20))
     peak = float(np.abs(mixture).max())
-    soundfile.write(str(target), mixture * min(1.0, 0.99 / (peak or 1.0)), SAMPLE_RATE, subtype="PCM_16")
+    write_wav(target, mixture * min(1.0, 0.99 / (peak or 1.0)))
 
 
 def _draw_noise(effects: Effects, mixture: np.ndarray, rng: np.random.Generator) -> np.ndarray:

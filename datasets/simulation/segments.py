@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from diarbench.datasets.acoustics import vocal_tract_length_perturbation
 from diarbench.datasets.dataset import SUBSETS, Dataset, Subset
-from diarbench.datasets.io.audio import AUDIO_SUFFIXES, SAMPLE_RATE, Clip, length_s, open_audio, write_audio
+from diarbench.datasets.io.audio import AUDIO_SUFFIXES, SAMPLE_RATE, Clip, length_s, open_audio, write_audio, write_wav
 from diarbench.datasets.io.errors import UserError, require
 from diarbench.datasets.io.files import files
+from diarbench.datasets.io.names import plural
 from diarbench.datasets.io.rttm import Turn
 
 if TYPE_CHECKING:
@@ -75,7 +76,6 @@ def noise_from_pauses(dataset: Dataset, work: Path) -> tuple[Path, ...]:
     Silences shorter than `SHORTEST_S` are skipped. Raises UserError if no recording has a longer one.
     """
     import numpy as np
-    import soundfile
 
     work.mkdir(parents=True, exist_ok=True)
     paths = []
@@ -87,7 +87,7 @@ def noise_from_pauses(dataset: Dataset, work: Path) -> tuple[Path, ...]:
         if silences:
             path = work / f"silences_{recording.uri}.wav"
             faded = [fade_ends(_read_unperturbed(silence, path)) for silence in silences]
-            soundfile.write(str(path), np.concatenate(faded), SAMPLE_RATE, subtype="PCM_16")
+            write_wav(path, np.concatenate(faded))
             paths.append(path)
     if not paths:
         raise UserError(f"{dataset.root}: train has no silence of {SHORTEST_S:g} s or more to use as noise")
@@ -126,7 +126,7 @@ def split_speakers(
         count = min(count, len(names) - 2 * subsets_left)
         if count < 2:
             raise UserError(
-                f"{len(speakers)} speakers are too few for {len(nonempty)} subsets: each subset needs at least two"
+                f"{plural(len(speakers), 'speaker')}: too few for {plural(len(nonempty), 'subset')}; each needs two"
             )
         divided[subset] = {name: speakers[name] for name in names[:count]}
         names = names[count:]

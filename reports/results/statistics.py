@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from diarbench.datasets.dataset import Subset
+from diarbench.datasets.io.names import plural
 from diarbench.datasets.io.records import Record
 
 LEVEL = 0.95
@@ -25,6 +26,12 @@ class Interval(Record):
     high: float | None
     units: int
     unit: str = RECORDINGS
+
+    @property
+    def counted(self) -> str:
+        """``1 recording``, ``2 recordings``."""
+        return plural(self.units, self.unit.removesuffix("s"))
+
     """What is independent: ``recordings``. Version 0.1 also resampled ``blocks of 10 s``, which are not."""
 
 
@@ -100,7 +107,7 @@ class Difference(Record):
     def verdict(self, a: str, b: str) -> str:
         """One sentence: which system is better or why that cannot be said, with the evidence and what would decide."""
         points = f"{abs(self.der) * 100:.2f} points of DER"
-        evidence = f"{self.p_text}, {self.interval.units} {self.interval.unit}{self.counts(a, b)}{self._seeds}"
+        evidence = f"{self.p_text}, {self.interval.counted}{self.counts(a, b)}{self._seeds}"
         if not self.has_verdict:
             return f"No verdict: {points} between {a} and {b} ({evidence}); {self._too_few}."
         if self.is_significant:

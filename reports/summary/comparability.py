@@ -8,7 +8,7 @@ from string import ascii_lowercase
 from typing import Any
 
 from diarbench.datasets.dataset import corpora_of
-from diarbench.datasets.io.names import visible
+from diarbench.datasets.io.names import plural, visible
 from diarbench.reports.formatting import minutes
 from diarbench.reports.results.run import Run
 from diarbench.reports.results.scores import Row
@@ -91,7 +91,7 @@ def comparability_footnotes(
     mark_differences(
         _trials,
         lambda trials: (
-            f"tuned on dev in {trials} trials; other rows were tuned differently or not at all"
+            f"tuned on dev in {plural(trials, 'trial')}; other rows were tuned differently or not at all"
             if trials
             else "not tuned; other rows were tuned on dev"
         ),
@@ -136,7 +136,7 @@ def row_marks(
         yield footnotes.mark("not a system: the reference replaced a part of the pipeline")
     scored = {part.uri for part in row.files}
     if scored != all_uris:
-        yield footnotes.mark(f"scored on {len(scored)} of the {len(all_uris)} recordings")
+        yield footnotes.mark(f"scored on {len(scored)} of the {plural(len(all_uris), 'recording')}")
 
 
 def _trials(run: Run) -> int:

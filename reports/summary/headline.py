@@ -144,7 +144,9 @@ def _is_better(section: Section, a: Contender, b: Contender) -> bool:
 def _evidence(difference: Difference) -> str:
     """The interval of B minus A in points, the p-value, and how many recordings favour A."""
     favourable = (
-        "" if difference.better_a is None else f", {difference.better_a} of {difference.interval.units} recordings"
+        ""
+        if difference.better_a is None
+        else f", {difference.better_a} of {plural(difference.interval.units, 'recording')}"
     )
     return f"{difference_span(difference.interval)}, {difference.p_text}{favourable}"
 

@@ -48,7 +48,7 @@ def contrast_table(section: Section) -> Table | None:
                 Cell(percent(difference.der), difference.der),
                 Cell(difference_span(interval), interval.low),
                 Cell(f"{difference.p:.2g}", difference.p),
-                Cell(f"{interval.units} {interval.unit}"),
+                Cell(interval.counted),
                 Cell(better if difference.is_significant else "not significant"),
                 Cell(number(difference.units_needed, "{:,}"), difference.units_needed),
             )

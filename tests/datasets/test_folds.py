@@ -89,7 +89,8 @@ def test_folds_that_cannot_be_drawn_are_refused(ami_mini: Dataset, tmp_path: Pat
     for made, count, message in (
         (ami_mini, 8, "groups of recordings without a common speaker or session: 7; use --folds 7"),
         (ami_mini, 2, "at least 3 folds are needed"),
-        (dataset(tmp_path, people[0]), 3, "session: 1; use the dataset's own subsets instead"),
+        (dataset(tmp_path, people[0]), 3, "the dataset has 1 recording, and each fold needs one; add recordings$"),
+        (dataset(tmp_path, *people), 5, "has 4 recordings, and each fold needs one; add recordings, or use --folds 4$"),
         (dataset(tmp_path, *(recording(tmp_path, f"o{k}", ["one-x"]) for k in range(5))), 3, "session: 1; use"),
         (dataset(tmp_path, *people[:2], *twins), 3, "2 recordings .t0, t1.* share speakers and hold 80% of the hours"),
         (dataset(tmp_path, *people, silent), 3, r"a fold would have no speech \(silent\)"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 import unicodedata
 
@@ -299,7 +300,11 @@ def test_compare(bench, tmp_path):
     assert result["files"]["r0"]["worse"]["miss"] == 4.0
     code, out, err = bench(*words)
     assert (code, err) == (0, "")
-    assert "A: worse\nB: better\nB minus A: -20.00 points of DER" in out and "points explained" in out
+    verdict = "full (no collar, overlap scored)\nB is better than A by 20.00 points of DER"
+    assert f"A: {worse}\nB: {better}\n\n{verdict}" in out
+    assert "\nB minus A: -20.00 points of DER" in out and "points explained" in out
+    assert (out.count(str(worse)), out.count("worse"), out.count("12 favour B")) == (1, 1, 1)
+    assert re.search(r"^A .*30\.00", out, re.MULTILINE) and re.search(r"^B .*10\.00", out, re.MULTILINE)
 
 
 def test_score_fails_above_a_rate(bench, files):

@@ -172,6 +172,41 @@ def test_a_dataset_without_a_subset_is_rejected(subset: str, dummy: None, ami_mi
         plans(Dataset.open(tmp_path / "copy"))
 
 
+@pytest.mark.parametrize("subset", ["dev", "test"])
+def test_a_subset_without_speech_is_rejected_since_its_rates_would_be_undefined(
+    subset: str, dummy: None, ami_mini: Dataset, tmp_path: Path
+) -> None:
+    """Turns outside the UEM are no speech either."""
+    shutil.copytree(ami_mini.root, tmp_path / "copy")
+    first, *others = Dataset.open(tmp_path / "copy").subset(subset)  # type: ignore[arg-type]
+    first.uem.write_text(f"{first.uri} 1 0.0 0.001\n")
+    first.rttm.write_text(f"SPEAKER {first.uri} 1 1.0 1.0 <NA> <NA> A <NA> <NA>\n")
+    plans(Dataset.open(tmp_path / "copy"))
+    for recording in others:
+        recording.rttm.write_text("")
+    with pytest.raises(UserError, match=rf"{subset}\.txt: nobody speaks in these recordings, so no"):
+        plans(Dataset.open(tmp_path / "copy"))
+
+
+def test_unreadable_audio_is_rejected_before_anything_runs(dummy: None, ami_mini: Dataset, tmp_path: Path) -> None:
+    shutil.copytree(ami_mini.root, tmp_path / "copy")
+    audio = Dataset.open(tmp_path / "copy").subset("train")[0].audio
+    content = audio.read_bytes()
+    for wrong, message in ((b"no audio", "not readable audio"), (content[: len(content) // 2], "truncated")):
+        audio.unlink()
+        audio.write_bytes(wrong)
+        with pytest.raises(UserError, match=f"{audio.name}: {message}"):
+            plans(Dataset.open(tmp_path / "copy"))
+
+
+def test_too_little_to_train_on_does_not_blame_an_option(dummy: None, ami_mini: Dataset, tmp_path: Path) -> None:
+    shutil.copytree(ami_mini.root, tmp_path / "copy")
+    for recording in Dataset.open(tmp_path / "copy").subset("train"):
+        recording.uem.write_text(f"{recording.uri} 1 0.0 0.5\n")
+    with pytest.raises(UserError, match=r"train\.txt: 5\.0 s of annotated audio, less than one window of 10 s"):
+        plans(Dataset.open(tmp_path / "copy"))
+
+
 def test_a_domain_without_test_recordings_or_with_a_duplicate_name_is_rejected(
     dummy: None, ami_mini: Dataset, sample: Dataset, tmp_path: Path
 ) -> None:

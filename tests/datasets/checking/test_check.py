@@ -234,10 +234,10 @@ def test_fix_counts_its_changes(root: Path) -> None:
         line(text)(root)
     done = " ".join(fix(check(root)))
     for counted in (
-        "1 turns dropped: no length",
-        "1 turns dropped: outside the audio",
-        "1 turns cut",
-        "1 turns merged",
+        "turns dropped: no length: 1",
+        "turns dropped: outside the audio: 1",
+        "turns cut at the end of the audio: 1",
+        "turns merged into another of their speaker: 1",
     ):
         assert counted in done
     train = Dataset.open(root).subset("train")[0]

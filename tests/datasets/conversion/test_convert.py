@@ -217,7 +217,7 @@ def test_shares_are_measured_in_hours() -> None:
     counts = Counter(draw(recordings, Split()).values())
     assert counts == {"train": 80, "dev": 10, "test": 10}
     assert draw(recordings, Split(seed=1)) != draw(recordings, Split())
-    with pytest.raises(UserError, match="2 recordings are too few for 3 subsets"):
+    with pytest.raises(UserError, match="2 recordings: too few for 3 subsets"):
         draw(recordings[:2], Split())
 
 

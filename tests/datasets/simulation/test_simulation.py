@@ -423,7 +423,7 @@ def test_single_speaker_stretches_by_hand() -> None:
 def test_errors(utterances: Path, tmp_path: Path, ami_mini: Dataset) -> None:
     with pytest.raises(UserError, match="no speech found"):
         speech_segments(tmp_path)
-    with pytest.raises(UserError, match="5 speakers are too few for 3 subsets"):
+    with pytest.raises(UserError, match="5 speakers: too few for 3 subsets"):
         split_speakers(dict(list(speech_segments(utterances)[None].items())[:5]), (1, 1, 1), 0)
     pool = {"train": speech_segments(ami_mini)["train"], "dev": {}}
     with pytest.raises(UserError, match="conversations in dev need at least two speakers, but it has 0"):
