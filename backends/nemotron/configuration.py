@@ -72,6 +72,13 @@ class Encoder(Settings):
     num_mel_bins: int = count(128, most=512)
     subsampling_factor: int = count(8, most=64)
 
+    @model_validator(mode="after")
+    def _check_heads(self) -> Encoder:
+        heads, groups = self.num_attention_heads, self.num_key_value_heads or self.num_attention_heads
+        if self.hidden_size % (2 * heads) or heads % groups:
+            raise ValueError(f"a width of {self.hidden_size} does not divide into {heads} heads, {groups} of keys")
+        return self
+
 
 class Head(Settings):
     """``head_config``: from encoder frames back to mel frames, and to one output per speaker."""
@@ -96,6 +103,13 @@ class SpeakerCache(Settings):
     min_positive_scores_rate: float = Field(default=0.5, ge=0, le=10)
     num_speakers: int = count(8, most=64)
     subsampling_factor: int = count(8, most=64)
+
+    @model_validator(mode="after")
+    def _check_boosts(self) -> SpeakerCache:
+        budget = self.speaker_cache_length // self.num_speakers - self.speaker_cache_silence_frames_per_speaker
+        if budget * max(self.strong_boost_rate, self.weak_boost_rate) > self.speaker_cache_length:
+            raise ValueError("strong_boost_rate or weak_boost_rate asks for more frames than the speaker cache has")
+        return self
 
 
 class Model(Settings):

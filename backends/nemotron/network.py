@@ -64,19 +64,25 @@ class NemotronNetwork(torch.nn.Module):
         network.
         """
         if path.suffix == ".ckpt":
-            checkpoint = load_checkpoint(path, "nemotron")
-            if mode:
-                checkpoint["architecture"] = {**checkpoint["architecture"], "streaming_mode": mode}
-            return cls.from_checkpoint(checkpoint, path)
+            return cls.from_checkpoint(load_checkpoint(path, "nemotron"), path, mode)
         tensors, _ = load_safetensors(path)
         architecture = read_snapshot(path.parent) if (path.parent / CONFIG).is_file() else _preset_of(path, tensors)
         return cls._from_tensors(architecture.model_copy(update={"streaming_mode": mode}), tensors, path)
 
     @classmethod
-    def from_checkpoint(cls, checkpoint: Mapping[str, Any], source: Path | str = "checkpoint") -> NemotronNetwork:
-        """The network in one of diarbench's checkpoints. Raises UserError as `from_file`."""
-        tensors = {name.removeprefix("model."): tensor for name, tensor in _named(checkpoint["weights"], "model.")}
-        return cls._from_tensors(architecture_of(checkpoint["architecture"], source), tensors, source)
+    def from_checkpoint(
+        cls, checkpoint: Mapping[str, Any], source: Path | str = "checkpoint", mode: str | None = None
+    ) -> NemotronNetwork:
+        """The network in one of diarbench's checkpoints. ``mode`` and errors as in `from_file`."""
+        architecture, weights = architecture_of(checkpoint.get("architecture"), source), checkpoint.get("weights")
+        if not isinstance(weights, dict) or not all(
+            isinstance(name, str) and isinstance(tensor, torch.Tensor) for name, tensor in weights.items()
+        ):
+            raise UserError(f"{source}: its weights are not tensors by name")
+        tensors = {name.removeprefix("model."): tensor for name, tensor in weights.items()}
+        if mode:
+            architecture = architecture.model_copy(update={"streaming_mode": mode})
+        return cls._from_tensors(architecture, tensors, source)
 
     @classmethod
     def _from_tensors(
@@ -229,8 +235,3 @@ def _preset_of(path: Path, tensors: Mapping[str, Any]) -> Architecture:
         if sizes == (model.audio_config.hidden_size, model.head_config.num_speakers):
             return architecture
     raise UserError(f"{path}: no preset has this size; pass the snapshot's folder, which has its {CONFIG}")
-
-
-def _named(weights: Any, prefix: str) -> Iterator[tuple[str, Any]]:
-    """Name and tensor of each weight whose name begins with the prefix."""
-    return ((name, tensor) for name, tensor in weights.items() if name.startswith(prefix))

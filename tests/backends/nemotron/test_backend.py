@@ -106,6 +106,16 @@ SPOILT: dict[str, tuple[Callable[[Path], Any], str]] = {
         lambda f: edit(f / "config.json", lambda c: c["streaming_config"].update(speaker_cache_length=3)),
         r"model\.safetensors: not a configuration of Nemotron-3-Diarization: .*speaker_cache_length.* \(3\)",
     ),
+    "heads that do not divide the width": (
+        lambda f: edit(f / "config.json", lambda c: c["audio_config"].update(num_attention_heads=3)),
+        r"config\.json: not a valid Model: audio_config: a width of 32 does not divide into 3 heads",
+    ),
+    "more frames than the cache has": (
+        lambda f: edit(
+            f / "config.json", lambda c: c["streaming_config"].update(weak_boost_rate=10, speaker_cache_length=240)
+        ),
+        r"config\.json: not a valid Model: streaming_config: strong_boost_rate or weak_boost_rate asks for more",
+    ),
     "another size": (
         lambda f: edit(f / "config.json", lambda c: c["audio_config"].update(num_hidden_layers=3)),
         r"its tensors are not those of its configuration \(first difference: model\.audio_tower\.layers\.2",

@@ -122,6 +122,19 @@ def test_a_checkpoint_restores_the_network_and_its_form(batch: tuple[Any, Any], 
     assert offline.settings.streaming_mode == "low_latency"
     with torch.no_grad():
         assert torch.equal(restored.activity(batch[0]), network.activity(batch[0]))
+    stream = NemotronNetwork.from_file(tmp_path / "c.ckpt", "ultra_low_latency")
+    assert stream.settings.streaming_mode == "ultra_low_latency"
+    for damaged in (
+        {"weights": [1]},
+        {"weights": {"a": 1}},
+        {"architecture": 1},
+        {"architecture": {"model": {"x": 1}}},
+    ):
+        checkpoint = {"architecture": network.architecture(), "weights": network.state_dict(), **damaged}
+        with pytest.raises(
+            UserError, match=r"weights are not tensors by name|architecture of Nemotron|tensors are not"
+        ):
+            NemotronNetwork.from_checkpoint(checkpoint)
     with pytest.raises(UserError, match=r"c\.ckpt: a checkpoint of nemotron, not of nemo"):
         load_checkpoint(tmp_path / "c.ckpt", "nemo")
 
