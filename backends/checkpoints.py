@@ -170,10 +170,18 @@ def load_checkpoint(path: Path, backend: str) -> dict[str, Any]:
 
     Raises UserError where the file is absent, damaged, of a newer format or of another backend.
     """
-    content = load_tensors(path)
+    try:
+        content = load_tensors(path)
+    except UserError as error:
+        raise UserError(f"{error}; {train_again(path)}") from error
     if not is_checkpoint(content):
-        raise UserError(f"{path}: not a checkpoint of diarbench")
+        raise UserError(f"{path}: not a checkpoint of diarbench; {train_again(path)}")
     return check_checkpoint(path, content, backend)
+
+
+def train_again(checkpoint: Path) -> str:
+    """What to do about a damaged checkpoint of a run."""
+    return f"if a run wrote it, remove {checkpoint.parent} and run the same command again, which trains anew"
 
 
 def is_checkpoint(content: Any) -> bool:

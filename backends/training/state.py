@@ -14,11 +14,12 @@ from typing import Any
 import torch
 from lightning.fabric import Fabric
 
-from diarbench.backends.checkpoints import load_checkpoint, save_checkpoint
+from diarbench.backends.checkpoints import load_checkpoint, save_checkpoint, train_again
 from diarbench.backends.recipes.schema import Recipe
 from diarbench.backends.training.averaging import ExponentialMovingAverage
 from diarbench.backends.training.schedule import WarmupSchedule
 from diarbench.backends.training.windows import ExcludedSpeech
+from diarbench.datasets.io.errors import UserError
 from diarbench.datasets.io.files import write_atomic
 from diarbench.reports.results.run import Epoch
 from diarbench.reports.results.run_folder import RunFolder
@@ -152,12 +153,23 @@ class TrainingState:
     def resume(self) -> bool:
         """Restore ``checkpoints/last.ckpt``; returns False where there is none.
 
-        Raises UserError where the file is damaged or of another backend.
+        Raises UserError where the file is damaged, of another backend or of another training.
         """
         path = self.folder.checkpoint("last")
         if not path.exists():
             return False
         checkpoint = load_checkpoint(path, self.backend)
+        try:
+            self._restore(checkpoint)
+        except Exception as error:  # whatever is missing or misshapen raises errors of many kinds
+            reason = (str(error).splitlines() or [""])[0]
+            raise UserError(
+                f"{path}: not a state of this training ({type(error).__name__}: {reason}); {train_again(path)}"
+            ) from error
+        logger.info("resuming after epoch %d", len(self.history.epochs) - 1)
+        return True
+
+    def _restore(self, checkpoint: dict[str, Any]) -> None:
         self.network.load_state_dict(checkpoint["weights"])
         self.optimizer.load_state_dict(checkpoint["optimizer"])
         self.schedule.load_state_dict(checkpoint["rate"])
@@ -165,8 +177,6 @@ class TrainingState:
         if self.average:
             self.average.load(checkpoint["average"])
         self.history.load_state_dict(checkpoint)
-        logger.info("resuming after epoch %d", len(self.history.epochs) - 1)
-        return True
 
     def _save(self, name: str, **extra: Any) -> None:
         if self.fabric.is_global_zero:

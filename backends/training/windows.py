@@ -10,6 +10,7 @@ import numpy as np
 
 from diarbench.datasets.dataset import Recording
 from diarbench.datasets.io.audio import SAMPLE_RATE
+from diarbench.datasets.io.errors import UserError
 
 
 @dataclass(frozen=True)
@@ -73,10 +74,21 @@ def _regions(
 
 
 def read(window: Window, samples: int) -> np.ndarray:
-    """The window's audio, float32 (samples,)."""
+    """The window's audio, float32 (samples,). Raises UserError where the file does not hold all of it."""
     import soundfile
 
-    audio, _ = soundfile.read(str(window.recording.audio), start=window.start, frames=samples, dtype="float32")
+    path = window.recording.audio
+    try:
+        audio, _ = soundfile.read(str(path), start=window.start, frames=samples, dtype="float32")
+        reason = f"ends at {(window.start + len(audio)) / SAMPLE_RATE:.1f} s" if len(audio) < samples else ""
+    except (OSError, RuntimeError) as error:
+        reason = f"cannot be read ({error})"
+    if reason:
+        end_s = (window.start + samples) / SAMPLE_RATE
+        raise UserError(
+            f"{path}: {reason}, though a window lasts until {end_s:.1f} s: it changed while it was used; restore it, "
+            "and run the same command again"
+        )
     return audio
 
 

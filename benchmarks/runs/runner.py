@@ -23,7 +23,7 @@ from diarbench.datasets.dataset import Dataset
 from diarbench.datasets.folds import with_fold
 from diarbench.datasets.io.errors import UserError
 from diarbench.datasets.io.names import plural
-from diarbench.datasets.io.records import read_record, write_record
+from diarbench.datasets.io.records import write_record
 from diarbench.reports.results.comparison import Comparison
 from diarbench.reports.results.job import Job
 from diarbench.reports.results.run import Run
@@ -71,7 +71,7 @@ def run_job(folder: RunFolder, job: Job, progress: RunProgress) -> Run:
     record = folder.read_run() if folder.run.is_file() else queued_run(job)
     if status and record.state != "failed":
         ended = f"killed by signal {-status}" if status < 0 else f"exit {status}"
-        reason = reason or ("out of memory?" if status == -signal.SIGKILL else "see log.txt")
+        reason = reason or ("out of memory?" if status == -signal.SIGKILL else _last_words(folder))
         record = record.model_copy(update={"state": "failed", "failure": f"{ended} while {record.state} ({reason})"})
         write_record(folder.run, record)
     return record
@@ -99,7 +99,20 @@ def _work(folder: RunFolder, job: Job, progress: RunProgress) -> tuple[int, str]
             mark_interrupted(folder)
             raise
         errors.seek(0)
-        return process.returncode, (errors.read().strip().splitlines() or [""])[-1]
+        return process.returncode, _last_line(errors.read())
+
+
+def _last_words(folder: RunFolder) -> str:
+    """The last line of a worker's log, into which its standard error goes once it has started."""
+    try:
+        words = _last_line(folder.log.read_text(encoding="utf-8", errors="replace"))
+    except OSError:
+        return "no log.txt"
+    return f"{words}; see log.txt" if words else "see log.txt"
+
+
+def _last_line(text: str) -> str:
+    return (text.strip().splitlines() or [""])[-1]
 
 
 def _stop(process: subprocess.Popen[str]) -> None:
@@ -119,7 +132,7 @@ def tune(out: Path, trials: int | None, seconds: float | None, command: str, pro
     """
     if RunFolder(out).job.is_file():
         raise UserError(f"{out}: is one run of a comparison; give the comparison's folder, {out.parent}")
-    before = read_record(ComparisonFolder(out).results, Comparison)
+    before = ComparisonFolder(out).read_results()
     command = f"{before.command} && {command}"
     jobs = [ComparisonFolder(out).run(run.name).read_job() for run in before.trained_runs]
     for job in jobs:

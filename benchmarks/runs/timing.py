@@ -76,7 +76,8 @@ class Stopwatch:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.phases = list(read_record(path, Speed).phases) if path.is_file() else []
+        cure = "remove it, and run the same command again; the cost of the phases so far is lost"
+        self.phases = list(read_record(path, Speed, cure).phases) if path.is_file() else []
 
     @contextmanager
     def phase(self, name: str, audio_s: float | None = None) -> Iterator[Cost]:

@@ -127,7 +127,7 @@ class Tuner:
         empty = self._empty(diarizer, space)
         if not self.path.is_file():
             return empty
-        stored = read_record(self.path, Tuning)
+        stored = read_record(self.path, Tuning, "remove it to tune again")
         for field, description in STUDY_IDENTITY.items():
             if getattr(stored, field) != getattr(empty, field):
                 raise UserError(f"{self.path}: was tuned with another {description}; remove the file to tune again")

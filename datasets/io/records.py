@@ -24,8 +24,11 @@ def write_record(path: Path, record: BaseModel) -> None:
     write_atomic(path, record.model_dump_json(indent=1) + "\n")
 
 
-def read_record(path: Path, kind: type[R]) -> R:
-    """Read a record back. Raises UserError where the file is absent, not JSON, or not such a record."""
+def read_record(path: Path, kind: type[R], cure: str = "") -> R:
+    """Read a record back. Raises UserError where the file is absent, not JSON, or not such a record.
+
+    ``cure`` ends the message where the file holds no such record: what to do about a damaged one.
+    """
     if path.exists() and not path.is_file():
         raise UserError(f"{path}: not a regular file")
     try:
@@ -33,7 +36,8 @@ def read_record(path: Path, kind: type[R]) -> R:
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({error.strerror})") from error
     except ValidationError as error:
-        raise UserError(f"{path}: not a valid {kind.__name__}: {first_problem(error)}") from error
+        what_to_do = f"; {cure}" if cure else ""
+        raise UserError(f"{path}: not a valid {kind.__name__}: {first_problem(error)}{what_to_do}") from error
 
 
 def first_problem(error: ValidationError) -> str:

@@ -23,6 +23,7 @@ from pathlib import Path
 from diarbench.datasets.io.errors import UserError
 from diarbench.datasets.io.files import sha256_of
 from diarbench.datasets.io.records import read_record
+from diarbench.reports.results.comparison import Comparison
 from diarbench.reports.results.job import Job
 from diarbench.reports.results.run import Run
 
@@ -89,11 +90,11 @@ class RunFolder:
 
     def read_run(self) -> Run:
         """Raises UserError where ``run.json`` is missing or damaged."""
-        return read_record(self.run, Run)
+        return read_record(self.run, Run, "run the command that made it again, which writes it anew")
 
     def read_job(self) -> Job:
         """Raises UserError where ``job.json`` is missing or damaged."""
-        return read_record(self.job, Job)
+        return read_record(self.job, Job, "remove it, and run the command that made it again")
 
     def rttm(self, run: Run, dataset: str, stage: str) -> Path:
         """The folder of a stage's RTTM, with a folder for each subset in it."""
@@ -153,6 +154,10 @@ class ComparisonFolder:
 
     def run(self, name: str) -> RunFolder:
         return RunFolder(self.path / name)
+
+    def read_results(self) -> Comparison:
+        """Raises UserError where ``results.json`` is missing or damaged."""
+        return read_record(self.results, Comparison, "run the command that made it again, which writes it anew")
 
     def reference(self, dataset: str, subset: str) -> Path:
         return self.path / "reference" / dataset / subset

@@ -334,6 +334,20 @@ def test_a_checkpoint_of_version_0_1_resumes(ami_mini: Dataset, tmp_path: Path) 
     assert (resumed.epochs, resumed.notes) == (uninterrupted.epochs, uninterrupted.notes)
 
 
+def test_a_damaged_state_is_told_with_the_cure(ami_mini: Dataset, tmp_path: Path) -> None:
+    training = trainer(ami_mini, BASIC, tmp_path)
+    path = tmp_path / "checkpoints" / "last.ckpt"
+    cure = f"remove {path.parent} and run the same command again, which trains anew"
+    save_checkpoint(path, "dummy", training.network)
+    with pytest.raises(UserError, match=f"{path}: not a state of this training \\(KeyError: 'optimizer'\\); .*{cure}"):
+        training.state.resume()
+    path.write_bytes(path.read_bytes()[:500])
+    with pytest.raises(UserError, match=f"{path}: not a readable checkpoint .*; .*{cure}"):
+        training.state.resume()
+    path.unlink()
+    assert not training.state.resume()
+
+
 def test_a_note_for_a_batch_larger_than_an_epoch(ami_mini: Dataset, tmp_path: Path) -> None:
     trained = train(ami_mini, BASIC.model_copy(update={"batch_size": 256, "epochs": 1}), tmp_path)
     assert trained.audio_s == 300

@@ -17,6 +17,7 @@ from diarbench.backends.training.windows import (
 )
 from diarbench.datasets.dataset import Dataset, Recording
 from diarbench.datasets.io.audio import SAMPLE_RATE
+from diarbench.datasets.io.errors import UserError
 from diarbench.datasets.io.rttm import Region, Turn
 
 
@@ -94,3 +95,21 @@ def test_a_window_has_the_recording_s_samples(ami_mini: Dataset) -> None:
     samples, rate = soundfile.read(first.audio, dtype="float32")
     assert rate == SAMPLE_RATE
     np.testing.assert_array_equal(read(Window(first, 12345), 1000), samples[12345:13345])
+
+
+def test_a_file_that_was_cut_short_is_named(tmp_path: Path) -> None:
+    import soundfile
+
+    path = tmp_path / "r.wav"
+    soundfile.write(path, np.zeros(2 * SAMPLE_RATE), SAMPLE_RATE)
+    window = Window(Recording("r", "train", path, path, path), SAMPLE_RATE)
+    assert len(read(window, SAMPLE_RATE)) == SAMPLE_RATE
+    cure = "restore it, and run the same command again"
+    with pytest.raises(UserError, match=rf"r\.wav: ends at 2\.0 s, though a window lasts until 2\.5 s.*; {cure}"):
+        read(window, SAMPLE_RATE * 3 // 2)
+    path.write_bytes(path.read_bytes()[:1000])
+    with pytest.raises(UserError, match=r"r\.wav: .*though a window lasts until 2\.0 s"):
+        read(window, SAMPLE_RATE)
+    path.unlink()
+    with pytest.raises(UserError, match=r"r\.wav: cannot be read"):
+        read(window, SAMPLE_RATE)

@@ -27,6 +27,7 @@ from diarbench.benchmarks.runs import runner
 from diarbench.benchmarks.runs.evaluation import too_many_speakers_warning
 from diarbench.benchmarks.runs.plan import Plan, check_out
 from diarbench.benchmarks.runs.progress import RunProgress
+from diarbench.benchmarks.runs.timing import Stopwatch
 from diarbench.datasets.dataset import Dataset
 from diarbench.datasets.io.errors import UserError
 from diarbench.datasets.io.records import read_record, write_record
@@ -206,6 +207,25 @@ def test_a_long_standard_error_does_not_block_a_worker(
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(tmp_path / "site"), os.environ["PYTHONPATH"]]))
     comparison, _ = run(tmp_path / "out", plan_of(ami_mini, "scratch"))
     assert comparison.runs[0].state == "done"
+
+
+def test_the_last_words_of_a_worker_that_ends_at_its_start_are_told(ami_mini: Dataset, tmp_path: Path) -> None:
+    plan = plan_of(ami_mini, "scratch")
+    folder = ComparisonFolder(tmp_path).run(plan.job.name)
+    folder.path.mkdir()
+    folder.job.write_text("{}")
+    record = runner.run_job(folder, plan.job, RunProgress(Console(file=io.StringIO())))
+    assert record.failure is not None
+    assert record.failure.startswith("exit 1 while queued (diarbench.datasets.io.errors.UserError: ")
+    assert f"{folder.job}: not a valid Job: " in record.failure and record.failure.endswith("; see log.txt)")
+
+
+def test_a_damaged_file_of_times_is_told_with_the_cure(tmp_path: Path) -> None:
+    (tmp_path / "speed.json").write_text("{")
+    with pytest.raises(
+        UserError, match=r"speed\.json: not a valid Speed: .*; remove it, and run the same command again"
+    ):
+        Stopwatch(tmp_path / "speed.json")
 
 
 def test_a_damaged_record_of_a_run_costs_that_run_only(dummy: None, ami_mini: Dataset, tmp_path: Path) -> None:
