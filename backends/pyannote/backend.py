@@ -52,8 +52,8 @@ SEGMENTATION = Weights(
 PACKAGED = Pipeline(name="segmentation-3.0 with CAM++", source="installed packages")
 """The pipeline without ``--pipeline``."""
 
-FIXED_FILES = (("embedding/pytorch_model.bin", "/pytorch_model.bin"), ("plda/plda.npz", "/plda.npz"))
-"""The files that stand for a published pipeline's fixed parts, and what is not said of their names."""
+FIXED_PARTS = {"WeSpeakerResNet34 embedding": "embedding/pytorch_model.bin", "PLDA": "plda/plda.npz"}
+"""A published pipeline's parts that are not fine-tuned, and the files that stand for them."""
 
 
 class PyannoteBackend:
@@ -168,12 +168,9 @@ class PyannoteBackend:
 
     def _fixed_parts(self) -> tuple[str, ...]:
         if self.published:
-            hashes = self.pipeline.files
-            return tuple(
-                f"{name.removesuffix(suffix)} of {self.pipeline.name} (sha256 {hashes[name][:12]})"
-                for name, suffix in FIXED_FILES
-                if name in hashes
-            )
+            hashes, name = self.pipeline.files, self.pipeline.name
+            used = list(FIXED_PARTS) if self.published.clusters_by_vbx else list(FIXED_PARTS)[:1]
+            return tuple(f"{part} of {name} (sha256 {hashes[FIXED_PARTS[part]][:12]})" for part in used)
         plda = (f"PLDA (sha256 {self.plda_sha256[:12]})",) if self.plda_sha256 else ()
         return (camplusplus_description(), *plda)
 

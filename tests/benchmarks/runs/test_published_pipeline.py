@@ -78,7 +78,7 @@ def test_the_record_names_the_pipeline_and_has_the_hash_of_every_file(run: RunFo
     files = {path.relative_to(published).as_posix() for path in published.rglob("*") if path.is_file()}
     assert set(record.pipeline.files) == files and len(files) == 5
     assert record.weights and record.weights.sha256 == record.pipeline.files["segmentation/pytorch_model.bin"]
-    assert [part.partition(" ")[0] for part in record.weights.fixed_parts] == ["embedding", "plda"]
+    assert [part.partition(" ")[0] for part in record.weights.fixed_parts] == ["WeSpeakerResNet34", "PLDA"]
     assert record.tuning and record.tuning.defaults["clustering.Fa"] == 0.3
 
 
