@@ -109,6 +109,9 @@ def _hub_error(repository: str, name: str, error: Exception) -> UserError:
 def weights_in_file(init: str, suffixes: tuple[str, ...]) -> InitialWeights:
     """The weights in a local file. Raises UserError where it is absent or has another suffix."""
     path = Path(init).expanduser().resolve()
+    if path.is_dir():
+        hint = f"to start from this run: --init run:{init}" if RunFolder(path).run.is_file() else "pass a file in it"
+        raise UserError(f"--init {init}: is a folder; {hint}")
     if not path.is_file():
         raise UserError(f"--init {init}: no such file; expected a path, auto, scratch, hub:ID or run:FOLDER")
     if path.suffix not in suffixes:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Self
@@ -40,6 +42,43 @@ class RecordingProgress:
 
     def __call__(self, completed: int) -> None:
         self.bar.update(self.task, completed=completed)
+
+
+class FileProgress:
+    """Shows on a terminal's standard error how many files are done, and the time, while toolkits' output is hidden."""
+
+    def __init__(self, action: str, total: int) -> None:
+        from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+        from diarbench.reports.console import make_console
+
+        # Toolkits' output is hidden by redirecting the standard streams, which this copy is not part of.
+        self.stderr = os.fdopen(os.dup(sys.stderr.fileno()), "w")
+        console = make_console(file=self.stderr)
+        text = TextColumn(f"files {action}: {{task.completed}} of {{task.total}}", markup=False)
+        self.bar = Progress(
+            SpinnerColumn(),
+            text,
+            TimeElapsedColumn(),
+            console=console,
+            transient=True,
+            redirect_stdout=sys.stdout.isatty(),
+            redirect_stderr=False,
+            disable=not console.is_terminal,
+        )
+        self.task = self.bar.add_task(action, total=total)
+
+    def __enter__(self) -> Self:
+        self.bar.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.bar.stop()
+        self.stderr.close()
+
+    def advance(self) -> None:
+        """One more file is done."""
+        self.bar.advance(self.task)
 
 
 def log_to_terminal() -> None:

@@ -17,23 +17,29 @@ from diarbench.datasets.io.names import plural
 if TYPE_CHECKING:
     from diarbench.datasets.checking.findings import CheckResult
 
+PIPED_WIDTH = 1000
+"""The width of a table that is not printed to a terminal: no path is cut."""
+
 app = typer.Typer(help="Fetch, convert, inspect and check datasets.", no_args_is_help=True)
 
 
 @app.command("list")
 def list_() -> None:
     """List the datasets that can be fetched by name."""
-    from rich.table import Table
+    import sys
+
+    from rich.table import Column, Table
 
     from diarbench.datasets.corpora.catalog import KNOWN, known, location
     from diarbench.reports.console import make_console
 
-    table = Table("name", "what", "licence", "where")
+    table = Table("name", "what", "licence", Column("where", overflow="fold"))
     for name in KNOWN:
         module = known(name)
         where = str(location(name)) if location(name).exists() else "not fetched"
         table.add_row(name, module.SUMMARY, module.LICENCE, where)
-    make_console().print(table)
+    # Piped, a path stays on one line, for grep and cut.
+    make_console(width=None if sys.stdout.isatty() else PIPED_WIDTH).print(table)
 
 
 @app.command()

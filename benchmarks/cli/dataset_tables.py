@@ -22,7 +22,9 @@ def summary_table(datasets: list[Dataset]) -> Table:
 
     from diarbench.datasets.statistics import describe
 
-    descriptions = (f"{d.info.name}: {d.info.source}; {d.info.licence}; split: {d.info.split_rule}" for d in datasets)
+    descriptions = (
+        f"{d.info.name}: {d.info.source}; licence: {d.info.licence}; split: {d.info.split_rule}" for d in datasets
+    )
     table = Table(
         box=box.SIMPLE_HEAD,
         pad_edge=False,

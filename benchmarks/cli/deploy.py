@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from diarbench.benchmarks.cli.console import FileProgress
+
 
 def diarize(
     audio: Annotated[
@@ -25,11 +27,13 @@ def diarize(
     from diarbench.datasets.io.names import visible
 
     _set_up_process()
+    with FileProgress("diarized", len(audio)) as progress:
 
-    def show(path: Path) -> None:
-        typer.echo(visible(path))
+        def show(path: Path) -> None:
+            typer.echo(visible(path))
+            progress.advance()
 
-    api.diarize(audio, run, out, format_=format_, device=device, exclusive=exclusive, on_written=show)
+        api.diarize(audio, run, out, format_=format_, device=device, exclusive=exclusive, on_written=show)
 
 
 def export(

@@ -239,6 +239,10 @@ def run(
         )
     folder = out or default_out(plans)
     check_out(folder, plans)
+    roots = {planned.job.dataset_root: planned.job.dataset for planned in plans}
+    for root, name in roots.items():
+        if Path(root).name != name:  # the folder was renamed, or is a copy
+            console.print(f"{root}: is called {name}, by its dataset.json", highlight=False, soft_wrap=True)
     for planned in plans:
         for warning in planned.warnings:
             console.print(f"{planned.job.name}: {warning}", style="yellow", highlight=False)

@@ -22,7 +22,7 @@ from diarbench.benchmarks.runs.model_card import model_card
 from diarbench.datasets.dataset import Recording, from_annotation
 from diarbench.datasets.io.audio import Clip, length_s, write_audio
 from diarbench.datasets.io.errors import UserError, check_choice
-from diarbench.datasets.io.files import write_atomic
+from diarbench.datasets.io.files import make_folder, write_atomic
 from diarbench.datasets.io.records import read_record
 from diarbench.datasets.io.rttm import Turn, rttm_text
 from diarbench.reports.results.run_folder import RunFolder
@@ -84,7 +84,8 @@ def diarize(
     With ``exclusive``, at most one speaker speaks at a time.
 
     Raises UserError, where possible before any computation, for unreadable audio, two inputs with the same output, an
-    output that exists, or a folder that holds no finished run.
+    output that exists or cannot be written, or a folder that holds no finished run. A file that cannot be diarized is
+    told at the end, after the others.
     """
     check_choice("format", format_, FORMATS)
     check_choice("device", device, DEVICES)
@@ -99,19 +100,31 @@ def diarize(
         _check_readable(path)
         targets[target] = path
     trained = TrainedRun(run)
+    device = resolve_device(device)
+    make_folder(out)
+    failures = []
     with tempfile.TemporaryDirectory(prefix="diarbench-") as temporary:
         with quiet(Path(temporary) / "log.txt"):
-            diarizer = trained.backend.diarizer(trained.network(), resolve_device(device))
+            diarizer = trained.backend.diarizer(trained.network(), device)
         hyperparameters = trained.hyperparameters(diarizer.defaults)
         diarizer = diarizer.with_frozen(hyperparameters)
         decode = _decode_of(diarizer, exclusive)
         for target, path in targets.items():
-            recording = _recording(path, Path(temporary))
-            with quiet(Path(temporary) / "log.txt"):
-                annotation = decode(recording, diarizer.infer(recording), hyperparameters)
-            write_atomic(target, text(recording.uri, from_annotation(annotation), recording.duration_s))
-            recording.audio.unlink()
-            on_written(target)
+            try:
+                recording = _recording(path, Path(temporary))
+                with quiet(Path(temporary) / "log.txt"):
+                    annotation = decode(recording, diarizer.infer(recording), hyperparameters)
+            except UserError as error:
+                failures.append(str(error))
+            except Exception as error:  # toolkits raise many kinds, such as for a recording of a few samples
+                reason = " ".join(f"{type(error).__name__}: {error}".split())
+                failures.append(f"{path}: {length_s(Clip(path)):.2f} s of audio could not be diarized ({reason})")
+            else:
+                write_atomic(target, text(recording.uri, from_annotation(annotation), recording.duration_s))
+                recording.audio.unlink()
+                on_written(target)
+    if failures:
+        raise UserError("; ".join(failures))
     return list(targets)
 
 
@@ -136,10 +149,10 @@ def export(run: Path, destination: Path, repository: str | None = None) -> str:
     if repository:
         check_upload(repository)
     destination = destination.absolute()
-    destination.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(destination.parent)
     with tempfile.TemporaryDirectory(prefix=".diarbench-", dir=destination.parent) as temporary:
         folder = Path(temporary) / destination.name
-        with quiet(Path(temporary) / "log.txt"):
+        with quiet(Path(temporary) / "log.txt"), _writing(destination):
             network = trained.network().eval()
             defaults = trained.backend.diarizer(network, "cpu").defaults
             code = trained.backend.export(network, trained.hyperparameters(defaults), folder)
@@ -150,6 +163,18 @@ def export(run: Path, destination: Path, repository: str | None = None) -> str:
     if repository:
         upload(destination, repository)
     return code.replace(str(folder), str(destination))
+
+
+@contextmanager
+def _writing(destination: Path) -> Iterator[None]:
+    """Raises UserError that names the destination where the disk refuses the toolkits' files."""
+    try:
+        yield
+    except (OSError, RuntimeError) as error:
+        if isinstance(error, RuntimeError) and "inline_container" not in str(error):  # torch's writer of files
+            raise
+        reason = error.strerror if isinstance(error, OSError) else f"is the disk full? {str(error).splitlines()[0]}"
+        raise UserError(f"{destination}: cannot be written ({reason}); free some room or choose another") from error
 
 
 def _check_readable(path: Path) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 import psutil
 
 from diarbench.backends.packages import package_version
+from diarbench.datasets.io.errors import UserError
 from diarbench.reports.results.job import Job
 from diarbench.reports.results.run import Environment
 
@@ -90,11 +91,16 @@ def set_up_device(job: Job) -> str:
 
 
 def resolve_device(device: str) -> str:
-    """The device that ``auto`` stands for on this machine: cuda where available, else cpu."""
+    """The device that ``auto`` stands for on this machine: cuda where available, else cpu.
+
+    Raises UserError for cuda where there is none.
+    """
     import torch
 
     if device == "auto":
         return "cuda" if torch.cuda.is_available() else "cpu"
+    if device == "cuda" and not torch.cuda.is_available():
+        raise UserError("--device cuda: torch finds no CUDA device here; use --device cpu, or see 'bench doctor'")
     return device
 
 

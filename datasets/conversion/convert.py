@@ -26,7 +26,7 @@ from diarbench.datasets.conversion.split import Split, draw
 from diarbench.datasets.dataset import SUBSETS, Dataset, DatasetInfo
 from diarbench.datasets.io.audio import SAMPLE_RATE, write_audio
 from diarbench.datasets.io.errors import UserError, os_error_text
-from diarbench.datasets.io.files import digest, make_folder, sha256_of, write_atomic
+from diarbench.datasets.io.files import check_file, digest, make_folder, sha256_of, write_atomic
 from diarbench.datasets.io.names import require_name
 from diarbench.datasets.io.records import read_record, write_record
 from diarbench.datasets.io.rttm import rttm_text, uem_text
@@ -189,7 +189,6 @@ class _RecordingConverter:
 def _identity(audio: Path | bytes) -> list[str | int]:
     if isinstance(audio, bytes):
         return [hashlib.sha256(audio).hexdigest()]
-    if not audio.is_file():
-        raise UserError(f"{audio}: no such audio file")
+    check_file(audio)
     stat = audio.stat()
     return [str(audio.absolute()), stat.st_size, stat.st_mtime_ns]

@@ -10,7 +10,10 @@ from pathlib import Path
 from types import ModuleType
 
 from diarbench.datasets.conversion.corpus import Corpus
+from diarbench.datasets.io.audio import AUDIO_SUFFIXES
+from diarbench.datasets.io.containers import CONTAINER_SUFFIXES
 from diarbench.datasets.io.errors import UserError, did_you_mean
+from diarbench.datasets.io.files import files
 
 log = logging.getLogger(__name__)
 
@@ -53,12 +56,21 @@ def find_corpus(source: str, format_name: str | None = None, **options: str) -> 
     if format_name is None:
         format_name = next((name for name in FORMATS if _format(name).sniff(path)), None)
         if format_name is None:
-            raise UserError(f"{source}: the format was not recognised; set it with --from ({', '.join(FORMATS)})")
+            raise UserError(f"{source}: {_what_is_missing(path)}")
         log.info("%s: format %s", source, format_name)
     elif format_name not in FORMATS:
         hint = did_you_mean(format_name, FORMATS)
         raise UserError(f"--from {format_name}: unknown format{hint}; choose from {', '.join(FORMATS)}")
     return _call(_format(format_name).find, path, options)
+
+
+def _what_is_missing(path: Path) -> str:
+    formats = f"the format was not recognised; set it with --from ({', '.join(FORMATS)})"
+    suffixes = AUDIO_SUFFIXES | CONTAINER_SUFFIXES
+    audio = next(iter(files(path, suffixes)), path if path.suffix.lower() in suffixes else None)
+    if audio is None:
+        return formats
+    return f"has audio ({audio.name}) but no reference, such as {audio.stem}.rttm; add one, or {formats}"
 
 
 def _format(name: str) -> ModuleType:

@@ -54,7 +54,10 @@ def _read_recordings(path: Path, changes: Counter[str]) -> Iterator[SourceRecord
     read: list[Path] = []
     for directory in directories:
         turns = _turns(directory, changes)
+        seen: dict[str, str] = {}
         for where, (recording, audio) in _table(directory / "wav.scp", 2):
+            if (first := seen.setdefault(nfc(recording), where)) != where:
+                raise UserError(f"{where}: {recording} is listed twice (first in {first}); remove one line")
             if audio.endswith("|"):
                 raise UserError(f"{where}: commands are not run; write the audio to a file and put its path here")
             if nfc(recording) in turns:

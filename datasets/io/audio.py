@@ -14,6 +14,7 @@ from typing import IO, TYPE_CHECKING
 from diarbench.datasets.io.audio_lengths import read_headers, samples_in
 from diarbench.datasets.io.containers import CONTAINER_SUFFIXES, ContainerFile
 from diarbench.datasets.io.errors import UserError, require
+from diarbench.datasets.io.files import check_file
 from diarbench.datasets.io.names import plural
 
 if TYPE_CHECKING:
@@ -61,13 +62,13 @@ def write_audio(clips: tuple[Clip, ...], target: Path, channel: int | None = Non
     changes: Counter[str] = Counter()
     clip = clips[0]
     if len(clips) > 1 or clip.at_s:
-        return _write_pcm(target, _on_timeline(clips, channel, changes), changes), changes
+        return _write_pcm(target, _on_timeline(clips, channel, changes), clip, changes), changes
     if isinstance(clip.audio, Path) and clip.start_s == 0 and clip.duration_s is None:
         frames = _frames_if_right(clip.audio)
         if frames:
             _link(clip.audio, target)
             return frames, changes
-    return _write_pcm(target, _mono_blocks(clip, channel, changes), changes), changes
+    return _write_pcm(target, _mono_blocks(clip, channel, changes), clip, changes), changes
 
 
 def length_s(clip: Clip) -> float:
@@ -118,8 +119,8 @@ def open_audio(clip: Clip) -> Iterator[soundfile.SoundFile | ContainerFile]:
             content.seek(0)
             file = stack.enter_context(soundfile.SoundFile(headers.unsized or content))
         except (OSError, RuntimeError) as error:
-            if isinstance(clip.audio, Path) and not clip.audio.is_file():
-                raise UserError(f"{clip}: no such audio file") from error
+            if isinstance(clip.audio, Path):
+                check_file(clip.audio)
             raise UserError(f"{clip}: not readable audio; is it truncated, or not audio at all? ({error})") from error
         declared_s = file.frames / file.samplerate
         if headers.refusal:
@@ -221,8 +222,8 @@ def _resampler(rate: int):  # type: ignore[no-untyped-def]  # soxr is an optiona
     return soxr.ResampleStream(rate, SAMPLE_RATE, 1, dtype="float32", quality="VHQ")
 
 
-def _write_pcm(target: Path, blocks: Iterable[np.ndarray], changes: Counter[str]) -> int:
-    """Write float samples as 16-bit WAV; returns the frames written."""
+def _write_pcm(target: Path, blocks: Iterable[np.ndarray], clip: Clip, changes: Counter[str]) -> int:
+    """Write the float samples of ``clip``, or of it and others, as 16-bit WAV; returns the frames written."""
     import numpy as np
     import soundfile
 
@@ -242,7 +243,7 @@ def _write_pcm(target: Path, blocks: Iterable[np.ndarray], changes: Counter[str]
     except RuntimeError as error:
         raise _unwritable(target, error) from error
     if not frames:
-        raise UserError(f"{target.stem}: its audio contains no samples; leave it out or get the file again")
+        raise UserError(f"{clip}: contains no samples; leave it out or get the file again")
     return frames
 
 

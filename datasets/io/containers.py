@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from diarbench.datasets.io.errors import UserError, require
+from diarbench.datasets.io.files import check_file
 
 if TYPE_CHECKING:
     import numpy as np
@@ -45,7 +46,8 @@ class ContainerFile:
         try:
             self._file = path.open("rb")
         except OSError as error:
-            raise UserError(f"{path}: {'no such audio file' if not path.is_file() else error.strerror}") from error
+            check_file(path)
+            raise UserError(f"{path}: cannot be read ({error.strerror})") from error
         try:
             self._container = self._av.open(self._file, options={"format_whitelist": _DEMUXERS})
             self._stream: Any = next(iter(self._container.streams.audio), None)

@@ -93,6 +93,12 @@ def digest(value: Any) -> str:
     return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:16]
 
 
+def check_file(path: Path) -> None:
+    """Raises UserError where an audio file is a folder or absent."""
+    if not path.is_file():
+        raise UserError(f"{path}: {'is a folder, not an audio file' if path.is_dir() else 'no such audio file'}")
+
+
 def make_folder(folder: Path) -> None:
     """Create a folder where it is missing. Raises UserError where no file can be written to it."""
     try:

@@ -10,8 +10,11 @@ from typing import NamedTuple
 from diarbench.datasets.io.errors import UserError
 from diarbench.datasets.io.records import read_record
 from diarbench.reports.results.comparison import Comparison
-from diarbench.reports.results.run_folder import ComparisonFolder
+from diarbench.reports.results.run_folder import ComparisonFolder, RunFolder
 from diarbench.reports.results.scores import Condition, Row
+
+MAX_NAMES = 3
+"""So many folders are named in a message."""
 
 
 class Group(NamedTuple):
@@ -26,8 +29,29 @@ class Group(NamedTuple):
 def read_comparison(out: Path) -> Comparison:
     """Read a folder's ``results.json``. Raises UserError where it is missing or invalid."""
     if not ComparisonFolder(out).results.is_file():
-        raise UserError(f"{out}: no results.json in this folder; pass the folder of a finished 'bench run'")
+        raise UserError(f"{out}: {_instead_of(out)}")
     return read_record(ComparisonFolder(out).results, Comparison)
+
+
+def _instead_of(out: Path) -> str:
+    """What is wrong with a folder that holds no comparison, and what to pass instead."""
+    if not out.is_dir():
+        return "no such folder; pass the folder of a finished 'bench run'"
+    if RunFolder(out).run.is_file():
+        return f"the folder of one run; pass its comparison's, {out.parent}"
+    if below := sorted(path.parent for path in out.glob(f"*/{ComparisonFolder(out).results.name}")):
+        names = ", ".join(map(str, below[:MAX_NAMES])) + (", ..." if len(below) > MAX_NAMES else "")
+        return f"holds several comparisons; pass them ({names}), or rank all with 'bench leaderboard {out}'"
+    return "no results.json in this folder; pass the folder of a finished 'bench run'"
+
+
+def refuse_repeated(outs: Iterable[Path]) -> None:
+    """Raises UserError where a folder is given twice, by whatever path: each of its runs would be counted twice."""
+    known: dict[Path, Path] = {}
+    for out in outs:
+        if out.resolve() in known:
+            raise UserError(f"{out}: given twice; a comparison cannot be merged with itself")
+        known[out.resolve()] = out
 
 
 def merge(comparisons: Mapping[Path, Comparison], root: Path) -> tuple[list[Comparison], list[str]]:

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import errno
-import resource
-import signal
+import shutil
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
+import soundfile
+from full_disks import full_disk
 
 from diarbench.benchmarks.cli.__main__ import main
 from diarbench.benchmarks.cli.console import working
+from diarbench.benchmarks.runs.environment import resolve_device
 from diarbench.datasets.dataset import Dataset
-from diarbench.datasets.io.errors import os_error_text
+from diarbench.datasets.io.audio import Clip, write_audio
+from diarbench.datasets.io.errors import UserError, os_error_text
 from diarbench.reports.console import make_console
 
 Bench = Callable[..., tuple[int, str, str]]
@@ -36,19 +39,6 @@ def bench(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) ->
         return (code, *capfd.readouterr())
 
     return run
-
-
-@contextmanager
-def full_disk(limit: int = 3000) -> Iterator[None]:
-    """Files cannot grow beyond a limit, which fails as a full disk does, for the superuser too."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    before = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (limit, hard))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
-        signal.signal(signal.SIGXFSZ, before)
 
 
 @pytest.mark.parametrize(
@@ -110,3 +100,54 @@ def test_brackets_and_colons_in_names_are_printed_as_they_are(bench: Bench, ami_
     assert f"plot written to {tmp_path / 'a[/red].png'}" in stdout
     with working(make_console(force_terminal=True), "[/b]"):  # rich reads the text of a spinner on its own
         pass
+
+
+def test_a_piped_list_of_datasets_cuts_no_path(bench: Bench, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    cache = tmp_path / ("long-" * 30) / "cache"
+    monkeypatch.setenv("DIARBENCH_CACHE", str(cache))
+    monkeypatch.setenv("COLUMNS", "80")
+    (cache / "datasets" / "ami-mini").mkdir(parents=True)
+    assert str(cache / "datasets" / "ami-mini") in bench("data", "list")[1]
+
+
+def test_a_run_tells_the_name_of_a_dataset_that_is_not_its_folders(
+    bench: Bench, ami_mini: Dataset, tmp_path: Path
+) -> None:
+    shutil.copytree(ami_mini.root, tmp_path / "copy")
+    arguments = ("run", "--backend", "nemo", "--init", "scratch", "--dry-run", "--dataset")
+    assert f"{tmp_path / 'copy'}: is called ami-mini, by its dataset.json" in bench(*arguments, tmp_path / "copy")[1]
+    assert "is called" not in bench(*arguments, ami_mini.root)[1]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (
+            ("run", "--backend", "nemo", "--dataset", "{dataset}", "--init", "{folder}"),
+            "is a folder; pass a file in it",
+        ),
+        (("data", "convert", "{folder}", "{folder}/new"), "has audio (talk.wav) but no reference, such as talk.rttm;"),
+        (("data", "convert", "{folder}/talk.wav", "{folder}/new"), "but no reference, such as talk.rttm; add one"),
+    ],
+)
+def test_the_message_names_what_is_wrong(
+    arguments: tuple[str, ...], message: str, bench: Bench, ami_mini: Dataset, tmp_path: Path
+) -> None:
+    (tmp_path / "talk.wav").touch()
+    code, _, stderr = bench(*(each.format(dataset=ami_mini.root, folder=tmp_path) for each in arguments))
+    assert code == 1
+    assert message in stderr
+
+
+def test_a_recording_without_samples_is_named_by_its_path(tmp_path: Path) -> None:
+    soundfile.write(tmp_path / "empty.wav", np.zeros(0), 8000)
+    with pytest.raises(UserError, match=rf"{tmp_path}/empty.wav: contains no samples"):
+        write_audio((Clip(tmp_path / "empty.wav"),), tmp_path / "out.wav")
+
+
+def test_cuda_without_a_device_is_one_line() -> None:
+    torch = pytest.importorskip("torch")
+    if torch.cuda.is_available():
+        pytest.skip("there is a CUDA device")
+    with pytest.raises(UserError, match="--device cuda: torch finds no CUDA device here"):
+        resolve_device("cuda")

@@ -52,6 +52,22 @@ def test_a_folder_without_results_is_one_line(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_wrong_folder_is_told_with_the_right_one(tmp_path):
+    comparison = tmp_path / "runs" / "first"
+    write_record(comparison / "results.json", two_backends())
+    (comparison / "one-run").mkdir()
+    (comparison / "one-run" / "run.json").touch()
+    (comparison / "link").symlink_to(comparison)
+    for arguments, message in (
+        ([tmp_path / "runs"], rf"runs: holds several comparisons; pass them \({comparison}\), or rank all with"),
+        ([comparison / "one-run"], rf"one-run: the folder of one run; pass its comparison's, {comparison}$"),
+        ([tmp_path / "absent"], "absent: no such folder"),
+        ([comparison, comparison / "link"], "link: given twice; a comparison cannot be merged with itself"),
+    ):
+        with pytest.raises(UserError, match=message):
+            bench_report(*arguments)
+
+
 def test_results_of_a_later_schema_are_rejected(tmp_path):
     (tmp_path / "results.json").write_text('{"schema_version": 99}')
     with pytest.raises(UserError, match="not a valid Comparison"):

@@ -14,15 +14,17 @@ import pytest
 import soundfile
 import yaml
 from datasets_on_disk import accept_files
+from full_disks import full_disk
 from places import FIXTURES
 from run_helpers import kill_when
 
 from diarbench.backends import registry
-from diarbench.backends.checkpoints import load_checkpoint
+from diarbench.backends.checkpoints import load_checkpoint, save_checkpoint
 from diarbench.backends.objective import Objective
 from diarbench.backends.recipes import load as recipes
 from diarbench.benchmarks.runs import deploy
 from diarbench.benchmarks.runs.environment import worker_environment
+from diarbench.benchmarks.runs.evaluation import queued_run
 from diarbench.benchmarks.runs.plan import plan
 from diarbench.datasets.dataset import Dataset, from_annotation
 from diarbench.datasets.io.audio import SAMPLE_RATE
@@ -65,6 +67,7 @@ def test_invalid_arguments_are_rejected_before_any_computation(tmp_path: Path) -
     assert_rejected(audio, tmp_path / "talk.flac", message="would both be written to")
     assert_rejected(tmp_path / "no.wav", message="no.wav: not readable audio")
     assert_rejected(tmp_path / "absent.wav", message="no such audio file")
+    assert_rejected(tmp_path, message="is a folder, not an audio file")
     assert_rejected(audio, message="no such device", device="gpu")
     assert_rejected(audio, message=r"no run.json in this folder")
     with pytest.raises(UserError, match=r"no run.json in this folder"):
@@ -85,6 +88,34 @@ def test_tuned_hyper_parameters_replace_the_defaults(tmp_path: Path) -> None:
         write_record(tmp_path / "run.json", run)
         hyperparameters = deploy.TrainedRun(tmp_path).hyperparameters({"onset": 0.5, "offset": 0.3})
         assert hyperparameters == {"onset": onset, "offset": 0.3}
+
+
+@pytest.mark.slow
+def test_one_bad_file_costs_itself_only_and_a_disk_that_refuses_is_named(small: Dataset, tmp_path: Path) -> None:
+    """The first file has 100 samples, for which NeMo divides by zero; the second one is diarized."""
+    folder = tmp_path / "run"
+    recipe = recipes.load("quick")
+    (planned,) = plan(["nemo"], [small], [recipe], [1], {"nemo": "scratch"}, "cpu")
+    write_record(folder / "job.json", planned.job)
+    write_record(folder / "run.json", queued_run(planned.job).model_copy(update={"state": "done"}))
+    backend: Any = registry.load("nemo")
+    network = backend.network(backend.resolve_init("scratch"), Objective())
+    save_checkpoint(folder / "checkpoints" / "best.ckpt", "nemo", network)
+    soundfile.write(tmp_path / "short.wav", np.zeros(100), SAMPLE_RATE)
+    soundfile.write(tmp_path / "good.wav", np.zeros(SAMPLE_RATE), SAMPLE_RATE)
+    files = [tmp_path / "short.wav", tmp_path / "good.wav"]
+    written: list[Path] = []
+    with pytest.raises(UserError, match=r"short\.wav: 0\.01 s of audio could not be diarized") as raised:
+        deploy.diarize(files, folder, "rttm", tmp_path / "out", "cpu", written.append)
+    assert "good" not in str(raised.value)
+    assert written == [tmp_path / "out" / "good.rttm"] == list((tmp_path / "out").iterdir())
+    with pytest.raises(UserError, match=r"/proc/none: cannot be written"):
+        deploy.diarize(files, folder, "rttm", Path("/proc/none"), "cpu", written.append)
+    with pytest.raises(UserError, match=r"/proc/none: cannot be written"):
+        deploy.export(folder, Path("/proc/none/exported"))
+    with full_disk(30_000), pytest.raises(UserError, match=rf"{tmp_path}/exported: cannot be written"):
+        deploy.export(folder, tmp_path / "exported")
+    assert not (tmp_path / "exported").exists()
 
 
 @pytest.fixture(scope="module")

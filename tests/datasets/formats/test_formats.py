@@ -139,3 +139,12 @@ def test_hugging_face_datasets(tmp_path: Path) -> None:
     assert {r.subset for r in recordings} == {"train"}
     with pytest.raises(UserError, match=r"hf:.*cannot be loaded"):
         find_corpus(f"hf:{tmp_path / 'nothing'}")
+
+
+def test_a_recording_that_a_wav_scp_lists_twice_is_told_with_both_lines(tmp_path: Path) -> None:
+    source = MAKERS["kaldi"][0](tmp_path / "source")
+    scp = next(source.rglob("wav.scp"))
+    first, *_ = lines = scp.read_text().splitlines()
+    scp.write_text("\n".join([*lines, first]) + "\n")
+    with pytest.raises(UserError, match=rf"wav.scp:{len(lines) + 1}: .* is listed twice \(first in {scp}:1\); remove"):
+        list(find_corpus(str(source)).recordings)
