@@ -21,7 +21,7 @@ from diarbench.datasets.folds import Fold, draw_folds, with_fold
 from diarbench.datasets.io.audio import Clip, length_s
 from diarbench.datasets.io.errors import UserError
 from diarbench.datasets.io.files import digest
-from diarbench.datasets.io.names import require_name
+from diarbench.datasets.io.names import LONGEST_BYTES, require_name, shortened
 from diarbench.reports.results.job import NOT_HASHED, Domain, Job
 from diarbench.reports.results.run_folder import ComparisonFolder, RunFolder
 
@@ -198,7 +198,8 @@ def _tuning_of(dataset: Dataset, tuning: TuningOptions, train: bool) -> TuningOp
 def default_out(plans: Sequence[Plan]) -> Path:
     """The output folder where none is given: the same for the same command, another for other settings."""
     datasets = "-".join(dict.fromkeys(plan.job.dataset for plan in plans))
-    return Path("runs") / f"{datasets}-{digest([plan.job.hash for plan in plans])[:8]}"
+    suffix = f"-{digest([plan.job.hash for plan in plans])[:8]}"
+    return Path("runs") / (shortened(datasets, LONGEST_BYTES - len(suffix)) + suffix)
 
 
 def check_out(out: Path, plans: Sequence[Plan]) -> None:

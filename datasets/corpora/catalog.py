@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import logging
-import tempfile
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
 
 from diarbench.datasets.dataset import Dataset
 from diarbench.datasets.io.errors import UserError, did_you_mean
-from diarbench.datasets.io.files import cache_dir
+from diarbench.datasets.io.files import cache_dir, temporary_folder
 
 log = logging.getLogger(__name__)
 
@@ -46,11 +45,10 @@ def fetch(name: str) -> Dataset:
 def _fetch_and_rename(module: ModuleType, target: Path) -> None:
     """Fetch into a temporary folder and rename it, so that two processes can fetch at the same time."""
     try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=target.parent, prefix=f".{target.name}.") as temporary:
-            module.fetch(Path(temporary) / target.name, cache_dir() / "downloads")
+        with temporary_folder(target) as temporary:
+            module.fetch(temporary / target.name, cache_dir() / "downloads")
             try:
-                (Path(temporary) / target.name).rename(target)
+                (temporary / target.name).rename(target)
             except OSError:
                 if not target.exists():
                     raise

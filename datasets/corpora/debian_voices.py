@@ -30,6 +30,7 @@ from diarbench.datasets.conversion.convert import convert
 from diarbench.datasets.conversion.corpus import Corpus, SourceRecording
 from diarbench.datasets.io.audio import AUDIO_SUFFIXES, SAMPLE_RATE, Clip, write_wav
 from diarbench.datasets.io.errors import UserError, require
+from diarbench.datasets.io.files import temporary_folder
 from diarbench.datasets.io.rttm import Turn
 
 if TYPE_CHECKING:
@@ -174,13 +175,14 @@ def _unzip(package: Path) -> None:
 
 def _archive(package: str, folder: Path) -> Path:
     """The package's .deb file; downloaded if it is missing."""
-    folder.mkdir(parents=True, exist_ok=True)
-    archives = sorted(folder.glob(f"{package}_*.deb"))
-    if not archives:
+    name = f"{package}_*.deb"
+    if not any(folder.glob(name)):
         log.info("downloading %s", package)
-        _run(["apt-get", "download", "--quiet", package], cwd=folder)
-        archives = sorted(folder.glob(f"{package}_*.deb"))
-    return archives[-1]
+        with temporary_folder(folder / package) as temporary:
+            _run(["apt-get", "download", "--quiet", package], cwd=temporary)
+            for archive in temporary.glob(name):
+                archive.replace(folder / archive.name)
+    return max(folder.glob(name))
 
 
 def _run(command: list[str], cwd: Path | None = None) -> None:

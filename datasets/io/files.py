@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import json
 import logging
 import os
+import shutil
 import tempfile
+import time
 import unicodedata
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +21,9 @@ from pydantic import BaseModel
 from diarbench.datasets.io.errors import UserError
 
 log = logging.getLogger(__name__)
+
+PARTIAL = ".partial"
+"""The suffix of hidden files and folders that are not written to their end."""
 
 
 def cache_dir() -> Path:
@@ -119,7 +126,7 @@ def write_atomic(path: Path, content: str | bytes) -> None:
     temporary = None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name[:100]}.", delete=False) as file:
+        with tempfile.NamedTemporaryFile(dir=path.parent, prefix=".", suffix=PARTIAL, delete=False) as file:
             temporary = Path(file.name)
             file.write(data)
             file.flush()
@@ -130,3 +137,33 @@ def write_atomic(path: Path, content: str | bytes) -> None:
         if temporary is not None:
             temporary.unlink(missing_ok=True)
         raise UserError(f"{path}: cannot be written ({error.strerror}); free some room or choose another") from error
+
+
+def remove_partial(folder: Path, older_than_s: float = 0) -> None:
+    """Remove what `write_atomic` left below a folder when its process was killed.
+
+    ``older_than_s``: for a folder in which other processes may be writing.
+    """
+    for path in folder.rglob(f".*{PARTIAL}"):
+        with suppress(OSError):  # another process removed it, or the disk is read-only
+            if time.time() - path.stat().st_mtime >= older_than_s:
+                path.unlink()
+
+
+@contextmanager
+def temporary_folder(target: Path) -> Iterator[Path]:
+    """A hidden folder beside a file or folder that is being made; removed at the end.
+
+    Such folders of the same target whose process was killed are removed first: its lock ended with it.
+    """
+    target.parent.mkdir(parents=True, exist_ok=True)
+    for folder in target.parent.glob(f".{target.name}.*{PARTIAL}"):
+        with suppress(OSError), (folder / "lock").open("r+") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            shutil.rmtree(folder)
+    with (
+        tempfile.TemporaryDirectory(dir=target.parent, prefix=f".{target.name}.", suffix=PARTIAL) as name,
+        (Path(name) / "lock").open("w") as lock,
+    ):
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield Path(name)

@@ -29,6 +29,11 @@ def check_name(name: str) -> str:
     return name
 
 
+def shortened(name: str, bytes_: int) -> str:
+    """The beginning of a name, of at most so many bytes; for names that are unique by what follows."""
+    return name.encode()[:bytes_].decode(errors="ignore")
+
+
 def require_name(name: str, cure: str, where: str = "") -> None:
     """Raises UserError where it is not the name of one file in its folder; the message ends with what to do."""
     try:

@@ -9,13 +9,15 @@ from typing import Any
 
 import pytest
 from rich.console import Console
+from run_helpers import plan_of
 
 from diarbench.backends.recipes import load as recipes
 from diarbench.benchmarks.runs import runner
-from diarbench.benchmarks.runs.plan import Plan, check_out, plan
+from diarbench.benchmarks.runs.plan import Plan, check_out, default_out, plan
 from diarbench.benchmarks.runs.progress import RunProgress
 from diarbench.datasets.dataset import Dataset
 from diarbench.datasets.io.errors import UserError
+from diarbench.datasets.io.names import LONGEST_BYTES
 from diarbench.datasets.io.records import read_record, write_record
 from diarbench.reports import write as reports
 from diarbench.reports.formatting import percent, points
@@ -234,3 +236,12 @@ def test_a_backend_whose_weights_must_be_downloaded_does_not_stop_the_others(
     )
     with pytest.raises(UserError, match="no such size"):
         plan(["dummy", "nemotron"], [ami_mini], [recipe], [1], {**inits, "nemotron": "scratch:x"}, "cpu")
+
+
+def test_the_default_folder_of_many_datasets_has_a_name_of_bounded_length(ami_mini: Dataset) -> None:
+    first = plan_of(ami_mini, "scratch")
+    many = [Plan(first.job.model_copy(update={"dataset": f"{number}-{'회' * 60}"}), "") for number in range(5)]
+    name, other = (default_out(each).name for each in (many, many[:4]))
+    assert len(name.encode()) <= LONGEST_BYTES and name.startswith("0-회")
+    assert name != other and name[:-9] == other[:-9], "the hash at the end tells them apart"
+    assert default_out([first]).name.startswith("ami-mini-")
