@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -30,7 +31,8 @@ def diarize(
     with FileProgress("diarized", len(audio)) as progress:
 
         def show(path: Path) -> None:
-            typer.echo(visible(path))
+            sys.stdout.write(f"{visible(path)}\n")  # not typer.echo, which would write into the line of the progress
+            sys.stdout.flush()
             progress.advance()
 
         api.diarize(audio, run, out, format_=format_, device=device, exclusive=exclusive, on_written=show)

@@ -43,8 +43,8 @@ _WORDS: dict[str, Subset] = {
 
 
 def one_line(error: Exception) -> str:
-    """The type and message of a library's exception in one line."""
-    return " ".join(f"{type(error).__name__}: {error}".split())
+    """The type and first sentence of a library's exception; what follows is advice for callers of the library."""
+    return " ".join(f"{type(error).__name__}: {error}".split()).partition(". ")[0].rstrip(".")
 
 
 def subsets_from_names(names: Iterable[str]) -> dict[str, Subset | None]:

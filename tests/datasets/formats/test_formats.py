@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import soundfile
-from corpora import DURATION_S, MAKERS, TURNS, write_wav
+from corpora import DURATION_S, MAKERS, TURNS, textgrid_text, write_wav
 
 from diarbench.datasets.conversion.convert import convert
 from diarbench.datasets.conversion.split import Split
 from diarbench.datasets.dataset import Dataset
 from diarbench.datasets.formats.detect import FORMATS, find_corpus
 from diarbench.datasets.formats.matching import subsets_from_names
+from diarbench.datasets.formats.textgrid_tiers import read_textgrid
 from diarbench.datasets.io.errors import UserError
-from diarbench.datasets.io.rttm import Region
+from diarbench.datasets.io.rttm import Region, Turn
 
 ALL_TRAIN = Split(shares=(1, 0, 0))
 
@@ -148,3 +150,10 @@ def test_a_recording_that_a_wav_scp_lists_twice_is_told_with_both_lines(tmp_path
     scp.write_text("\n".join([*lines, first]) + "\n")
     with pytest.raises(UserError, match=rf"wav.scp:{len(lines) + 1}: .* is listed twice \(first in {scp}:1\); remove"):
         list(find_corpus(str(source)).recordings)
+
+
+def test_a_librarys_advice_to_its_callers_is_not_passed_on(tmp_path: Path) -> None:
+    text = textgrid_text([Turn(0, 1, "a"), Turn(1, 2, "b")]).replace('"b"', '"a"')
+    (tmp_path / "x.TextGrid").write_text(text)
+    with pytest.raises(UserError, match=r"tiers with the same name 'a'\)$"):
+        read_textgrid(tmp_path / "x.TextGrid", Counter())
