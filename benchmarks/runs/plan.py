@@ -99,6 +99,8 @@ def plan(
     for dataset in also_score:
         _check_speech(dataset, "test")
     for dataset, _ in divided:
+        if train:
+            dataset.subset("train")
         for subset in SCORED_SUBSETS if train else ("test",):
             _check_speech(dataset, subset)
         if (own := _tuning_of(dataset, tuning, train)).trials != 0:
