@@ -22,7 +22,7 @@ from diarbench.benchmarks.runs.model_card import model_card
 from diarbench.datasets.dataset import Recording, from_annotation
 from diarbench.datasets.io.audio import Clip, length_s, write_audio
 from diarbench.datasets.io.errors import UserError, check_choice
-from diarbench.datasets.io.files import make_folder, write_atomic
+from diarbench.datasets.io.files import make_folder, temporary_folder, write_atomic
 from diarbench.datasets.io.records import read_record
 from diarbench.datasets.io.rttm import Turn, rttm_text
 from diarbench.reports.results.run_folder import RunFolder
@@ -150,9 +150,9 @@ def export(run: Path, destination: Path, repository: str | None = None) -> str:
         check_upload(repository)
     destination = destination.absolute()
     make_folder(destination.parent)
-    with tempfile.TemporaryDirectory(prefix=".diarbench-", dir=destination.parent) as temporary:
-        folder = Path(temporary) / destination.name
-        with quiet(Path(temporary) / "log.txt"), _writing(destination):
+    with temporary_folder(destination) as temporary:
+        folder = temporary / destination.name
+        with quiet(temporary / "log.txt"), _writing(destination):
             network = trained.network().eval()
             defaults = trained.backend.diarizer(network, "cpu").defaults
             code = trained.backend.export(network, trained.hyperparameters(defaults), folder)

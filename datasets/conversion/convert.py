@@ -26,7 +26,7 @@ from diarbench.datasets.conversion.split import Split, draw
 from diarbench.datasets.dataset import SUBSETS, Dataset, DatasetInfo
 from diarbench.datasets.io.audio import SAMPLE_RATE, write_audio
 from diarbench.datasets.io.errors import UserError, os_error_text
-from diarbench.datasets.io.files import check_file, digest, make_folder, sha256_of, write_atomic
+from diarbench.datasets.io.files import check_file, digest, make_folder, remove_partial, sha256_of, write_atomic
 from diarbench.datasets.io.names import require_name
 from diarbench.datasets.io.records import read_record, write_record
 from diarbench.datasets.io.rttm import rttm_text, uem_text
@@ -56,6 +56,7 @@ def convert(
     require_name(target.name, "choose another")
     make_folder(target.parent)
     partial = target.with_name(f".{target.name}.converting")
+    remove_partial(partial)
     try:
         for kind in (*FILE_KINDS, "done"):
             (partial / "all" / kind).mkdir(parents=True, exist_ok=True)

@@ -158,12 +158,12 @@ def temporary_folder(target: Path) -> Iterator[Path]:
     """
     target.parent.mkdir(parents=True, exist_ok=True)
     for folder in target.parent.glob(f".{target.name}.*{PARTIAL}"):
-        with suppress(OSError), (folder / "lock").open("r+") as lock:
+        with suppress(OSError), (folder / ".lock").open("r+") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             shutil.rmtree(folder)
     with (
         tempfile.TemporaryDirectory(dir=target.parent, prefix=f".{target.name}.", suffix=PARTIAL) as name,
-        (Path(name) / "lock").open("w") as lock,
+        (Path(name) / ".lock").open("w") as lock,
     ):
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield Path(name)

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import NamedTuple
 
 from diarbench.datasets.io.errors import UserError
-from diarbench.datasets.io.records import read_record
 from diarbench.reports.results.comparison import Comparison
 from diarbench.reports.results.run_folder import ComparisonFolder, RunFolder
 from diarbench.reports.results.scores import Condition, Row
@@ -30,7 +29,7 @@ def read_comparison(out: Path) -> Comparison:
     """Read a folder's ``results.json``. Raises UserError where it is missing or invalid."""
     if not ComparisonFolder(out).results.is_file():
         raise UserError(f"{out}: {_instead_of(out)}")
-    return read_record(ComparisonFolder(out).results, Comparison)
+    return ComparisonFolder(out).read_results()
 
 
 def _instead_of(out: Path) -> str:
