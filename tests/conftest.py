@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import settings
 from places import DUMMY_BACKEND
 from toolkits import load_or_skip
 
@@ -19,6 +20,8 @@ from diarbench.datasets.corpora.catalog import open_dataset
 from diarbench.datasets.dataset import Dataset, Recording
 from diarbench.datasets.io.audio import Clip
 from diarbench.datasets.io.rttm import read_rttm
+
+settings.register_profile("long", max_examples=10_000)
 
 # No telemetry, as in a run.
 os.environ.setdefault("PYANNOTE_METRICS_ENABLED", "0")

@@ -11,6 +11,7 @@ from pydantic import BaseModel, ValidationError
 from diarbench.backends.objective import Objective
 from diarbench.backends.recipes.schema import Augmentation, Band, Noise, Recipe, Schedule, Sounds
 from diarbench.datasets.io.errors import UserError, did_you_mean
+from diarbench.datasets.io.names import visible
 from diarbench.datasets.io.yaml_files import parse_yaml, read_yaml
 
 
@@ -60,7 +61,7 @@ def _first_error(error: ValidationError) -> str:
     if first["type"] == "extra_forbidden":
         fields = SECTIONS[parents[-1]].model_fields if parents and parents[-1] in SECTIONS else Recipe.model_fields
         message = "unknown key" + (did_you_mean(key, fields) or f"; one of {', '.join(fields)}")
-    return f"{'.'.join([*parents, key])}: {message}" if key else message
+    return visible(f"{'.'.join([*parents, key])}: {message}" if key else message)
 
 
 SECTIONS: dict[str, type[BaseModel]] = {

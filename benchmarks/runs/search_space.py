@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from diarbench.backends import registry
 from diarbench.backends.base import Diarizer
 from diarbench.datasets.io.errors import UserError, did_you_mean
+from diarbench.datasets.io.names import visible
 from diarbench.datasets.io.yaml_files import read_yaml
 
 if TYPE_CHECKING:
@@ -81,10 +82,13 @@ def load_space(path: Path) -> dict[str, dict[str, dict[str, Any]]]:
     if not isinstance(content, dict) or not all(isinstance(ranges, dict) for ranges in content.values()):
         raise UserError(f"{path}: not a search space (expected ranges by hyper-parameter under each backend's name)")
     for backend, ranges in content.items():
-        registry.check_name(str(backend))
+        try:
+            registry.check_name(str(backend))
+        except UserError as error:
+            raise UserError(f"{path}: {visible(error)}") from error
         for name, edit in ranges.items():
             if problem := _range_problem(edit):
-                raise UserError(f"{path}: {backend}: {name}: {problem}")
+                raise UserError(f"{path}: {visible(f'{backend}: {name}: {problem}')}")
     return content
 
 

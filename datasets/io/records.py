@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from diarbench.datasets.io.errors import UserError
 from diarbench.datasets.io.files import write_atomic
+from diarbench.datasets.io.names import visible
 
 R = TypeVar("R", bound=BaseModel)
 
@@ -44,4 +45,4 @@ def first_problem(error: ValidationError) -> str:
     """The key and the message of the first thing that is wrong with a record."""
     first = error.errors()[0]
     where = ".".join(str(part) for part in first["loc"])
-    return f"{where}: {first['msg'].removeprefix('Value error, ')}".removeprefix(": ")
+    return visible(f"{where}: {first['msg'].removeprefix('Value error, ')}".removeprefix(": "))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -16,14 +17,20 @@ pytestmark = pytest.mark.slow
 COMMAND = (sys.executable, "-m", "diarbench.benchmarks.cli", "run", "--backend", "pyannote", "--backend", "nemo")
 
 
+def without_network() -> tuple[str, ...]:
+    """The beginning of a command that has no network, not even to this machine; empty where there are no namespaces."""
+    unshare = ("unshare", "--map-root-user", "--net")
+    is_possible = shutil.which(unshare[0]) and not subprocess.run([*unshare, "true"], capture_output=True).returncode
+    return unshare if is_possible else ()
+
+
 @pytest.fixture(scope="module")
 def outs(ami_mini: Dataset, tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
-    """The same command twice, into two folders."""
+    """The same command twice, into two folders; the second time without a network where that is possible."""
     folders = [tmp_path_factory.mktemp("main") / "out" for _ in range(2)]
-    for folder in folders:
-        done = subprocess.run(
-            [*COMMAND, "--epochs", "1", "--device", "cpu", "--out", folder], capture_output=True, text=True, check=False
-        )
+    for folder, prefix in zip(folders, ((), without_network()), strict=True):
+        command = [*prefix, *COMMAND, "--epochs", "1", "--device", "cpu", "--out", folder]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stdout + done.stderr
         assert "pretrained" in done.stdout and "Report  " in done.stdout
     return folders
@@ -63,6 +70,16 @@ def test_the_same_seed_twice_gives_the_same_bytes(outs: list[Path]) -> None:
     assert len(files) > 15
     for file in files:
         assert (a / file).read_bytes() == (b / file).read_bytes(), file
+
+
+def test_no_network_is_needed(outs: list[Path]) -> None:
+    if not (prefix := without_network()):
+        pytest.skip("no network namespaces here")
+    connect = "import socket; socket.create_connection(('127.0.0.1', 9), 5)"
+    refused = subprocess.run([*prefix, sys.executable, "-c", connect], capture_output=True, text=True, check=False)
+    assert "Network is unreachable" in refused.stderr
+    runs = read_record(outs[1] / "results.json", Comparison).runs
+    assert [run.state for run in runs] == ["done", "done"]
 
 
 def test_the_same_command_again_repeats_nothing(outs: list[Path]) -> None:
