@@ -34,7 +34,7 @@ NO_TELEMETRY = {"PYANNOTE_METRICS_ENABLED": "0", "HF_HUB_DISABLE_TELEMETRY": "1"
 
 
 END_WITH_PARENT = "DIARBENCH_END_WITH_PARENT"
-"""Set for a process that ends when the one that started it does; not for one that a user starts on another node."""
+"""The process that started a run's: the run's ends with it. Not set for one that a user starts on another node."""
 
 
 def environment(device: str) -> Environment:
@@ -72,7 +72,7 @@ def worker_environment(threads: int) -> dict[str, str]:
         "PYTHONSAFEPATH": "1",
         **NO_TELEMETRY,
         "TOKENIZERS_PARALLELISM": "false",
-        END_WITH_PARENT: "1",
+        END_WITH_PARENT: str(os.getpid()),
     }
 
 

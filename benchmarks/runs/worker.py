@@ -385,7 +385,9 @@ def main() -> None:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s: %(message)s", stream=sys.stderr, force=True)
     worker = Worker(folder, read_record(path, Job), events)
     if END_WITH_PARENT in os.environ:
-        threading.Thread(target=_end_with_parent, args=(worker, os.getppid()), daemon=True).start()
+        # The one that started this process may be gone already; those that only train are started by the main process.
+        parent = int(os.environ[END_WITH_PARENT]) if worker.is_main_process else os.getppid()
+        threading.Thread(target=_end_with_parent, args=(worker, parent), daemon=True).start()
     try:
         worker.run()
     except BrokenPipeError:  # nobody reads the events any more

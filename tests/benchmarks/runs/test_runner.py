@@ -16,9 +16,10 @@ from pathlib import Path
 
 import pytest
 from datasets_on_disk import accept_files
+from kills import run_and_kill
 from places import TESTS
 from rich.console import Console
-from run_helpers import kill_when, plan_of, run
+from run_helpers import plan_of, run
 
 from diarbench.backends.base import InitialWeights
 from diarbench.backends.objective import Objective
@@ -96,23 +97,31 @@ def test_more_speakers_than_the_network_can_separate_give_a_warning(ami_mini: Da
     assert too_many_speakers_warning(ami_mini, start, Objective(outputs=most)) == ()
 
 
-def test_the_same_seed_gives_the_same_bytes(dummy: None, ami_mini: Dataset, tmp_path: Path) -> None:
-    for name in ("a", "b"):
-        run(tmp_path / name, plan_of(ami_mini, "scratch"))
-    assert_same_results(tmp_path / "a", tmp_path / "b")
+@pytest.fixture(scope="module")
+def uninterrupted(site: Path, ami_mini: Dataset, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A comparison of one run that nothing stopped."""
+    out = tmp_path_factory.mktemp("uninterrupted") / "out"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PYTHONPATH", os.pathsep.join([str(site), os.environ.get("PYTHONPATH", "")]))
+        run(out, plan_of(ami_mini, "scratch"))
+    return out
 
 
-def test_a_killed_run_resumes_to_the_same_results(dummy: None, ami_mini: Dataset, tmp_path: Path) -> None:
-    uninterrupted, stopped = tmp_path / "uninterrupted", tmp_path / "stopped"
-    plan = plan_of(ami_mini, "scratch")
-    run(uninterrupted, plan)
-    folder = stopped / plan.job.name
-    folder.mkdir(parents=True)
-    (folder / "job.json").write_text((uninterrupted / plan.job.name / "job.json").read_text())
-    kill_when(folder, lambda event: event.get("epoch") == 2)  # in the middle of the second epoch
-    assert (folder / "state").read_text() == "training\n"
-    run(stopped, plan)
-    assert_same_results(uninterrupted, stopped)
+def test_the_same_seed_gives_the_same_bytes(
+    dummy: None, ami_mini: Dataset, uninterrupted: Path, tmp_path: Path
+) -> None:
+    run(tmp_path, plan_of(ami_mini, "scratch"))
+    assert_same_results(uninterrupted, tmp_path)
+
+
+def test_killed_commands_resume_to_the_same_results_and_leave_nothing(
+    dummy: None, ami_mini: Dataset, uninterrupted: Path, tmp_path: Path
+) -> None:
+    """A dozen kills of the driver, the worker and both; tests/helpers/kills.py makes more."""
+    files = {path.relative_to(uninterrupted) for path in uninterrupted.rglob("*")}
+    for out in run_and_kill(plan_of(ami_mini, "scratch").job.model_dump_json(), tmp_path, 12):
+        assert_same_results(uninterrupted, out)
+        assert {path.relative_to(out) for path in out.rglob("*")} == files
 
 
 def test_two_processes_train_together_and_one_writes_the_record(dummy: None, ami_mini: Dataset, tmp_path: Path) -> None:
