@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import logging
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property, partial
 from importlib.metadata import version
 from itertools import combinations, pairwise
 from pathlib import Path
@@ -13,13 +14,12 @@ from statistics import fmean
 from typing import Any
 
 from diarbench.benchmarks.runs.cross_validation import pool_folds
-from diarbench.benchmarks.runs.evaluation import Turns, score_rows, scored_subsets
+from diarbench.benchmarks.runs.evaluation import FIRST_CONDITION, Turns, score_rows, scored_subsets, with_statistics
 from diarbench.benchmarks.scoring import significance
 from diarbench.benchmarks.scoring.baselines import one_speaker, silence
 from diarbench.benchmarks.scoring.der import CONDITIONS
 from diarbench.benchmarks.scoring.dover_lap import dover_lap
-from diarbench.benchmarks.scoring.pyannote_metrics import other_metrics
-from diarbench.benchmarks.scoring.slices import Slices, contributions, slices, speaker_counts
+from diarbench.benchmarks.scoring.slices import Slices, contributions
 from diarbench.datasets.dataset import Dataset, Subset
 from diarbench.datasets.folds import all_as_test
 from diarbench.datasets.io.errors import UserError
@@ -38,7 +38,8 @@ from diarbench.reports.summary.systems import competing, system_label
 
 logger = logging.getLogger(__name__)
 
-FIRST_CONDITION, *_ = CONDITIONS
+ALL_PAIRS = 12
+"""Systems that are all compared with each other; of more, each is compared with the leader."""
 
 
 @dataclass
@@ -49,7 +50,7 @@ class System:
     """The name that its seeds share."""
     stage: str
     seed: int | None
-    turns: Turns
+    read_turns: Callable[[], Turns]
     rows: list[Row]
     """On the test set, one per condition."""
     run: Run | None = None
@@ -130,7 +131,7 @@ class DatasetComparison:
     def __init__(self, out: Path, dataset: Dataset, done: Sequence[Run], subsets: Sequence[Subset]) -> None:
         self.files, self.dataset, self.done, self.subsets = ComparisonFolder(out), dataset, done, subsets
         self.name = dataset.info.name
-        self.competing = competing(self.name, done)
+        self.competing = {run.name: run for run in competing(self.name, done)}
         self.test = dataset.subset("test")
         self.reference = {r.uri: r.turns for r in self.test}
         self.scored = {r.uri: r.regions for r in self.test}
@@ -167,19 +168,22 @@ class DatasetComparison:
         for stage in dict.fromkeys(row.stage for row in scored):
             rows = [row for row in scored if row.stage == stage and row.subset == "test"]
             folder = self.files.run(run.name).rttm(run, self.name, stage) / "test"
-            turns = {r.uri: read_rttm(folder / f"{r.uri}.rttm").get(r.uri, []) for r in self.test}
             label = system_label(run, self.name, stage, self.done)
-            self.systems.append(System(label, stage, run.seed, turns, rows, run))
+            self.systems.append(System(label, stage, run.seed, partial(self._read, folder), rows, run))
+
+    def _read(self, folder: Path) -> Turns:
+        return {r.uri: read_rttm(folder / f"{r.uri}.rttm").get(r.uri, []) for r in self.test}
 
     def _add_fusions(self) -> None:
         """Fuse the toolkits' final outputs for each recipe and seed, on the dataset that they were trained on."""
-        home = [run for run in self.competing if run.dataset == self.name]
-        for recipe, seed in dict.fromkeys((run.recipe, run.seed) for run in home):
-            finals = [system for system in self.systems if system.run in home and system.final]
-            voters = [s.turns for s in finals if s.run and (s.run.recipe, s.seed) == (recipe, seed)]
+        finals: dict[tuple[str, int], list[System]] = {}
+        for system in self.systems:
+            if system.final and self._competes(system) and system.run and system.run.dataset == self.name:
+                finals.setdefault((system.run.recipe, system.run.seed), []).append(system)
+        for (recipe, seed), voters in finals.items():
             if len(voters) < 2:
                 continue
-            fused = dover_lap(voters, self.scored)
+            fused = dover_lap([voter.read_turns() for voter in voters], self.scored)
             for uri, turns in fused.items():
                 folder = self.files.fusion(self.name, recipe, seed, "test")
                 write_rttm(folder / f"{uri}.rttm", uri, turns)
@@ -201,30 +205,23 @@ class DatasetComparison:
         rows, difference = score_rows(self.dataset.subset(subset), turns, identity)
         self.differences.append(difference)
         if subset == "test":
-            self.systems.append(System(f"{backend} {stage}", stage, seed, turns, rows))
+            self.systems.append(System(f"{backend} {stage}", stage, seed, lambda: turns, rows))
         else:
             self.other_rows += rows
 
     def _add_statistics(self) -> None:
-        """Add intervals to the test rows; under the first condition also slices, other metrics and speaker counts."""
-        for index, (name, protocol) in enumerate(CONDITIONS.items()):
-            for system in self.systems:
-                statistics: dict[str, Any] = {"interval": significance.interval(system.rows[index].files)}
-                if name == FIRST_CONDITION:
-                    sides = (self.reference, system.turns, self.scored)
-                    statistics |= {
-                        "slices": slices(*sides, protocol),
-                        "metrics": other_metrics(*sides).model_dump(),
-                        "speaker_counts": speaker_counts(*sides, protocol),
-                    }
-                system.rows[index] = system.rows[index].model_copy(update=statistics)
+        """Add statistics to test rows that have none: those of a cross-validation and of older versions."""
+        for system in self.systems:
+            if any(row.interval is None for row in system.rows):
+                turns = system.read_turns()
+                system.rows = [with_statistics(row, self.reference, turns, self.scored) for row in system.rows]
 
     def _contrasts(self) -> Iterator[Contrast]:
         """Paired differences between final outputs, and to their earlier stages and the one-speaker baseline."""
         by_label: dict[str, System] = {}
         for system in self.systems:
             by_label.setdefault(system.label, system)  # the first seed stands for all
-        pairs = [pair for pair in combinations(by_label.values(), 2) if self._worth_comparing(*pair)]
+        pairs = [pair for pair in self._pairs(list(by_label.values())) if self._worth_comparing(*pair)]
         pairs.sort(key=lambda pair: not all(system.final for system in pair))
         labels = [(a.label, b.label) for a, b in pairs]
         for index, name in enumerate(CONDITIONS):
@@ -243,6 +240,28 @@ class DatasetComparison:
                     explains=contributions(self._slices(a), self._slices(b)) if name == FIRST_CONDITION else {},
                 )
 
+    @cached_property
+    def _leader(self) -> str:
+        """The system with the lowest DER, the mean over seeds, at its best stage."""
+        ders: dict[str, list[float]] = {}
+        for system in self.systems:
+            if system.label in self.best and system.rows[0].der is not None:
+                ders.setdefault(system.label, []).append(system.rows[0].der)
+        return min(ders, key=lambda label: fmean(ders[label]))
+
+    def _pairs(self, systems: Sequence[System]) -> list[tuple[System, System]]:
+        """All pairs; of many systems those with the leader or a baseline, and those of stages and train fractions."""
+        if len(self.best) <= ALL_PAIRS:
+            return list(combinations(systems, 2))
+        groups: dict[Any, list[int]] = {}
+        for position, system in enumerate(systems):
+            groups.setdefault(_setting(system.run) if system.run else None, []).append(position)
+        pairs = {pair for group in groups.values() for pair in combinations(group, 2)}
+        for one, system in enumerate(systems):
+            if system.run is None or system.label == self._leader:
+                pairs |= {(min(one, other), max(one, other)) for other in range(len(systems)) if other != one}
+        return [(systems[a], systems[b]) for a, b in sorted(pairs)]
+
     def _slices(self, label: str) -> Slices:
         """A system's error seconds by slice, summed over its seeds."""
         return sum_slices(row for system in self.systems if system.label == label for row in system.rows)
@@ -256,17 +275,19 @@ class DatasetComparison:
         if a.run and b.run and a.stage in STAGES and b.stage in STAGES:
             if _but_seed(a.run) == _but_seed(b.run):
                 return True
-            if {a.label, b.label} <= self.best and a.run in self.competing and b.run in self.competing:
+            if {a.label, b.label} <= self.best and self._competes(a) and self._competes(b):
                 return True
         final, other = (a, b) if a.final else (b, a)
         if not final.final or final.run is None:
             return False
         if other.run is None:
-            return other.stage == "one-speaker" and final.run in self.competing
+            return other.stage == "one-speaker" and self._competes(final)
         if other.final:
-            both_compete = final.run in self.competing and other.run in self.competing
-            return both_compete or self._next_in_size(final.run, other.run)
+            return (self._competes(final) and self._competes(other)) or self._next_in_size(final.run, other.run)
         return False
+
+    def _competes(self, system: System) -> bool:
+        return system.run is not None and system.run.name in self.competing
 
     def _best_labels(self) -> set[str]:
         """The labels of each system at the stage with its lowest DER, the mean over seeds; the later of equal ones."""

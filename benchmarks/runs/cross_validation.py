@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 from diarbench.datasets.io.files import digest
 from diarbench.datasets.io.records import read_record, write_record
@@ -96,7 +97,9 @@ def _write_scores(folder: ComparisonFolder, pooled: Run, runs: Sequence[Run]) ->
 def _pool_rows(name: str, rows: Sequence[Row]) -> Row:
     total = sum(rows, ErrorSeconds())
     files = tuple(sorted((part for row in rows for part in row.files), key=lambda part: part.uri))
-    return rows[0].model_copy(update={"run": name, "files": files, **total.model_dump(exclude={"der"})})
+    # Statistics of one fold's recordings are not those of all; the comparison computes them.
+    without: dict[str, Any] = {"interval": None, "slices": {}, "metrics": {}, "speaker_counts": None}
+    return rows[0].model_copy(update={"run": name, "files": files, **without, **total.model_dump(exclude={"der"})})
 
 
 def _add_phases(phases: Iterable[Phase]) -> Iterable[Phase]:

@@ -9,13 +9,15 @@ from typing import Any
 
 from diarbench.backends.base import InitialWeights
 from diarbench.backends.objective import Objective
+from diarbench.benchmarks.scoring import significance
 from diarbench.benchmarks.scoring.der import CONDITIONS, pooled, score
-from diarbench.benchmarks.scoring.pyannote_metrics import cross_check
+from diarbench.benchmarks.scoring.pyannote_metrics import cross_check, other_metrics
+from diarbench.benchmarks.scoring.slices import slices, speaker_counts
 from diarbench.datasets.dataset import Dataset, Recording, Subset
 from diarbench.datasets.io.errors import UserError
 from diarbench.datasets.io.files import digest, write_atomic
 from diarbench.datasets.io.records import write_record
-from diarbench.datasets.io.rttm import Turn
+from diarbench.datasets.io.rttm import Region, Turn
 from diarbench.datasets.verification import check_unchanged
 from diarbench.reports.results.job import Job
 from diarbench.reports.results.run import Run
@@ -24,6 +26,8 @@ from diarbench.reports.results.scores import FileScore, Row
 
 Turns = Mapping[str, Sequence[Turn]]
 """Turns by recording."""
+
+FIRST_CONDITION, *_ = CONDITIONS
 
 SCORED_SUBSETS: tuple[Subset, ...] = ("dev", "test")
 
@@ -34,7 +38,10 @@ def scored_subsets(dataset: Dataset) -> tuple[Subset, ...]:
 
 
 def score_rows(recordings: Sequence[Recording], hypothesis: Turns, identity: dict[str, Any]) -> tuple[list[Row], float]:
-    """One row per condition for a system's turns, and the largest difference to pyannote.metrics at collar 0 (s)."""
+    """One row per condition for a system's turns, and the largest difference to pyannote.metrics at collar 0 (s).
+
+    Rows of the test subset have statistics.
+    """
     reference = {recording.uri: recording.turns for recording in recordings}
     scored = {recording.uri: recording.regions for recording in recordings}
     errors = score(reference, hypothesis, scored, list(CONDITIONS.values()))
@@ -49,7 +56,22 @@ def score_rows(recordings: Sequence[Recording], hypothesis: Turns, identity: dic
         )
         for condition, by_uri in errors.items()
     ]
+    if identity["subset"] == "test":
+        rows = [with_statistics(row, reference, hypothesis, scored) for row in rows]
     return rows, difference
+
+
+def with_statistics(row: Row, reference: Turns, hypothesis: Turns, scored: Mapping[str, Sequence[Region]]) -> Row:
+    """A row with its interval; under the first condition also with slices, other metrics and speaker counts."""
+    statistics: dict[str, Any] = {"interval": significance.interval(row.files)}
+    if row.condition == FIRST_CONDITION:
+        sides, protocol = (reference, hypothesis, scored), CONDITIONS[row.condition]
+        statistics |= {
+            "slices": slices(*sides, protocol),
+            "metrics": other_metrics(*sides).model_dump(),
+            "speaker_counts": speaker_counts(*sides, protocol),
+        }
+    return row.model_copy(update=statistics)
 
 
 def too_many_speakers_warning(dataset: Dataset, initial: InitialWeights, objective: Objective) -> tuple[str, ...]:

@@ -97,6 +97,8 @@ class Job(RunIdentity):
             objective = {key: value for key, value in objective.items() if key not in ("arrival", "permutation")}
             ats_weight, pil_weight = (None, None) if shares == (0.5, 0.5) else shares  # 0.5 each was the default
             recipe["objective"] = {**objective, "ats_weight": ats_weight, "pil_weight": pil_weight}
+        if isinstance(objective := recipe.get("objective"), dict):
+            recipe["objective"] = {"outputs": None, **objective}
         return recipe
 
     @property

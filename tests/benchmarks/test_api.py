@@ -122,6 +122,17 @@ def test_a_job_s_hash_changes_with_the_plda_s_content_and_not_its_path(ami_mini:
     assert len({job(None).hash, job(a).hash, job(other).hash}) == 3
 
 
+OLD_QUICK = """about: AdamW at 1e-3 for 10 epochs, batches of 8 windows of 10 s
+optimizer: AdamW
+learning_rate: 1.0e-3
+epochs: 10
+batch_size: 8
+window_s: 10
+gradient_clip: 0.5
+"""
+"""The recipe ``quick`` of version 0.1."""
+
+
 @pytest.mark.parametrize("folder", OLD_RUNS, ids=lambda folder: folder.name)
 def test_a_run_of_version_0_1_can_be_resumed(folder: Path, ami_mini: Dataset, tmp_path: Path) -> None:
     old, run = read_record(folder / "job.json", Job), read_record(folder / "run.json", Run)
@@ -129,7 +140,9 @@ def test_a_run_of_version_0_1_can_be_resumed(folder: Path, ami_mini: Dataset, tm
     assert run.weights is not None and "AMI" in run.weights.training_corpora
     assert old.recipe["cache_features"] is False and old.recipe["objective"]["ats_weight"] is None
 
-    (planned,) = api.plan([old.backend], inits=["scratch"])
+    (tmp_path / "quick.yaml").write_text(OLD_QUICK)
+    (planned,) = api.plan([old.backend], recipes=[str(tmp_path / "quick.yaml")], inits=["scratch"])
+    (tmp_path / "quick.yaml").unlink()
     # What depends on this machine: its threads, and the weights that it has.
     here = {"threads": old.threads, "init": old.init, "init_sha256": old.init_sha256}
     new = planned.job.model_copy(update=here)

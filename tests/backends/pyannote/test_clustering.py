@@ -109,9 +109,7 @@ def test_decoding_equals_the_pipeline_for_any_hyperparameters(diarizer: Any, rec
     assert len(results) > 5 and len(speakers) > 1, "the hyper-parameters change the result"
 
 
-@pytest.mark.filterwarnings(
-    "ignore:\\s*The detected number of speakers"
-)  # by pyannote, where the cut has no such number
+@pytest.mark.filterwarnings("ignore:\\s*The detected number of speakers")
 def test_bounded_decoding_equals_the_pipeline_s(diarizer: Any, recording: Recording) -> None:
     if diarizer.upstream is not None:
         pytest.skip("the same clustering as with the other head")
