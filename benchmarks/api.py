@@ -172,16 +172,21 @@ def diarize(
     format_: str = "rttm",
     device: str = "auto",
     exclusive: bool = False,
+    num_speakers: int | None = None,
+    min_speakers: int | None = None,
+    max_speakers: int | None = None,
     on_written: Callable[[Path], None] = lambda path: None,
 ) -> list[Path]:
     """Diarize audio files with a run's best network and tuned hyper-parameters; returns the files written.
 
-    ``format_`` is rttm, json or audacity; with ``exclusive``, at most one speaker speaks at a time. Raises UserError
-    for unreadable audio, existing files and folders without a run. Switches off the toolkits' telemetry in this
-    process.
+    ``format_`` is rttm, json or audacity; with ``exclusive``, at most one speaker speaks at a time. The numbers of
+    speakers are by default those that the run was told. Raises UserError for unreadable audio, existing files and
+    folders without a run. Switches off the toolkits' telemetry in this process.
     """
     os.environ.update(NO_TELEMETRY)
-    return deploy.diarize(audio, run, format_, out, device, on_written, exclusive)
+    is_bounded = any(number is not None for number in (num_speakers, min_speakers, max_speakers))
+    bounds = SpeakerBounds.of(num_speakers, min_speakers, max_speakers) if is_bounded else None
+    return deploy.diarize(audio, run, format_, out, device, on_written, exclusive, bounds)
 
 
 def _load_recipe(name: str, epochs: int | None, objective: str | None, precision: str | None) -> Recipe:

@@ -22,6 +22,9 @@ def diarize(
     exclusive: Annotated[
         bool, typer.Option("--exclusive", help="pyannote: one speaker at a time, as transcription needs.")
     ] = False,
+    num_speakers: Annotated[int | None, typer.Option(min=1, help="The number of speakers of every file.")] = None,
+    min_speakers: Annotated[int | None, typer.Option(min=1, help="The least speakers of a file.")] = None,
+    max_speakers: Annotated[int | None, typer.Option(min=1, help="The most speakers of a file.")] = None,
 ) -> None:
     """Diarize audio files with a run's best network and its tuned hyper-parameters."""
     from diarbench.benchmarks import api
@@ -35,7 +38,18 @@ def diarize(
             sys.stdout.flush()
             progress.advance()
 
-        api.diarize(audio, run, out, format_=format_, device=device, exclusive=exclusive, on_written=show)
+        api.diarize(
+            audio,
+            run,
+            out,
+            format_=format_,
+            device=device,
+            exclusive=exclusive,
+            num_speakers=num_speakers,
+            min_speakers=min_speakers,
+            max_speakers=max_speakers,
+            on_written=show,
+        )
 
 
 def export(

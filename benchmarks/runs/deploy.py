@@ -13,10 +13,11 @@ from pathlib import Path
 from typing import Any
 
 from diarbench.backends import registry
-from diarbench.backends.base import Backend, DecodesExclusively, Diarizer
+from diarbench.backends.base import Backend, DecodesExclusively, Diarizer, SpeakerBounds
 from diarbench.backends.checkpoints import load_checkpoint
 from diarbench.backends.initial_weights import best_checkpoint, read_run
 from diarbench.benchmarks.runs.environment import DEVICES, resolve_device
+from diarbench.benchmarks.runs.evaluation import bounded
 from diarbench.benchmarks.runs.hub import check_upload, upload
 from diarbench.benchmarks.runs.model_card import model_card
 from diarbench.datasets.dataset import Recording, from_annotation
@@ -58,7 +59,9 @@ class TrainedRun:
         files = RunFolder(folder)
         self.run = read_run(files, str(folder))
         self.checkpoint = best_checkpoint(files, self.run, str(folder))
-        self.backend: Backend = registry.load_for(files.read_job())
+        job = files.read_job()
+        self.backend: Backend = registry.load_for(job)
+        self.bounds = SpeakerBounds(job.min_speakers, job.max_speakers)
         self.rows: tuple[Row, ...] = read_record(files.scores, Scores).rows if files.scores.is_file() else ()
 
     def network(self) -> Any:
@@ -78,10 +81,11 @@ def diarize(
     device: str,
     on_written: Callable[[Path], None],
     exclusive: bool = False,
+    bounds: SpeakerBounds | None = None,
 ) -> list[Path]:
     """Diarize each file and return the files written; ``on_written`` is called after each.
 
-    With ``exclusive``, at most one speaker speaks at a time.
+    With ``exclusive``, at most one speaker speaks at a time. ``bounds`` are by default those of the run.
 
     Raises UserError, where possible before any computation, for unreadable audio, two inputs with the same output, an
     output that exists or cannot be written, or a folder that holds no finished run. A file that cannot be diarized is
@@ -105,7 +109,7 @@ def diarize(
     failures = []
     with tempfile.TemporaryDirectory(prefix="diarbench-") as temporary:
         with quiet(Path(temporary) / "log.txt"):
-            diarizer = trained.backend.diarizer(trained.network(), device)
+            diarizer = bounded(trained.backend.diarizer(trained.network(), device), bounds or trained.bounds)
         hyperparameters = trained.hyperparameters(diarizer.defaults)
         diarizer = diarizer.with_frozen(hyperparameters)
         decode = _decode_of(diarizer, exclusive)

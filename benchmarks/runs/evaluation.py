@@ -7,7 +7,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from diarbench.backends.base import InitialWeights
+from diarbench.backends.base import BoundsSpeakers, Diarizer, InitialWeights, SpeakerBounds
 from diarbench.backends.objective import Objective
 from diarbench.benchmarks.scoring import significance
 from diarbench.benchmarks.scoring.der import CONDITIONS, pooled, score
@@ -72,6 +72,15 @@ def with_statistics(row: Row, reference: Turns, hypothesis: Turns, scored: Mappi
             "speaker_counts": speaker_counts(*sides, protocol),
         }
     return row.model_copy(update=statistics)
+
+
+def bounded(diarizer: Diarizer, bounds: SpeakerBounds) -> Diarizer:
+    """The diarizer, told how many speakers there are. Raises UserError where it cannot be told."""
+    if not bounds.text:
+        return diarizer
+    if not isinstance(diarizer, BoundsSpeakers):
+        raise UserError(f"{bounds.text}: this backend cannot be told the number of speakers")
+    return diarizer.with_speakers(bounds)
 
 
 def too_many_speakers_warning(dataset: Dataset, initial: InitialWeights, objective: Objective) -> tuple[str, ...]:

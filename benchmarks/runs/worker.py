@@ -36,6 +36,7 @@ from diarbench.backends.recipes.schema import Recipe
 from diarbench.backends.training.loggers import open_loggers
 from diarbench.benchmarks.runs.environment import END_WITH_PARENT, environment, is_main_process, set_up_device
 from diarbench.benchmarks.runs.evaluation import (
+    bounded,
     mark_interrupted,
     open_unchanged,
     queued_run,
@@ -170,7 +171,7 @@ class Worker:
             train_s=annotated_s(dataset.subset("train")),
         )
         if self.job.search_space or self.bounds.text:  # an error is raised before training, not hours later
-            search_spaces(self._bounded(backend.diarizer(network, "cpu")), self.job.search_space)
+            search_spaces(bounded(backend.diarizer(network, "cpu"), self.bounds), self.job.search_space)
         trainer_arguments = (network, backend.name, dataset, recipe, job.seed, fabric, self.folder)
         # A fresh head has random weights: the network before training is then not the pretrained one.
         is_pretrained = start.weights.pretrained and recipe.objective.head != "fresh"
@@ -294,15 +295,7 @@ class Worker:
         """The network of a checkpoint and its diarizer."""
         with self.speed.phase("restoring"):
             network = self._network(backend, start, checkpoint)
-            return network, self._bounded(backend.diarizer(network, device))
-
-    def _bounded(self, diarizer: Diarizer) -> Diarizer:
-        """Tell the diarizer how many speakers there are. Raises UserError where it cannot be told."""
-        if not self.bounds.text:
-            return diarizer
-        if not isinstance(diarizer, BoundsSpeakers):
-            raise UserError(f"{self.bounds.text}: {self.job.backend} cannot be told the number of speakers")
-        return diarizer.with_speakers(self.bounds)
+            return network, bounded(backend.diarizer(network, device), self.bounds)
 
     def _network(self, backend: Backend, start: InitialWeights, checkpoint: str) -> Any:
         objective = Recipe(**self.job.recipe).objective

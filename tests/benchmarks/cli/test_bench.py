@@ -64,7 +64,7 @@ def modules_loaded_by(*arguments: str) -> set[str]:
             ("run", "--backend", "nemo", "--plda", "plda"),
             "--plda plda: none of the backends uses a PLDA; pyannote does",
         ),
-        (("report", "absent"), "no results.json"),
+        (("report", "absent"), "absent: no such folder; pass the folder of a finished 'bench run'"),
         (("recipes", "show", "quik"), "(did you mean quick?)"),
     ],
 )

@@ -22,6 +22,7 @@ from diarbench.backends import registry
 from diarbench.backends.checkpoints import load_checkpoint, save_checkpoint
 from diarbench.backends.objective import Objective
 from diarbench.backends.recipes import load as recipes
+from diarbench.benchmarks import api
 from diarbench.benchmarks.runs import deploy
 from diarbench.benchmarks.runs.environment import worker_environment
 from diarbench.benchmarks.runs.evaluation import queued_run
@@ -219,6 +220,9 @@ def test_diarize_reproduces_the_scored_turns(run: Path, small: Dataset, tmp_path
     assert read_rttm(written[1])["a_stereo"] == turns, "it is mixed down, and its name has no spaces"
     assert len(turns) > 3
     assert scored(run, "rttm-pretrained")[1] != turns, "training changed the turns"
+    api.diarize([wav], run, tmp_path / "bounded", device="cpu", num_speakers=1)
+    (bounded,) = read_rttm(tmp_path / "bounded" / f"{uri}.rttm").values()
+    assert len({turn.speaker for turn in bounded}) == 1 < len({turn.speaker for turn in turns})
     assert "voice activity only reported" in read_record(run / "run.json", Run).objective
 
 
