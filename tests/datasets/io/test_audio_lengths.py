@@ -51,9 +51,9 @@ def test_a_truncated_file_is_refused(format_: str, subtype: str, tmp_path: Path)
         assert len(str(caught.value).splitlines()) == 1
 
 
-def test_a_truncated_file_in_memory_is_refused() -> None:
+def test_a_truncated_file_in_memory_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"row 3: truncated: the header declares 96000 bytes .* the file has 47978"):
-        write_audio((Clip(encoded("WAV")[:48_022], name="row 3"),), Path("unwritten.wav"))
+        write_audio((Clip(encoded("WAV")[:48_022], name="row 3"),), tmp_path / "unwritten.wav")
 
 
 @pytest.mark.parametrize("size", [0, 0x7FFFF000, 0x7FFFFFFF, 0x80000000, 0xFFFFFFFF])
