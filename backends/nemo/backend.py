@@ -103,7 +103,6 @@ class NemoBackend:
             "warmup": {"none": 0.0, "a tenth": 0.1},
             "schedule": {"constant": None, "cosine": {"name": "CosineAnnealingLR", "every": "step"}},
             "average": {"none": None, "0.9": 0.9, "0.99": 0.99},
-            "window_s": {"10": 10.0, "20": 20.0, "30": 30.0},
             "augmentation": {"none": {}, "noise": {"noise": {"probability": 0.5}}},
             "objective": {
                 "equal": {},

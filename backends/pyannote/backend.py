@@ -140,7 +140,6 @@ class PyannoteBackend:
             "schedule": {"constant": None, "cosine": {"name": "CosineAnnealingLR", "every": "step"}},
             "average": {"none": None, "0.9": 0.9, "0.99": 0.99},
             "freeze": {"nothing": {}, "filters": {"pyannote": ["model.sincnet.*"]}},
-            "window_s": {"5": 5.0, "10": 10.0},
             "augmentation": {"none": {}, "noise": {"noise": {"probability": 0.5}}},
         }
 

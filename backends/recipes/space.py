@@ -27,7 +27,10 @@ class SearchesRecipes(Protocol):
     """Optional for a Backend: what a recipe for it may vary in. The learning rate is searched for all others."""
 
     def recipe_space(self) -> RecipeSpace:
-        """Keys that determine neither the architecture, the number of epochs, the precision nor the dev figure."""
+        """Keys that determine neither the architecture, the epochs, the precision nor the dev figure.
+
+        The window determines the dev figure, since dev is measured in windows of the same length.
+        """
         ...
 
 

@@ -291,11 +291,11 @@ def print_plans(plans: Sequence[Plan], folder: Path, console: Console) -> None:
         console.print(f"{line}; train {plural(len(fold.train), 'other')}", highlight=False, soft_wrap=True)
     for planned in plans:
         job = planned.job
-        details = [planned.problem or planned.origin, *(f"also scored on {d.dataset}" for d in job.also_score)]
+        details = [planned.origin, *(f"also scored on {d.dataset}" for d in job.also_score)]
         if planned.pipeline:
             details.insert(1, f"in the pipeline {planned.pipeline}")
-        training = _training(job)
-        line = f"  {job.name}: {training}, {job.device}, from {', '.join(details)}"
+        what = f"{_training(job)}, {job.device}, from {', '.join(details)}"
+        line = f"  {job.name}: {f'cannot run: {planned.problem}' if planned.problem else what}"
         console.print(line, highlight=False, soft_wrap=True)
 
 
