@@ -47,7 +47,7 @@ class HubFiles(NamedTuple):
     names: tuple[str, ...]
     revision: str | None = None
     companions: tuple[str, ...] = ()
-    """Further files that are needed beside the weights."""
+    """Files of the repository without which the weights cannot be used."""
 
 
 @dataclass(frozen=True)
@@ -178,7 +178,7 @@ class SpeakerBounds:
 
 @runtime_checkable
 class BoundsSpeakers(Protocol):
-    """Optional for a Diarizer: its decoding can be told how many speakers there are."""
+    """Optional for a Diarizer: it can decode with a given number of speakers, or with bounds on it."""
 
     def with_speakers(self, bounds: SpeakerBounds) -> Diarizer:
         """This diarizer with bounds. Raises UserError for those that it cannot keep."""

@@ -45,7 +45,7 @@ def weights_on_hub(
 ) -> InitialWeights:
     """The weights ``hub:ID`` or ``hub:ID@REVISION``, in the hub's cache or to be downloaded.
 
-    ``known`` describes the weights of some repositories, by repository; ``companions`` are files needed beside them.
+    ``known`` describes the weights of some repositories, by repository; ``companions`` are files that they need.
     """
     repository, _, revision = init.removeprefix("hub:").partition("@")
     files = HubFiles(repository, names, revision or None, companions)

@@ -95,21 +95,15 @@ class NemoBackend:
         return SortformerDiarizer(network, device)
 
     def recipe_space(self) -> RecipeSpace:
-        """See SearchesRecipes: what fine-tunings of Sortformer vary in."""
-        from optuna.distributions import FloatDistribution
+        """See SearchesRecipes; Sortformer's two losses may have other weights."""
+        from diarbench.backends.recipes.space import usual_space
 
-        return {
-            "learning_rate": FloatDistribution(1e-6, 1e-3, log=True),
-            "warmup": {"none": 0.0, "a tenth": 0.1},
-            "schedule": {"constant": None, "cosine": {"name": "CosineAnnealingLR", "every": "step"}},
-            "average": {"none": None, "0.9": 0.9, "0.99": 0.99},
-            "augmentation": {"none": {}, "noise": {"noise": {"probability": 0.5}}},
-            "objective": {
-                "equal": {},
-                "arrival": {"ats_weight": 0.75, "pil_weight": 0.25},
-                "permutation": {"ats_weight": 0.25, "pil_weight": 0.75},
-            },
+        weights = {
+            "equal": {},
+            "arrival": {"ats_weight": 0.75, "pil_weight": 0.25},
+            "permutation": {"ats_weight": 0.25, "pil_weight": 0.75},
         }
+        return {**usual_space(1e-6, 1e-3), "objective": weights}
 
     def export(self, network: torch.nn.Module, hyperparameters: Mapping[str, Any], folder: Path) -> str:
         """See Backend; writes a ``.nemo`` file and its post-processing parameters as YAML."""

@@ -53,8 +53,8 @@ class SortformerDecoder:
         """
         if bounds.least > 1 and bounds.least != bounds.most:
             raise UserError(
-                f"at least {bounds.least} speakers: an end-to-end network can be told the most speakers, or the number "
-                "of speakers, which it takes as the most; not the least"
+                f"at least {bounds.least} speakers: an end-to-end network has no least number of speakers; give the "
+                "most, or the exact number, which is used as the most"
             )
         bounded = copy.copy(self)
         bounded.most_speakers = bounds.most

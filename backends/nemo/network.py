@@ -37,7 +37,7 @@ from nemo.collections.asr.models import SortformerEncLabelModel
 from nemo.collections.asr.parts.utils.asr_multispeaker_utils import get_ats_targets, get_pil_targets
 
 MOST_LISTED = 4
-"""The most speakers whose permutations are listed, as NeMo does; of more, the best is found as an assignment."""
+"""Up to this number of speakers, NeMo lists all permutations; for more, the Hungarian method finds the best one."""
 
 NEW_BIAS, NEW_WEIGHTS = -4.0, 0.01
 """Of new outputs: the bias, which makes them silent, and the scale of random weights, which makes them differ."""

@@ -131,6 +131,6 @@ def _in_snapshot(init: str) -> InitialWeights:
     if not (folder / WEIGHTS).is_file():
         hint = f": {PICKLE} is a pickle and is not loaded; save it as {WEIGHTS}" if (folder / PICKLE).exists() else ""
         raise UserError(f"--init {init}: no {WEIGHTS}{hint}")
-    path = folder / WEIGHTS  # in the hub's cache a link, which must not be resolved: its name and folder are needed
+    path = folder / WEIGHTS  # not resolved: in the hub's cache it is a link, and its target has another name and folder
     weights = Weights(origin=str(folder), pretrained=True, sha256=sha256_of(path))
     return InitialWeights(weights, path, max_speakers=architecture.model.head_config.num_speakers)

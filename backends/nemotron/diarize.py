@@ -1,6 +1,6 @@
 """Print who spoke when in a 16 kHz mono file, as RTTM: python diarize.py audio.wav.
 
-It is exported beside the network's own files and needs transformers (5.18 or newer), torch and soundfile.
+An export contains this script and the network's files. It needs transformers (5.18 or newer), torch and soundfile.
 ``diarize.json`` holds the form of the network and the parameters of its post-processing.
 """
 
@@ -39,7 +39,7 @@ def logits_of_stream(model: Any, processor: Any, audio: np.ndarray) -> Iterator[
 @torch.inference_mode()
 def diarize(folder: Path, audio: np.ndarray) -> list[tuple[float, float, str]]:
     """Turns (start, end, speaker) of 16 kHz mono audio, by the network in a folder, in order of time."""
-    from postprocessing import post_process  # type: ignore[import-not-found]  # the file beside this one
+    from postprocessing import post_process  # type: ignore[import-not-found]  # the export contains this module too
     from transformers import AutoModelForAudioFrameClassification, AutoProcessor
 
     settings = json.loads((folder / "diarize.json").read_text())

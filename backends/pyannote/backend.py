@@ -131,17 +131,11 @@ class PyannoteBackend:
         return export_packaged(network, hyperparameters, folder, self.plda)
 
     def recipe_space(self) -> RecipeSpace:
-        """See SearchesRecipes: what fine-tunings of pyannote vary in; its filters (SincNet) may stay as they are."""
-        from optuna.distributions import FloatDistribution
+        """See SearchesRecipes; the filters (SincNet) may stay as they are."""
+        from diarbench.backends.recipes.space import usual_space
 
-        return {
-            "learning_rate": FloatDistribution(1e-5, 3e-3, log=True),
-            "warmup": {"none": 0.0, "a tenth": 0.1},
-            "schedule": {"constant": None, "cosine": {"name": "CosineAnnealingLR", "every": "step"}},
-            "average": {"none": None, "0.9": 0.9, "0.99": 0.99},
-            "freeze": {"nothing": {}, "filters": {"pyannote": ["model.sincnet.*"]}},
-            "augmentation": {"none": {}, "noise": {"noise": {"probability": 0.5}}},
-        }
+        filters = {"nothing": {}, "filters": {"pyannote": ["model.sincnet.*"]}}
+        return {**usual_space(1e-5, 3e-3), "freeze": filters}
 
     @staticmethod
     def _at_hand() -> InitialWeights:

@@ -78,9 +78,7 @@ class Decoder:
         """The turns, in seconds; the last chunk's padding is included."""
         if not self.count.any():
             return []
-        clusters, min_duration_off = self.clusters(hyperparameters, bounds), hyperparameters[MIN_DURATION_OFF]
-        spans = self._spans(clusters, self._bounded_count(bounds), min_duration_off)
-        return _turns(spans, _names(spans))
+        return self.reconstruct(self.clusters(hyperparameters, bounds), hyperparameters[MIN_DURATION_OFF], bounds)
 
     def exclusive_turns(self, hyperparameters: Mapping[str, Any], bounds: SpeakerBounds = UNBOUNDED) -> list[Turn]:
         """The turns with only the most active speaker of each frame, named as in `turns`."""
@@ -109,9 +107,9 @@ class Decoder:
         """The number of speakers in each frame, at most as many as in the recording."""
         return self.count if bounds.most is None else np.minimum(self.count, bounds.most)
 
-    def reconstruct(self, clusters: Ints, min_duration_off: float) -> list[Turn]:
+    def reconstruct(self, clusters: Ints, min_duration_off: float, bounds: SpeakerBounds = UNBOUNDED) -> list[Turn]:
         """The turns of the clusters: in each frame the most active clusters speak, as many as the speaker count."""
-        spans = self._spans(clusters, self.count, min_duration_off)
+        spans = self._spans(clusters, self._bounded_count(bounds), min_duration_off)
         return _turns(spans, _names(spans))
 
     def _spans(self, clusters: Ints, count: Ints, min_duration_off: float) -> Spans:

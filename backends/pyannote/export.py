@@ -1,6 +1,6 @@
 """Export a fine-tuned network as a pipeline folder, which pyannote.audio loads.
 
-The packaged pipeline needs diarbench for that, whose class its embedding is; a published one does not.
+An exported packaged pipeline needs diarbench, which has the class of its embedding; a published one does not.
 """
 
 from __future__ import annotations

@@ -36,7 +36,7 @@ CLASSES = (
 
 
 class Known(Record):
-    """What is known of a repository, beside its files."""
+    """Facts about a repository that its files do not contain."""
 
     name: str
     licence: str

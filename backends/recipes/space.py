@@ -34,6 +34,19 @@ class SearchesRecipes(Protocol):
         ...
 
 
+def usual_space(lowest_rate: float, highest_rate: float) -> dict[str, Any]:
+    """What fine-tunings of every toolkit vary in, with the learning rates of one."""
+    from optuna.distributions import FloatDistribution
+
+    return {
+        "learning_rate": FloatDistribution(lowest_rate, highest_rate, log=True),
+        "warmup": {"none": 0.0, "a tenth": 0.1},
+        "schedule": {"constant": None, "cosine": {"name": "CosineAnnealingLR", "every": "step"}},
+        "average": {"none": None, "0.9": 0.9, "0.99": 0.99},
+        "augmentation": {"none": {}, "noise": {"noise": {"probability": 0.5}}},
+    }
+
+
 def default_space() -> RecipeSpace:
     """The learning rate alone."""
     from optuna.distributions import FloatDistribution

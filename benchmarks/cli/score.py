@@ -100,8 +100,7 @@ def score(
     inputs = read_inputs(reference, [hypothesis], uem)
     protocols = protocols_named(condition)
     sides = inputs.reference, inputs.hypotheses[0], inputs.scored
-    _note_speech_outside(inputs, reference, [hypothesis], uem)
-    agreement = _agreement(inputs) if cross_check else {}
+    agreement = _scored_without_collar(inputs, reference, [hypothesis], uem, cross_check)
 
     conditions: dict[str, Any] = {}
     for name, scored in score_system(inputs, protocols).items():
@@ -158,8 +157,7 @@ def compare(
     paths = [hypothesis_a, hypothesis_b]
     inputs = read_inputs(reference, paths, uem)
     protocols = protocols_named(condition)
-    _note_speech_outside(inputs, reference, paths, uem)
-    agreement = _agreement(inputs) if cross_check else {}
+    agreement = _scored_without_collar(inputs, reference, paths, uem, cross_check)
     a, b = _labels(hypothesis_a, hypothesis_b)
 
     conditions: dict[str, Any] = {}
@@ -224,30 +222,31 @@ def _protocol_and_interval(score: Score) -> dict[str, Any]:
     return {"protocol": score.protocol.model_dump(), "interval": score.interval.model_dump()}
 
 
-def _note_speech_outside(inputs: Inputs, reference: Path, hypotheses: Sequence[Path], uem: Path | None) -> None:
-    """Add to ``inputs`` the notes on speech outside of the UEM's regions."""
-    from diarbench.benchmarks.scoring import der
-    from diarbench.benchmarks.scoring.inputs import hypothesis_seconds, outside_notes
+def _scored_without_collar(
+    inputs: Inputs, reference: Path, hypotheses: Sequence[Path], uem: Path | None, cross_check: bool
+) -> dict[str, Any]:
+    """Add the notes on speech outside of a UEM to ``inputs``; with ``cross_check``, compare with pyannote.metrics.
 
-    if not uem:
-        return
-    for path, hypothesis in zip(hypotheses, inputs.hypotheses, strict=True):
-        errors = der.pooled(der.score(inputs.reference, hypothesis, inputs.scored, [der.CONDITIONS["full"]])["full"])
-        inputs.notes += outside_notes(path, hypothesis, inputs.scored, hypothesis_seconds(errors))
-    inputs.notes += outside_notes(reference, inputs.reference, inputs.scored, errors.total)
-
-
-def _agreement(inputs: Inputs) -> dict[str, Any]:
-    """How far pyannote.metrics differs from the scores of every hypothesis, without a collar."""
+    Both need the scores without a collar. Returns how far pyannote.metrics differs from them.
+    """
     from importlib.metadata import version
 
-    from diarbench.benchmarks.scoring import der
-    from diarbench.benchmarks.scoring.pyannote_metrics import cross_check
+    from diarbench.benchmarks.scoring import der, pyannote_metrics
+    from diarbench.benchmarks.scoring.inputs import hypothesis_seconds, outside_notes
 
+    if not uem and not cross_check:
+        return {}
     largest = 0.0
-    for hypothesis in inputs.hypotheses:
+    for path, hypothesis in zip(hypotheses, inputs.hypotheses, strict=True):
         errors = der.score(inputs.reference, hypothesis, inputs.scored, [der.CONDITIONS["full"]])["full"]
-        largest = max(largest, cross_check(inputs.reference, hypothesis, inputs.scored, errors))
+        if cross_check:
+            largest = max(largest, pyannote_metrics.cross_check(inputs.reference, hypothesis, inputs.scored, errors))
+        if uem:
+            inputs.notes += outside_notes(path, hypothesis, inputs.scored, hypothesis_seconds(der.pooled(errors)))
+    if uem:
+        inputs.notes += outside_notes(reference, inputs.reference, inputs.scored, der.pooled(errors).total)
+    if not cross_check:
+        return {}
     return {"agrees_with": f"pyannote.metrics {version('pyannote.metrics')}", "largest_difference_s": largest}
 
 

@@ -137,8 +137,6 @@ def plan(
     ):
         start = initial.get(backend)
         weights = start and start.weights
-        for subset in ("train", *SCORED_SUBSETS) if train else ("test",):
-            dataset.subset(subset)
         if train:
             _check_fraction(dataset, recipe, fraction)
         elif weights and not weights.pretrained:

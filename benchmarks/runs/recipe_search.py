@@ -7,7 +7,6 @@ that every toolkit gets the same budget.
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -18,6 +17,7 @@ from diarbench.backends.recipes.schema import Recipe
 from diarbench.backends.recipes.space import changed
 from diarbench.backends.training.state import History, merit
 from diarbench.backends.training.trainer import Trainer
+from diarbench.datasets.io.files import write_atomic
 from diarbench.reports.results.recipe_search import RecipeSearch, RecipeTrial
 from diarbench.reports.results.run_folder import RunFolder
 
@@ -107,11 +107,8 @@ class RecipeSearcher:
         source, target = (RunFolder(folder) for folder in (self.folder / "search" / str(number), self.folder))
         if target.checkpoint("last").exists():
             return
-        paths = sorted(source.checkpoint("last").parent.glob("*.ckpt"), key=lambda path: path.stem == "last")
-        target.checkpoint("last").parent.mkdir(exist_ok=True)
-        for path in paths:
-            shutil.copyfile(path, part := target.checkpoint(path.stem).with_suffix(".part"))
-            part.replace(target.checkpoint(path.stem))
+        for path in sorted(source.checkpoint("last").parent.glob("*.ckpt"), key=lambda path: path.stem == "last"):
+            write_atomic(target.checkpoint(path.stem), path.read_bytes())
 
 
 def importance(changes: Sequence[Mapping[str, Any]], figures: Sequence[float]) -> dict[str, float]:

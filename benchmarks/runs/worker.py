@@ -181,7 +181,8 @@ class Worker:
             end_group()
             return
         settings = {**job.model_dump(exclude={"recipe", "recipe_search", "loggers"}), **recipe.model_dump()}
-        self.speed.loaded()
+        if search is None:
+            self.speed.loaded()
         with self.speed.phase("training"), open_loggers(job.loggers, self.folder, settings) as loggers:
             trained = Trainer(*trainer_arguments, loggers, may_keep_first=may_keep_first).run(self._emit)
             end_group()
@@ -216,7 +217,11 @@ class Worker:
             return Trainer(network, backend.name, dataset, candidate, self.job.seed, fabric, folder)
 
         searcher = RecipeSearcher(recipe, self.job.recipe_search, self.folder, fabric, make_trainer)
-        return searcher.run(self._emit if self.is_main_process else lambda **_: None)
+        if not self.is_main_process:
+            return searcher.run(lambda **_: None)
+        self.speed.loaded()
+        with self.speed.phase("training"):
+            return searcher.run(self._emit)
 
     def _keep_pretrained(self, backend: Backend, start: InitialWeights) -> None:
         """Save the pretrained network as the run's best one."""

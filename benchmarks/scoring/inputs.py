@@ -12,14 +12,11 @@ from diarbench.benchmarks.scoring.turns import merge_overlapping
 from diarbench.datasets.io.errors import UserError, did_you_mean
 from diarbench.datasets.io.exclusions import outside, unscored
 from diarbench.datasets.io.files import files, nfc
-from diarbench.datasets.io.names import renamings
+from diarbench.datasets.io.names import first_names, plural, renamings
 from diarbench.datasets.io.rttm import Problem, Region, RttmRecording, Turn, read_recordings, read_regions
 from diarbench.reports.results.scores import ErrorSeconds
 
 Turns = dict[str, list[Turn]]
-
-MAX_NAMES = 5
-"""Recordings that a note names; the others are counted."""
 
 
 @dataclass
@@ -66,28 +63,30 @@ def read_inputs(reference: Path, hypotheses: Sequence[Path], uem: Path | None) -
     if excluded_s:
         notes.append(f"{reference}: {excluded_s:.3f} s in NOSCORE and NON-LEX zones, not scored")
     if without_regions:
-        count = _count(len(without_regions), "recording")
-        cause = f"{uem}: no regions for {count} ({_names(without_regions)})" if uem else "no --uem"
+        count = plural(len(without_regions), "recording")
+        cause = f"{uem}: no regions for {count} ({first_names(without_regions)})" if uem else "no --uem"
         notes.append(f"{cause}; scored from 0 to the last turn end in reference and hypotheses")
     if no_reference := sorted(set(scored) - set(ref)):
-        count = _count(len(no_reference), "recording")
-        notes.append(f"{count} in the UEM without reference, all speech is false alarm: {_names(no_reference)}")
+        count = plural(len(no_reference), "recording")
+        notes.append(f"{count} in the UEM without reference, all speech is false alarm: {first_names(no_reference)}")
     for path, hyp in zip(hypotheses, hyps, strict=True):
         if missing := sorted(set(scored) - set(hyp)):
-            count = _count(len(missing), "recording")
+            count = plural(len(missing), "recording")
             hint = _hint(set(hyp), set(missing))
-            notes.append(f"{path}: {count} missing, all reference speech is missed: {_names(missing)}{hint}")
+            notes.append(f"{path}: {count} missing, all reference speech is missed: {first_names(missing)}{hint}")
         if not_scored := sorted(set(hyp) - set(scored)):
-            count = _count(len(not_scored), "recording")
-            notes.append(f"{path}: {count} without reference, not scored: {_names(not_scored)}")
+            count = plural(len(not_scored), "recording")
+            notes.append(f"{path}: {count} without reference, not scored: {first_names(not_scored)}")
     if unused := sorted(set(regions) - set(scored)):
-        notes.append(f"{uem}: {_count(len(unused), 'recording')} in neither reference nor hypothesis: {_names(unused)}")
+        notes.append(
+            f"{uem}: {plural(len(unused), 'recording')} in neither reference nor hypothesis: {first_names(unused)}"
+        )
     for path, turns in zip((reference, *hypotheses), (ref, *hyps), strict=True):
         if merged := _count_overlapping(turns):
-            notes.append(f"{path}: {_count(merged, 'turn')} merged into overlapping turns of the same speaker")
+            notes.append(f"{path}: {plural(merged, 'turn')} merged into overlapping turns of the same speaker")
     region_turns = {uri: [Turn(*region, "") for region in listed] for uri, listed in regions.items()}
     if merged := _count_overlapping(region_turns):
-        notes.append(f"{uem}: {_count(merged, 'region')} merged into overlapping regions")
+        notes.append(f"{uem}: {plural(merged, 'region')} merged into overlapping regions")
     return Inputs(ref, hyps, scored, notes)
 
 
@@ -150,13 +149,13 @@ def _read_turns(path: Path, notes: list[str]) -> tuple[Turns, dict[str, list[Reg
         if problem.kind != "zero length":
             raise UserError(str(problem))
     if problems:
-        notes.append(f"{path}: {_count(len(problems), 'zero-length turn')} skipped, the first at {problems[0].where}")
+        notes.append(f"{path}: {plural(len(problems), 'zero-length turn')} skipped, the first at {problems[0].where}")
     if multichannel := [uri for uri, recording in recordings.items() if len(set(recording.channels)) > 1]:
-        notes.append(f"{path}: turns on several channels are scored as one recording: {_names(multichannel)}")
+        notes.append(f"{path}: turns on several channels are scored as one recording: {first_names(multichannel)}")
     kinds = Counter(problem.kind for problem in skipped)
     for kind, number in kinds.items():
         if kind not in ("comment", "NOSCORE line", "NON-LEX line"):
-            notes.append(f"{path}: {_count(number, kind)} skipped")
+            notes.append(f"{path}: {plural(number, kind)} skipped")
     return (
         {uri: recording.turns for uri, recording in recordings.items() if recording.turns or path.is_dir()},
         {uri: unscored(recording) for uri, recording in recordings.items()},
@@ -174,7 +173,7 @@ def _read_regions(path: Path) -> dict[str, list[Region]]:
 def _check_names(reference: Path, path: Path, known: Set[str], names: Set[str]) -> None:
     """Raises UserError where a hypothesis has no recording that is scored."""
     if names and known and not names & known:
-        examples = f"{_names(sorted(names))}; those of {reference} are {_names(sorted(known))}"
+        examples = f"{first_names(sorted(names))}; those of {reference} are {first_names(sorted(known))}"
         raise UserError(
             f"{path}: no recording has a name of the reference: its names are {examples}{_hint(names, known)}"
         )
@@ -183,18 +182,9 @@ def _check_names(reference: Path, path: Path, known: Set[str], names: Set[str]) 
 def _hint(names: Set[str], known: Set[str]) -> str:
     """Which recordings would be found after renaming; empty if none would."""
     pairs = [f"{old} to {new}" for old, new in renamings(names - known, known - names).items()]
-    return f"; rename {_names(pairs)}" if pairs else ""
+    return f"; rename {first_names(pairs)}" if pairs else ""
 
 
 def _count_overlapping(turns: Mapping[str, Sequence[Turn]]) -> int:
     """How many turns disappear when each speaker's overlapping turns are merged."""
     return sum(map(len, turns.values())) - sum(map(len, merge_overlapping(turns, list(turns)).values()))
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}{'s' if number > 1 else ''}"
-
-
-def _names(names: Sequence[str]) -> str:
-    more = f" and {len(names) - MAX_NAMES} more" if len(names) > MAX_NAMES else ""
-    return ", ".join(names[:MAX_NAMES]) + more

@@ -8,9 +8,7 @@ from collections.abc import Sequence
 from diarbench.datasets.conversion.converted import ConvertedRecording
 from diarbench.datasets.dataset import Subset
 from diarbench.datasets.io.errors import UserError
-
-MAX_NAMES = 5
-"""Names that are printed; the others are counted."""
+from diarbench.datasets.io.names import first_names
 
 
 def own_subsets(recordings: Sequence[ConvertedRecording]) -> dict[str, Subset]:
@@ -40,8 +38,7 @@ def by_names(recordings: Sequence[ConvertedRecording]) -> str:
 
 def _matched(recordings: Sequence[ConvertedRecording]) -> str:
     names = sorted({f"{r.subset_name!r} was read as {r.subset}" for r in recordings if r.subset_name and r.subset})
-    more = f" and {len(names) - MAX_NAMES} more" if len(names) > MAX_NAMES else ""
-    return ", ".join(names[:MAX_NAMES]) + more
+    return first_names(names)
 
 
 def _is_clear(recording: ConvertedRecording) -> bool:

@@ -15,8 +15,8 @@ from typing import NoReturn
 from xml.etree import ElementTree
 
 from diarbench.datasets.conversion.corpus import Corpus
-from diarbench.datasets.formats.matching import Reference, log, pair_with_audio
-from diarbench.datasets.formats.tiers import Interval, read_tiers
+from diarbench.datasets.formats.matching import log
+from diarbench.datasets.formats.tiers import Interval, find_tiered, read_tiers
 from diarbench.datasets.io.errors import UserError
 from diarbench.datasets.io.files import files
 from diarbench.datasets.io.rttm import Turn, seconds
@@ -31,13 +31,7 @@ def sniff(path: Path) -> bool:
 
 def find(path: Path, tiers: str = "") -> Corpus:
     """Read the recordings that the ``.eaf`` files below the folder describe; ``tiers`` as in `read_tiers`."""
-    changes: Counter[str] = Counter()
-
-    def read(file: Path) -> dict[str, Reference]:
-        return {"": Reference(read_eaf(file, changes, tiers))}
-
-    recordings = pair_with_audio(path, files(path, {".eaf"}), read, changes)
-    return Corpus(path.name, recordings, source=str(path), changes=changes)
+    return find_tiered(path, ".eaf", read_eaf, tiers)
 
 
 def read_eaf(path: Path, changes: Counter[str], tiers: str = "") -> list[Turn]:

@@ -17,15 +17,13 @@ from diarbench.datasets.io.containers import CONTAINER_SUFFIXES
 from diarbench.datasets.io.errors import UserError
 from diarbench.datasets.io.exclusions import outside, unscored
 from diarbench.datasets.io.files import all_files, files, nfc
+from diarbench.datasets.io.names import first_names
 from diarbench.datasets.io.rttm import Problem, Region, RttmRecording, Turn, UemRegions, read_recordings, seconds
 from diarbench.datasets.io.rttm import read_regions as read_uem_regions
 
 log = logging.getLogger(__name__)
 
 T = TypeVar("T")
-
-MAX_NAMES = 5
-"""Files that a message names; the others are counted."""
 
 NO_REFERENCE = "recordings left out: no reference"
 
@@ -277,8 +275,7 @@ def report_unread(root: Path, read: Iterable[Path], changes: Counter[str], audio
         and path.resolve() not in known
     )
     if unread:
-        more = f" and {len(unread) - MAX_NAMES} more" if len(unread) > MAX_NAMES else ""
-        log.warning("%s: not read: %s%s", root, ", ".join(unread[:MAX_NAMES]), more)
+        log.warning("%s: not read: %s", root, first_names(unread))
         changes["files not read: beside what this format consists of"] += len(unread)
 
 

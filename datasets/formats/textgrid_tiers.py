@@ -16,8 +16,8 @@ from collections import Counter
 from pathlib import Path
 
 from diarbench.datasets.conversion.corpus import Corpus
-from diarbench.datasets.formats.matching import Reference, one_line, pair_with_audio
-from diarbench.datasets.formats.tiers import Interval, read_tiers
+from diarbench.datasets.formats.matching import one_line
+from diarbench.datasets.formats.tiers import Interval, find_tiered, read_tiers
 from diarbench.datasets.io.errors import UserError, require
 from diarbench.datasets.io.files import files
 from diarbench.datasets.io.rttm import Turn
@@ -30,13 +30,7 @@ def sniff(path: Path) -> bool:
 
 def find(path: Path, tiers: str = "") -> Corpus:
     """Read the recordings that the TextGrids below the folder describe; ``tiers`` as in `read_tiers`."""
-    changes: Counter[str] = Counter()
-
-    def read(grid: Path) -> dict[str, Reference]:
-        return {"": Reference(read_textgrid(grid, changes, tiers))}
-
-    recordings = pair_with_audio(path, files(path, {".textgrid"}), read, changes)
-    return Corpus(path.name, recordings, source=str(path), changes=changes)
+    return find_tiered(path, ".textgrid", read_textgrid, tiers)
 
 
 def read_textgrid(path: Path, changes: Counter[str], tiers: str = "") -> list[Turn]:

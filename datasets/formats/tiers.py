@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from fnmatch import fnmatchcase
 from itertools import combinations
 from pathlib import Path
 from typing import NamedTuple
 
-from diarbench.datasets.formats.matching import log, make_turns
+from diarbench.datasets.conversion.corpus import Corpus
+from diarbench.datasets.formats.matching import Reference, log, make_turns, pair_with_audio
 from diarbench.datasets.io.errors import UserError
+from diarbench.datasets.io.files import files
 from diarbench.datasets.io.rttm import Turn
 
 NO_SPEAKERS = "tiers that may be levels of annotation, read as speakers"
@@ -38,6 +40,17 @@ class Interval(NamedTuple):
     start: object
     end: object
     label: str
+
+
+def find_tiered(path: Path, suffix: str, read: Callable[[Path, Counter[str], str], list[Turn]], tiers: str) -> Corpus:
+    """Read the recordings that the files of this suffix below a folder describe; ``read`` takes ``tiers`` too."""
+    changes: Counter[str] = Counter()
+
+    def reference(file: Path) -> dict[str, Reference]:
+        return {"": Reference(read(file, changes, tiers))}
+
+    recordings = pair_with_audio(path, files(path, {suffix}), reference, changes)
+    return Corpus(path.name, recordings, source=str(path), changes=changes)
 
 
 def read_tiers(tiers: Mapping[str, Sequence[Interval]], chosen: str, path: Path, changes: Counter[str]) -> list[Turn]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from typing import Annotated
 
@@ -83,6 +83,16 @@ def is_control(char: str) -> bool:
 def plural(number: int, noun: str) -> str:
     """A count and what is counted: ``1 file``, ``2 files``."""
     return f"{number} {noun}{'' if number == 1 else 's'}"
+
+
+FIRST_NAMES = 5
+"""Names that a message lists; the others are counted."""
+
+
+def first_names(names: Sequence[str]) -> str:
+    """The first few of many names, and how many more there are: ``a, b, c, d, e and 2 more``."""
+    more = f" and {len(names) - FIRST_NAMES} more" if len(names) > FIRST_NAMES else ""
+    return ", ".join(names[:FIRST_NAMES]) + more
 
 
 def visible(text: object) -> str:

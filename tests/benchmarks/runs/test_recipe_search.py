@@ -152,6 +152,7 @@ def test_a_searched_recipe_stands_beside_the_given_one(dummy: None, ami_mini: Da
     assert given.recipe_search is None and search and len(search.trials) == 2
     chosen = changed(recipe, search.trials[search.chosen].changes)
     assert searched.recipe_settings["learning_rate"] == chosen.learning_rate
+    assert {phase.name: phase.seconds for phase in searched.phases}["training"] == search.seconds
     assert searched.trained_audio_s == planned_epochs(2, 2) * 30 * 10
     summary = summarize(comparison)
     tables = {each.title: each.table for each in contents(summary, summary.sections[0])}
