@@ -6,7 +6,6 @@ import json
 import os
 import signal
 import subprocess
-import sys
 import tempfile
 from collections.abc import Sequence
 from contextlib import suppress
@@ -15,6 +14,7 @@ from pathlib import Path
 from diarbench.benchmarks.runs.comparison import build_comparison
 from diarbench.benchmarks.runs.environment import worker_environment
 from diarbench.benchmarks.runs.evaluation import mark_interrupted, queued_run
+from diarbench.benchmarks.runs.executors.command import worker_command
 from diarbench.benchmarks.runs.lock import hold
 from diarbench.benchmarks.runs.plan import Plan
 from diarbench.benchmarks.runs.progress import RunProgress
@@ -88,7 +88,7 @@ def _work(folder: RunFolder, job: Job, progress: RunProgress) -> tuple[int, str]
     """Returns the worker's exit status and the last line of its standard error."""
     with tempfile.TemporaryFile("w+") as errors:  # a pipe that nobody reads would fill up and stop the worker
         process = subprocess.Popen(
-            [sys.executable, "-m", "diarbench.benchmarks.runs.worker", str(folder.job)],
+            worker_command(folder, job),
             stdout=subprocess.PIPE,
             stdin=subprocess.DEVNULL,
             stderr=errors,

@@ -1,0 +1,1 @@
+"""Where runs are worked: each executor starts the worker's process on a run's job file."""
