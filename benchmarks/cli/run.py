@@ -10,6 +10,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from diarbench.benchmarks.cli.comparison_file import (
+    as_command,
+    locating_errors,
+    save_comparison_file,
+    use_comparison_file,
+)
 from diarbench.benchmarks.cli.console import working
 from diarbench.datasets.io.names import plural
 
@@ -29,7 +35,18 @@ VERBOSE = "Print every epoch, and all tables before the summary."
 
 
 def run(
+    context: typer.Context,
     backend: Annotated[Texts, typer.Option(help="A toolkit to fine-tune; repeatable.", rich_help_panel=WHAT)],
+    file: Annotated[
+        Path | None,
+        typer.Argument(
+            metavar="FILE",
+            help="A YAML file of options, as --save writes it; those on the command line win.",
+            is_eager=True,
+            callback=use_comparison_file,
+            rich_help_panel=WHAT,
+        ),
+    ] = None,
     dataset: Annotated[
         Texts, typer.Option(help="A converted dataset's folder or name; repeatable.", rich_help_panel=WHAT)
     ] = ["ami-mini"],  # noqa: B006
@@ -191,6 +208,12 @@ def run(
         typer.Option("--profile", help="Save a flame graph of each phase in the run's folder.", rich_help_panel=WHERE),
     ] = False,
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help=VERBOSE, rich_help_panel=WHERE)] = False,
+    save: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE", help="Write the given options to a file, for 'bench run FILE'.", rich_help_panel=WHERE
+        ),
+    ] = None,
 ) -> None:
     """Fine-tune each backend on each dataset by each recipe with each seed, and compare the runs.
 
@@ -199,7 +222,7 @@ def run(
     from diarbench.reports.console import make_console
 
     console = make_console()
-    with working(console, "Checking datasets, recipes and weights"):
+    with working(console, "Checking datasets, recipes and weights"), locating_errors(context, file):
         from diarbench.benchmarks import api
         from diarbench.benchmarks.runs.plan import check_out, default_out
 
@@ -239,6 +262,8 @@ def run(
         )
     folder = out or default_out(plans)
     check_out(folder, plans)
+    if save:
+        save_comparison_file(context, save)
     roots = {planned.job.dataset_root: planned.job.dataset for planned in plans}
     for root, name in roots.items():
         if Path(root).name != name:  # the folder was renamed, or is a copy
@@ -249,7 +274,7 @@ def run(
     if dry_run:
         print_plans(plans, folder, console)
         return
-    comparison = api.run(plans, folder, command=_this_command(), console=console, verbose=verbose)
+    comparison = api.run(plans, folder, command=as_command(context), console=console, verbose=verbose)
     show(comparison, folder, console, verbose)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -22,16 +23,28 @@ _LONG_NUMBER = re.compile(r"[-+0-9a-fA-FxXoO_:.]{100,}")
 
 def read_yaml(path: Path) -> Any:
     """The content of a YAML file. Raises UserError, with ``file:line``, where it cannot be read or exceeds a limit."""
-    try:
-        with path.open("rb") as file:
-            content = file.read(LARGEST_BYTES + 1)
-    except OSError as error:
-        raise UserError(f"{path}: cannot be read ({error.strerror})") from error
-    return parse_yaml(content, path)
+    return parse_yaml(_content(path), path)
 
 
 def parse_yaml(content: bytes, source: Path | str) -> Any:
     """The plain values in a YAML text; ``source`` names it in messages. Raises UserError as `read_yaml`."""
+    return _parse(content, source, lambda loader, node: None if node is None else loader.construct_document(node))
+
+
+def read_yaml_node(path: Path) -> yaml.Node | None:
+    """What a YAML file holds, as written and with the line of each value. Raises UserError as `read_yaml`."""
+    return _parse(_content(path), path, lambda _, node: node)
+
+
+def _content(path: Path) -> bytes:
+    try:
+        with path.open("rb") as file:
+            return file.read(LARGEST_BYTES + 1)
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror})") from error
+
+
+def _parse(content: bytes, source: Path | str, build: Callable[[yaml.SafeLoader, yaml.Node | None], Any]) -> Any:
     if len(content) > LARGEST_BYTES:
         raise UserError(f"{source}: larger than {LARGEST_BYTES:,} bytes, too large for a YAML file of settings")
     try:
@@ -41,7 +54,7 @@ def parse_yaml(content: bytes, source: Path | str) -> Any:
         node = loader.get_single_node()
         if node is not None and _values_in(node, {}, source) > MOST_VALUES:
             raise UserError(f"{source}: its aliases repeat more than {MOST_VALUES:,} values; write out what is needed")
-        return None if node is None else loader.construct_document(node)
+        return build(loader, node)
     except UnicodeDecodeError as error:
         raise UserError(f"{source}: not UTF-8 text (byte {error.start}); save it as UTF-8") from error
     except (yaml.YAMLError, ValueError, TypeError, OverflowError, LookupError, AttributeError) as error:

@@ -22,6 +22,9 @@ from diarbench.datasets.dataset import Dataset
 from diarbench.reports.results.comparison import Comparison
 from diarbench.reports.results.job import Job
 
+Bench = Callable[..., tuple[int, str, str]]
+"""Runs ``bench`` with some arguments in this process; returns its exit status, and what it printed to both streams."""
+
 
 def plan_of(dataset: Dataset, init: str, seed: int = 1) -> Plan:
     """A plan made without its checks, so that errors occur in the worker."""

@@ -4,41 +4,20 @@ from __future__ import annotations
 
 import errno
 import shutil
-import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile
 from full_disks import full_disk
+from run_helpers import Bench
 
-from diarbench.benchmarks.cli.__main__ import main
 from diarbench.benchmarks.cli.console import working
 from diarbench.benchmarks.runs.environment import resolve_device
 from diarbench.datasets.dataset import Dataset
 from diarbench.datasets.io.audio import Clip, write_audio
 from diarbench.datasets.io.errors import UserError, os_error_text
 from diarbench.reports.console import make_console
-
-Bench = Callable[..., tuple[int, str, str]]
-"""Runs ``bench`` with some arguments in this process; returns its exit status, and what it printed to both streams."""
-
-
-@pytest.fixture
-def bench(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Bench:
-    monkeypatch.setenv("COLUMNS", "300")
-
-    def run(*arguments: object) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["bench", *map(str, arguments)])
-        code = 0
-        try:
-            main()
-        except SystemExit as stop:
-            code = stop.code if isinstance(stop.code, int) else 1
-        return (code, *capfd.readouterr())
-
-    return run
 
 
 @pytest.mark.parametrize(
