@@ -10,7 +10,7 @@ bench: $(VENV)/installed
 	$(BIN)/bench run --backend pyannote --backend nemo
 
 test: lint
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses logical --maxprocesses 4 --dist loadscope
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses logical --maxprocesses 4 --dist loadscope --no-loadscope-reorder
 
 lint: $(VENV)/installed
 	$(BIN)/ruff check .
