@@ -26,7 +26,7 @@ def without_network() -> tuple[str, ...]:
 
 @pytest.fixture(scope="module")
 def out(ami_mini: Dataset, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of a finished run, without a network where that is possible. test_deploy.py runs it twice, byte for byte."""
+    """A finished run, without a network where that is possible. test_deploy.py holds that two give the same bytes."""
     folder = tmp_path_factory.mktemp("main") / "out"
     command = [*without_network(), *COMMAND, "--epochs", "1", "--device", "cpu", "--out", folder]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
