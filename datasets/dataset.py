@@ -160,12 +160,24 @@ def from_annotation(annotation: Annotation) -> list[Turn]:
 
 
 @dataclass(frozen=True)
+class MixedRecordings:
+    """Train recordings of another dataset."""
+
+    name: str
+    recordings: tuple[Recording, ...]
+    share: float
+    """Share of the windows of each epoch."""
+
+
+@dataclass(frozen=True)
 class Dataset:
     """A converted dataset on disk; see the module."""
 
     root: Path
     info: DatasetInfo
     recordings: dict[Subset, tuple[Recording, ...]]
+    mixed_in: tuple[MixedRecordings, ...] = ()
+    """Recordings of other datasets that are trained on too."""
 
     @classmethod
     def open(cls, root: Path) -> Dataset:

@@ -1,12 +1,15 @@
-"""Reduce a dataset's train subset, to measure the effect of the amount of training data."""
+"""Change what is trained on: less of a dataset's train subset, or recordings of other datasets besides."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
 
-from diarbench.datasets.dataset import Dataset, annotated_s
+from diarbench.datasets.dataset import Dataset, MixedRecordings, annotated_s
+from diarbench.datasets.io.errors import UserError
+from diarbench.datasets.io.files import sha256_of
 from diarbench.datasets.io.rttm import Region
 
 SHORTEST_S = 1e-3
@@ -33,3 +36,22 @@ def with_train(dataset: Dataset, fraction: float, seed: int) -> Dataset:
         kept[train[index].uri] = tuple(regions)
     chosen = tuple(replace(recording, only=kept[recording.uri]) for recording in train if kept[recording.uri])
     return replace(dataset, recordings={**dataset.recordings, "train": chosen})
+
+
+def with_mixed_in(dataset: Dataset, others: Sequence[tuple[Dataset, float]]) -> Dataset:
+    """Add the train recordings of other datasets, each with its share of the windows of an epoch.
+
+    Raises UserError where a recording of train is one on which the dataset selects or tests systems.
+    """
+    kept_out = {sha256_of(r.audio): r for subset in ("dev", "test") for r in dataset.recordings.get(subset, ())}
+    for other, _ in others if kept_out else ():
+        for recording in other.subset("train"):
+            if same := kept_out.get(sha256_of(recording.audio)):
+                raise UserError(
+                    f"mix: {recording.audio}: is also in {same.subset} of {dataset.info.name}, which nothing may be "
+                    "trained on; leave the dataset out of the mix"
+                )
+    return replace(
+        dataset,
+        mixed_in=tuple(MixedRecordings(other.info.name, other.subset("train"), share) for other, share in others),
+    )

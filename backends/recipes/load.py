@@ -9,7 +9,7 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 from diarbench.backends.objective import Objective
-from diarbench.backends.recipes.schema import Augmentation, Band, Noise, Recipe, Schedule, Sounds
+from diarbench.backends.recipes.schema import Augmentation, Band, MixedIn, Noise, Recipe, Schedule, Sounds
 from diarbench.datasets.io.errors import UserError, did_you_mean
 from diarbench.datasets.io.names import visible
 from diarbench.datasets.io.yaml_files import parse_yaml, read_yaml
@@ -38,7 +38,11 @@ def load(name_or_path: str) -> Recipe:
         raise UserError(f"{path}: name: not a key of a recipe; a recipe is named after its file")
     try:
         recipe = Recipe.model_validate({"name": path.stem if is_file else name_or_path, **settings})
-        return recipe.model_copy(update={"augmentation": recipe.augmentation.resolved_from(path.parent)})
+        resolved = {
+            "augmentation": recipe.augmentation.resolved_from(path.parent),
+            "mix": tuple(mixed.resolved_from(path.parent) for mixed in recipe.mix),
+        }
+        return recipe.model_copy(update=resolved)
     except ValidationError as error:
         raise UserError(f"{name_or_path}: {_first_error(error)}") from error
     except ValueError as error:
@@ -59,7 +63,8 @@ def _first_error(error: ValidationError) -> str:
     *parents, key = [str(part) for part in first["loc"]] or [""]
     message = first["msg"].removeprefix("Value error, ")
     if first["type"] == "extra_forbidden":
-        fields = SECTIONS[parents[-1]].model_fields if parents and parents[-1] in SECTIONS else Recipe.model_fields
+        section = next((SECTIONS[parent] for parent in reversed(parents) if parent in SECTIONS), Recipe)
+        fields = section.model_fields
         message = "unknown key" + (did_you_mean(key, fields) or f"; one of {', '.join(fields)}")
     return visible(f"{'.'.join([*parents, key])}: {message}" if key else message)
 
@@ -67,6 +72,7 @@ def _first_error(error: ValidationError) -> str:
 SECTIONS: dict[str, type[BaseModel]] = {
     "augmentation": Augmentation,
     "band": Band,
+    "mix": MixedIn,
     "noise": Noise,
     "objective": Objective,
     "rooms": Sounds,

@@ -11,8 +11,9 @@ from pydantic import AliasChoices, BeforeValidator, Field, field_validator, mode
 from diarbench.backends import registry
 from diarbench.backends.objective import Objective
 from diarbench.backends.recipes.torch_classes import check_optimizer, check_schedule
+from diarbench.datasets.corpora.catalog import open_dataset
 from diarbench.datasets.io.audio import AUDIO_SUFFIXES
-from diarbench.datasets.io.errors import did_you_mean
+from diarbench.datasets.io.errors import UserError, did_you_mean
 from diarbench.datasets.io.files import digest
 from diarbench.datasets.io.files import files as files_in
 from diarbench.datasets.io.names import Name
@@ -158,6 +159,27 @@ class Augmentation(Record):
         return self.model_copy(update=resolved)
 
 
+class MixedIn(Record):
+    """Another dataset whose train subset is trained on too, such as one of the original domain against forgetting."""
+
+    dataset: str
+    """A known dataset's name, or a converted dataset's folder, relative to the recipe's own."""
+    share: Share
+    """Share of the windows of each epoch, on average."""
+    fingerprint: str | None = None
+    """The dataset's when the recipe was read; not set by hand."""
+
+    def resolved_from(self, base: Path) -> MixedIn:
+        """A copy with the folder as an absolute path. Raises ValueError where there is no such train subset."""
+        folder = base / Path(self.dataset).expanduser()
+        try:
+            dataset = open_dataset(str(folder) if folder.is_dir() else self.dataset)
+            dataset.subset("train")
+        except UserError as error:
+            raise ValueError(f"mix: {error}") from error
+        return self.model_copy(update={"dataset": str(dataset.root.resolve()), "fingerprint": dataset.info.fingerprint})
+
+
 class Recipe(Record):
     """All settings of a fine-tuning except the data, the initial weights and the seed."""
 
@@ -207,6 +229,8 @@ class Recipe(Record):
     windows then start at a frame boundary. No effect on networks without such a stage."""
     objective: Objective = Objective()
     augmentation: Augmentation = Augmentation()
+    mix: tuple[MixedIn, ...] = ()
+    """Datasets that are mixed in; their windows are added to those of the train subset."""
 
     @model_validator(mode="before")
     @classmethod
@@ -231,6 +255,8 @@ class Recipe(Record):
         check_optimizer(self.optimizer, self.optimizer_options)
         if self.warmup and self.schedule and self.schedule.name == "OneCycleLR":
             raise ValueError("OneCycleLR has its own warm-up (option pct_start): remove warmup")
+        if sum(mixed.share for mixed in self.mix) >= 1:
+            raise ValueError("mix: the shares leave nothing for the train subset; their sum must be below 1")
         if self.cache_features and self.augmentation != Augmentation():
             raise ValueError("cache_features does not work with augmentation: remove one of them")
         return self

@@ -22,6 +22,7 @@ from diarbench.backends.training.windows import (
     targets,
     training_windows,
     validation_windows,
+    windows_between,
 )
 from diarbench.datasets.dataset import Dataset
 from diarbench.datasets.io.audio import SAMPLE_RATE
@@ -94,6 +95,12 @@ class BatchLoader:
         self.samples = round(recipe.window_s * SAMPLE_RATE)
         self.centres = network.first_frame_s + np.arange(network.num_frames(self.samples)) * network.frame_s
         self.dev_windows = self._aligned(validation_windows(dataset.subset("dev"), recipe.window_s))
+        for mixed in dataset.mixed_in:
+            if not training_windows(mixed.recordings, recipe.window_s, seed, 1):
+                raise UserError(
+                    f"mix: {mixed.name}: no annotated train region is as long as a window of {recipe.window_s:g} s; "
+                    "use a recipe with a shorter window_s, or without this dataset"
+                )
         self.windows_per_epoch = len(self.train_windows(1, excluded))
         for subset, count in (("train", self.windows_per_epoch), ("dev", len(self.dev_windows))):
             if not count:
@@ -116,21 +123,22 @@ class BatchLoader:
         if self.recipe.epoch_hours is not None:
             windows = windows[: math.ceil(self.recipe.epoch_hours * 3600 / self.recipe.window_s)]
         elif self.recipe.evaluate_every is not None and windows:
-            windows = self._period(epoch, self.recipe.evaluate_every, len(windows))
+            size = self.recipe.evaluate_every * self.recipe.batch_size * self.recipe.accumulate
+            windows = windows_between(self._pass, (epoch - 1) * size, epoch * size)  # no break at the end of an epoch
         return self._aligned(windows)
 
     def _pass(self, number: int, excluded: ExcludedSpeech | None = None) -> list[Window]:
-        """The windows of one pass over the train subset."""
-        return training_windows(self.dataset.subset("train"), self.recipe.window_s, self.seed, number, excluded)
-
-    def _period(self, epoch: int, steps: int, windows_per_pass: int) -> list[Window]:
-        """The windows of so many steps: passes follow each other without a break at the end of an epoch."""
-        size = steps * self.recipe.batch_size * self.recipe.accumulate
-        begin, end = (epoch - 1) * size, epoch * size
-        first, last = begin // windows_per_pass, (end - 1) // windows_per_pass
-        windows = [window for number in range(first, last + 1) for window in self._pass(number + 1)]
-        skipped = begin - first * windows_per_pass
-        return windows[skipped : skipped + size]
+        """The windows of one pass over the train subset, with those of mixed-in datasets between them."""
+        window_s, seed = self.recipe.window_s, self.seed
+        windows = training_windows(self.dataset.subset("train"), window_s, seed, number, excluded)
+        if not self.dataset.mixed_in:
+            return windows
+        home, home_share = len(windows), 1 - sum(mixed.share for mixed in self.dataset.mixed_in)
+        for mixed in self.dataset.mixed_in:
+            count = max(1, round(home * mixed.share / home_share))
+            passes = partial(training_windows, mixed.recordings, window_s, seed)
+            windows += windows_between(passes, (number - 1) * count, number * count)
+        return [windows[k] for k in np.random.default_rng([seed, number, home]).permutation(len(windows))]
 
     def train_batches(self, epoch: int) -> Iterator[Batch]:
         """This process's share of each batch of an epoch, augmented."""

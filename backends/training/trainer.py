@@ -151,6 +151,7 @@ class Trainer:
     def _cache_features(self, feature_cache: FeatureCache, progress: Progress) -> None:
         """Compute the features of all recordings, divided among the processes."""
         recordings = [recording for subset in ("train", "dev") for recording in self.dataset.subset(subset)]
+        recordings += [recording for mixed in self.dataset.mixed_in for recording in mixed.recordings]
         for done, recording in enumerate(recordings, start=1):
             if done % self.fabric.world_size == self.fabric.global_rank:
                 feature_cache.add(recording)
@@ -296,6 +297,10 @@ class Trainer:
                 f"a batch of {recipe.batch_size} windows is more than the train subset holds: each epoch is one batch "
                 f"of {self.loader.windows_per_epoch}"
             )
+        notes += [
+            f"{mixed.share:.0%} of the windows of each epoch are from the train subset of {mixed.name}"
+            for mixed in self.dataset.mixed_in
+        ]
         if recipe.evaluate_every:
             notes.append(f"an epoch of this recipe is {recipe.evaluate_every} steps")
         if history.averaged:

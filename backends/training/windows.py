@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -48,6 +48,14 @@ def training_windows(
         starts = start + (np.arange(slots) + random.random(slots)) / slots * room
         windows += [Window(recording, int(s)) for s in starts]
     return [windows[k] for k in random.permutation(len(windows))]
+
+
+def windows_between(passes: Callable[[int], list[Window]], begin: int, end: int) -> list[Window]:
+    """The windows from ``begin`` to ``end`` of an endless series of passes, which are counted from 1."""
+    per_pass = len(passes(1))
+    first, last = begin // per_pass, (end - 1) // per_pass
+    windows = [window for number in range(first, last + 1) for window in passes(number + 1)]
+    return windows[begin - first * per_pass : end - first * per_pass]
 
 
 def validation_windows(recordings: Sequence[Recording], window_s: float) -> list[Window]:

@@ -313,8 +313,9 @@ def _check_fraction(dataset: Dataset, recipe: Recipe, fraction: float) -> None:
 
 def _first_difference(old: Job, new: Job) -> str:
     """The first field that two jobs of different hashes differ in, with both values."""
+    old_values, new_values = old.model_dump(mode="json"), new.model_dump(mode="json")
     for name in Job.model_fields:
-        before, now = getattr(old, name), getattr(new, name)
+        before, now = old_values[name], new_values[name]
         if before == now or name in NOT_HASHED:
             continue
         if name == "also_score":
@@ -326,5 +327,5 @@ def _first_difference(old: Job, new: Job) -> str:
     raise AssertionError("two jobs of different hash differ in some field")
 
 
-def _in_words(domains: Sequence[Domain]) -> str:
-    return " and ".join(f"{domain.dataset} ({domain.fingerprint[:12]})" for domain in domains) or "nothing"
+def _in_words(domains: Sequence[Mapping[str, str]]) -> str:
+    return " and ".join(f"{domain['dataset']} ({domain['fingerprint'][:12]})" for domain in domains) or "nothing"

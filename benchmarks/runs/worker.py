@@ -55,7 +55,7 @@ from diarbench.datasets.io.errors import UserError
 from diarbench.datasets.io.files import write_atomic
 from diarbench.datasets.io.records import read_record, write_record
 from diarbench.datasets.io.rttm import read_rttm, write_rttm
-from diarbench.datasets.subsampling import with_train
+from diarbench.datasets.subsampling import with_mixed_in, with_train
 from diarbench.datasets.verification import check_unchanged
 from diarbench.reports.results.job import Job
 from diarbench.reports.results.recipe_search import RecipeSearch
@@ -104,7 +104,10 @@ class Worker:
             corpus=dataset.info.corpus, environment=environment(device), weights=start.weights, pipeline=pipeline
         )
         if self.job.train:
-            self._train(backend, start, with_train(dataset, self.job.train_fraction, self.job.seed), device)
+            own = with_train(dataset, self.job.train_fraction, self.job.seed)
+            mix = Recipe(**self.job.recipe).mix
+            others_mixed = [(open_unchanged(mixed.dataset, mixed.fingerprint), mixed.share) for mixed in mix]
+            self._train(backend, start, with_mixed_in(own, others_mixed), device)
         if not self.is_main_process:
             return
         stages = {"finetuned": "best"}

@@ -91,7 +91,7 @@ class Job(RunIdentity):
             return recipe
         check_name(str(recipe.get("name")))
         recipe = {("cache_features" if key == "keep_features" else key): value for key, value in recipe.items()}
-        recipe = dict.fromkeys(("max_steps", "evaluate_every", "average_best")) | recipe
+        recipe = dict.fromkeys(("max_steps", "evaluate_every", "average_best")) | {"mix": []} | recipe
         if isinstance(objective := recipe.get("objective"), dict) and "arrival" in objective:
             shares = objective["arrival"], objective.get("permutation")
             objective = {key: value for key, value in objective.items() if key not in ("arrival", "permutation")}

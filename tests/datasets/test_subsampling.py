@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import pairwise
 
 import pytest
 
 from diarbench.backends.training.windows import training_windows
 from diarbench.datasets.dataset import Dataset, Recording, annotated_s
-from diarbench.datasets.subsampling import with_train
+from diarbench.datasets.io.errors import UserError
+from diarbench.datasets.subsampling import with_mixed_in, with_train
 
 
 def tenths_inside(recordings: tuple[Recording, ...]) -> set[tuple[str, int]]:
@@ -44,3 +46,12 @@ def test_windows_stay_inside_the_fraction_and_dev_and_test_are_unchanged(ami_min
     assert inside <= tenths_inside(part.subset("train"))
     assert part.subset("dev") == ami_mini.subset("dev") and part.subset("test") == ami_mini.subset("test")
     assert with_train(ami_mini, 1, seed=1) is ami_mini
+
+
+def test_nothing_that_selects_or_tests_systems_is_mixed_in(ami_mini: Dataset) -> None:
+    (of_test, *_) = ami_mini.subset("test")
+    other = replace(ami_mini, recordings={"train": (*ami_mini.subset("train"), of_test)})
+    with pytest.raises(UserError, match=rf"mix: .*{of_test.uri}.wav: is also in test of ami-mini"):
+        with_mixed_in(ami_mini, [(other, 0.5)])
+    (mixed,) = with_mixed_in(ami_mini, [(replace(other, recordings=ami_mini.recordings), 0.5)]).mixed_in
+    assert (mixed.name, mixed.recordings, mixed.share) == ("ami-mini", ami_mini.subset("train"), 0.5)

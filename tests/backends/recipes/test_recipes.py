@@ -54,6 +54,13 @@ def test_each_built_in_recipe_loads_by_name_and_from_a_file(name: str, tmp_path:
         (added("freeze: {pyanote: [x]}"), "freeze: no backend 'pyanote' (did you mean pyannote?)"),
         (added("layer_rates: {nemo: {x: -1}}"), "layer_rates.nemo.x: Input should be greater than 0"),
         (("average: 0.9", "average: 1"), "average: Input should be less than 1"),
+        (added("mix: [{dataset: ami-mini, share: 1}]"), "mix.0.share: Input should be less than 1"),
+        (added("mix: [{dataset: ami-mini, shares: 0.5}]"), "mix.0.shares: unknown key (did you mean share?)"),
+        (added("mix: [{dataset: ami-mimi, share: 0.5}]"), "ami-mimi: neither a known dataset (did you mean ami-mini?)"),
+        (
+            added("mix: [{dataset: ami-mini, share: 0.5}, {dataset: ami-mini, share: 0.5}]"),
+            "mix: the shares leave nothing for the train subset",
+        ),
         (added("average_best: 1"), "average_best: Input should be greater than or equal to 2"),
         (added("max_steps: 1000"), "max_steps and evaluate_every belong together"),
         (added("max_steps: 1000\nevaluate_every: 300"), "max_steps must be a multiple of evaluate_every"),

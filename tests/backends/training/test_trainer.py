@@ -13,8 +13,9 @@ from places import DUMMY_BACKEND
 
 from diarbench.backends.recipes.load import with_settings
 from diarbench.backends.recipes.schema import Recipe, Schedule
-from diarbench.datasets.dataset import Dataset
+from diarbench.datasets.dataset import Dataset, MixedRecordings
 from diarbench.datasets.io.errors import UserError
+from diarbench.datasets.io.rttm import Region
 
 torch = pytest.importorskip("torch")
 sys.path.insert(0, str(DUMMY_BACKEND))
@@ -93,6 +94,32 @@ def test_an_epoch_of_so_many_steps_goes_on_where_the_last_one_ended(ami_mini: Da
     trained = train(ami_mini, recipe, tmp_path / "trained")
     assert len(trained.epochs) == 4 and trained.audio_s == 15 * 8 * 10
     assert "an epoch of this recipe is 5 steps" in trained.notes
+
+
+def test_a_share_of_each_epoch_is_mixed_in_and_all_of_it_in_turn(ami_mini: Dataset, tmp_path: Path) -> None:
+    """Six recordings have 18 windows of 10 s; 6 more are a quarter. Four others have 12: two epochs hold each once."""
+    own, others = ami_mini.subset("train")[:6], ami_mini.subset("train")[6:]
+    mixed = MixedRecordings("others", others, 0.25)
+    dataset = replace(ami_mini, recordings={**ami_mini.recordings, "train": own}, mixed_in=(mixed,))
+    loader = trainer(dataset, BASIC, tmp_path / "mixed").loader
+    epochs = [loader.train_windows(number) for number in (1, 2)]
+    assert [len(windows) for windows in epochs] == [24, 24]
+    drawn = [window for windows in epochs for window in windows if window.recording in others]
+    assert {recording.uri: sum(w.recording is recording for w in drawn) for recording in others} == dict.fromkeys(
+        (recording.uri for recording in others), 3
+    )
+    first = [window.recording in others for window in epochs[0]]
+    assert sum(first) == 6 and not all(first[-6:]), "between the others"
+    trained = train(dataset, BASIC.model_copy(update={"epochs": 1}), tmp_path / "trained")
+    assert trained.audio_s == 240
+    assert "25% of the windows of each epoch are from the train subset of others" in trained.notes
+    with pytest.raises(UserError, match="mix: others: no annotated train region is as long as a window of 30 s"):
+        short = tuple(replace(recording, only=(Region(0, 29),)) for recording in others)
+        trainer(
+            replace(dataset, mixed_in=(replace(mixed, recordings=short),)),
+            BASIC.model_copy(update={"window_s": 30}),
+            tmp_path,
+        )
 
 
 def test_the_average_of_the_best_epochs_is_one_more_epoch(ami_mini: Dataset, tmp_path: Path) -> None:

@@ -384,8 +384,11 @@ def test_the_command_accepts_a_third_party_s_backend(dummy: None, ami_mini: Data
     assert (tmp_path / "out" / "report.md").read_text() == report
 
 
-def test_profiles_and_costs_of_each_phase_are_recorded(dummy: None, ami_mini: Dataset, tmp_path: Path) -> None:
+def test_profiles_costs_and_a_mix_are_recorded(dummy: None, ami_mini: Dataset, tmp_path: Path) -> None:
     planned = plan_of(ami_mini, "scratch")
+    mixed = {"dataset": str(ami_mini.root), "share": 0.5, "fingerprint": ami_mini.info.fingerprint}
+    job = planned.job.model_copy(update={"recipe": {**planned.job.recipe, "mix": [mixed]}})
+    planned = Plan(job, "scratch")
     profiled = Plan(planned.job.model_copy(update={"profile": True}), "scratch")
     assert profiled.job.hash == planned.job.hash
     comparison, _ = run(tmp_path / "out", profiled)
@@ -396,6 +399,8 @@ def test_profiles_and_costs_of_each_phase_are_recorded(dummy: None, ami_mini: Da
             record.notes
         )
     assert "worker.py" in (folder / "training.svg").read_text()
+    assert "50% of the windows of each epoch are from the train subset of ami-mini" in record.notes
+    assert record.trained_audio_s == 2 * 2 * 300
     phases = {phase.name: phase for phase in record.phases}
     assert {"loading", "training", "restoring", "diarizing", "oracles", "scoring"} <= set(phases)
     assert all(phase.seconds > 0 and phase.peak_memory_mb > 50 for phase in phases.values())
