@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import io
+import os
 import shutil
+import sys
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -11,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
-from diarbench.datasets.io.audio_lengths import read_headers, samples_in
+from diarbench.datasets.io.audio_lengths import SeekableFile, UnsizedFile, read_headers, samples_in
 from diarbench.datasets.io.containers import CONTAINER_SUFFIXES, ContainerFile
 from diarbench.datasets.io.errors import UserError, require
 from diarbench.datasets.io.files import check_file
@@ -30,7 +32,15 @@ SHORTEST_LOSS_S = 0.1
 LONGEST_S = 24 * 3600
 """Of a timeline on which several clips are put together, in memory."""
 
-AUDIO_SUFFIXES = frozenset({".wav", ".flac", ".ogg", ".opus", ".mp3", ".aiff", ".aif", ".au", ".sph", ".w64", ".caf"})
+AUDIO_SUFFIXES = frozenset(
+    {".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aiff", ".aif", ".aifc", ".au", ".sph", ".w64", ".caf"}
+)
+
+FORMATS = frozenset({"WAV", "WAVEX", "RF64", "W64", "AIFF", "AU", "NIST", "CAF", "FLAC", "OGG", "MP3"})
+"""libsndfile's names of the formats whose length `audio_lengths` or the decoder checks; it reads others cut short."""
+
+UNCOUNTED = frozenset({"MPEG_LAYER_I", "MPEG_LAYER_II"})
+"""libsndfile's names of the kinds of MP3 file whose frames are not counted."""
 
 WIDE = frozenset({"PCM_24", "PCM_32", "FLOAT", "DOUBLE"})
 
@@ -63,7 +73,7 @@ def write_audio(clips: tuple[Clip, ...], target: Path, channel: int | None = Non
     clip = clips[0]
     if len(clips) > 1 or clip.at_s:
         return _write_pcm(target, _on_timeline(clips, channel, changes), clip, changes), changes
-    if isinstance(clip.audio, Path) and clip.start_s == 0 and clip.duration_s is None:
+    if isinstance(clip.audio, Path) and clip.start_s == 0 and clip.duration_s is None and not channel:
         frames = _frames_if_right(clip.audio)
         if frames:
             _link(clip.audio, target)
@@ -116,18 +126,37 @@ def open_audio(clip: Clip) -> Iterator[soundfile.SoundFile | ContainerFile]:
             content: IO[bytes]
             content = clip.audio.open("rb") if isinstance(clip.audio, Path) else io.BytesIO(clip.audio)
             headers = read_headers(stack.enter_context(content))
-            content.seek(0)
-            file = stack.enter_context(soundfile.SoundFile(headers.unsized or content))
+            with _without_messages():
+                file = stack.enter_context(soundfile.SoundFile(headers.unsized or SeekableFile(content)))
+                if file.format == "MP3" and not headers.unsized:  # something precedes its first frame
+                    file = stack.enter_context(soundfile.SoundFile(UnsizedFile(content)))
         except (OSError, RuntimeError) as error:
             if isinstance(clip.audio, Path):
                 check_file(clip.audio)
-            raise UserError(f"{clip}: not readable audio; is it truncated, or not audio at all? ({error})") from error
-        declared_s = file.frames / file.samplerate
+            reason = getattr(error, "error_string", error)
+            raise UserError(f"{clip}: not readable audio; is it truncated, or not audio at all? ({reason})") from error
         if headers.refusal:
             raise _incomplete(clip, headers.refusal)
+        if file.format not in FORMATS or file.subtype in UNCOUNTED:
+            raise UserError(f"{clip}: {file.format} files of {file.subtype} are not read; save it as WAV or FLAC")
+        declared_s = file.frames / file.samplerate
         if declared_s < headers.counted_s:
             raise _incomplete(clip, f"has more than the {declared_s:.1f} s that its header declares")
         yield file
+
+
+@contextmanager
+def _without_messages() -> Iterator[None]:
+    """Discard what libmpg123 writes to the terminal by itself about damaged files; we check them ourselves."""
+    sys.stderr.flush()
+    kept = os.dup(2)
+    try:
+        with Path(os.devnull).open("wb") as nothing:
+            os.dup2(nothing.fileno(), 2)
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
 
 
 def _incomplete(clip: Clip, reason: str) -> UserError:
@@ -148,20 +177,24 @@ def _mono_blocks(clip: Clip, channel: int | None, changes: Counter[str]) -> Iter
         changes["files mixed down to one channel"] += file.channels > 1 and channel is None
         changes["files reduced to one of their channels"] += file.channels > 1 and channel is not None
         left = None if clip.duration_s is None else round(clip.duration_s * rate)
+        position = 0
         try:
             if clip.start_s:
-                file.seek(min(round(clip.start_s * rate), file.frames))
+                position = min(round(clip.start_s * rate), file.frames)
+                _skip(file, position)
             while left is None or left > 0:
-                block = file.read(min(BLOCK_S * rate, left or BLOCK_S * rate), dtype="float32", always_2d=True)
+                with _without_messages():
+                    block = file.read(min(BLOCK_S * rate, left or BLOCK_S * rate), dtype="float32", always_2d=True)
                 if not len(block):
-                    _check_end(clip, file)
+                    _check_end(clip, file.frames / rate, position / rate)
                     changes["clips that end before they should"] += left is not None
                     break
+                position += len(block)
                 left = None if left is None else left - len(block)
                 mono = block.mean(axis=1) if channel is None else block[:, channel]
                 yield resampler.resample_chunk(mono) if resampler else mono
         except RuntimeError as error:
-            reason = f"truncated or damaged: cannot be decoded after {file.tell() / rate:.1f} s ({error})"
+            reason = f"truncated or damaged: cannot be decoded after {position / rate:.1f} s ({error})"
             raise _incomplete(clip, reason) from error
         if resampler:
             import numpy as np
@@ -169,9 +202,17 @@ def _mono_blocks(clip: Clip, channel: int | None, changes: Counter[str]) -> Iter
             yield resampler.resample_chunk(np.zeros(0, dtype=np.float32), last=True)
 
 
-def _check_end(clip: Clip, file: soundfile.SoundFile) -> None:
+def _skip(file: soundfile.SoundFile | ContainerFile, frames: int) -> None:
+    """Go to a sample; what comes before is decoded in a file that cannot be sought, such as one of a telephone."""
+    if isinstance(file, ContainerFile) or file.seekable():
+        file.seek(frames)
+        return
+    while frames > 0 and (count := len(file.read(min(frames, BLOCK_S * file.samplerate)))):
+        frames -= count
+
+
+def _check_end(clip: Clip, declared_s: float, read_s: float) -> None:
     """Raises UserError where no more samples come although the header declares more than a moment of them."""
-    declared_s, read_s = file.frames / file.samplerate, file.tell() / file.samplerate
     if declared_s - read_s > SHORTEST_LOSS_S:
         raise _incomplete(clip, f"truncated: the header declares {declared_s:.1f} s but the file has {read_s:.1f} s")
 

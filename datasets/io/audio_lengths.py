@@ -34,7 +34,7 @@ class Headers:
 
 
 def read_headers(file: IO[bytes]) -> Headers:
-    """Read the headers of a WAV, RF64, W64, AIFF, AU, SPHERE, Ogg or MP3 file.
+    """Read the headers of a WAV, RF64, W64, AIFF, AU, SPHERE, CAF, Ogg or MP3 file.
 
     A streamed file, whose header declares no size or the largest one, is complete.
     """
@@ -77,7 +77,7 @@ class Samples(NamedTuple):
 
 
 def samples_in(file: IO[bytes]) -> Samples | None:
-    """The samples of a WAV, RF64, W64, AIFF, AU or SPHERE file; None for other files."""
+    """The samples of a WAV, RF64, W64, AIFF, AU, SPHERE or CAF file; None for other files."""
     end = file.seek(0, io.SEEK_END)
     file.seek(0)
     head = file.read(12)
@@ -87,6 +87,9 @@ def samples_in(file: IO[bytes]) -> Samples | None:
     elif head[:4] == b"riff":
         declared, start = _w64_data_chunk(file) or (0, end)
         size_at = start - 8
+    elif head[:4] == b"caff":
+        declared, start = _caf_data_chunk(file) or (0, end)
+        size_at = start - 12
     elif head[:4] == b".snd":
         start, declared = int.from_bytes(head[4:8], "big"), int.from_bytes(head[8:], "big")
         size_at = 8
@@ -132,6 +135,29 @@ def _w64_data_chunk(file: IO[bytes]) -> tuple[int, int] | None:
             return size, start
         file.seek(min(start + size + -size % 8, end))
     return None
+
+
+def _caf_data_chunk(file: IO[bytes]) -> tuple[int, int] | None:
+    """Size and position of the samples in a CAF file, where a count of edits comes before them."""
+    end = file.seek(0, io.SEEK_END)
+    file.seek(8)
+    while len(header := file.read(12)) == 12:
+        size, start = int.from_bytes(header[4:], "big"), file.tell()
+        if header[:4] == b"data":
+            return max(0, size - 4), start + 4
+        file.seek(min(start + size, end))
+    return None
+
+
+def avi_refusal(file: IO[bytes]) -> str:
+    """Why an AVI file is not whole, by the sizes of its outermost chunks; empty if it is, or for other files."""
+    file.seek(0)
+    head, end = file.read(12), file.seek(0, io.SEEK_END)
+    if head[:4] != b"RIFF" or head[8:] != b"AVI ":
+        return ""
+    declared = max(start + size for _, size, start in _chunks(file, 0, "little"))
+    is_cut = declared > end and int.from_bytes(head[4:8], "little") not in STREAMED_SIZES[1]
+    return f"truncated: the headers declare {declared} bytes but the file has {end}" if is_cut else ""
 
 
 def _ogg_refusal(file: IO[bytes]) -> str:
@@ -197,7 +223,27 @@ def _frames(file: IO[bytes], position: int) -> Iterator[tuple[int, float]]:
         position += size
 
 
-class UnsizedFile:
+class SeekableFile:
+    """A file for libsndfile, which seeks to places before its beginning where a header is damaged."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self.file = file
+        file.seek(0)
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        try:
+            return self.file.seek(offset, whence)
+        except (OSError, ValueError):
+            return self.tell()
+
+    def tell(self) -> int:
+        return self.file.tell()
+
+    def read(self, count: int = -1) -> bytes:
+        return self.file.read(count)
+
+
+class UnsizedFile(SeekableFile):
     """A file for libsndfile that hides a size: that of the file, or the one of 0 in its header.
 
     Without the size of an MP3 file, libsndfile counts the frames where there is no Xing header. The header's size is
@@ -205,12 +251,12 @@ class UnsizedFile:
     """
 
     def __init__(self, file: IO[bytes], size_at: int | None = None) -> None:
-        self.file, self.size_at, self._at_end = file, size_at, False
-        file.seek(0)
+        super().__init__(file)
+        self.size_at, self._at_end = size_at, False
 
     def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
         self._at_end = whence == io.SEEK_END and self.size_at is None
-        return self.file.seek(offset, whence)
+        return super().seek(offset, whence)
 
     def tell(self) -> int:
         return 2**63 - 1 if self._at_end else self.file.tell()

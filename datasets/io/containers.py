@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from diarbench.datasets.io.audio_lengths import avi_refusal
 from diarbench.datasets.io.errors import UserError, require
 from diarbench.datasets.io.files import check_file
 
@@ -13,7 +14,7 @@ if TYPE_CHECKING:
     import numpy as np
 
 CONTAINER_SUFFIXES = frozenset(
-    {".3gp", ".aac", ".amr", ".avi", ".m4a", ".m4b", ".mka", ".mkv", ".mov", ".mp4", ".webm", ".wma"}
+    {".3gp", ".aac", ".amr", ".avi", ".m4a", ".m4b", ".m4v", ".mka", ".mkv", ".mov", ".mp4", ".webm", ".wma"}
 )
 
 _DEMUXERS = "aac,amr,asf,avi,matroska,mov"
@@ -48,6 +49,10 @@ class ContainerFile:
         except OSError as error:
             check_file(path)
             raise UserError(f"{path}: cannot be read ({error.strerror})") from error
+        if refusal := avi_refusal(self._file):
+            self._file.close()
+            raise UserError(f"{path}: {refusal}; get the file again")
+        self._file.seek(0)
         try:
             self._container = self._av.open(self._file, options={"format_whitelist": _DEMUXERS})
             self._stream: Any = next(iter(self._container.streams.audio), None)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 from pathlib import Path
 
@@ -49,6 +50,49 @@ def test_a_truncated_file_is_refused(format_: str, subtype: str, tmp_path: Path)
         with pytest.raises(UserError, match=r"recording: .*truncated") as caught:
             converted_s(content[: round(kept * len(content))], tmp_path)
         assert len(str(caught.value).splitlines()) == 1
+
+
+def test_what_a_caf_file_loses_at_its_end_is_missed(tmp_path: Path) -> None:
+    """libsndfile refuses a CAF file that is cut by more than a few kilobytes, and shortens others."""
+    content = encoded("CAF", "ALAW")
+    with pytest.raises(UserError, match="truncated: the header declares 48000 bytes of samples but the file has 47000"):
+        converted_s(content[:-1000], tmp_path)
+
+
+def test_a_format_whose_length_is_not_checked_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"recording: VOC files of PCM_16 are not read; save it as WAV or FLAC"):
+        converted_s(encoded("VOC", "PCM_16"), tmp_path)
+
+
+def test_telephone_codecs_that_cannot_be_sought(tmp_path: Path) -> None:
+    content = encoded("WAV", "GSM610")
+    assert converted_s(content, tmp_path) == pytest.approx(DURATION_S, abs=0.02)
+    part = Clip(tmp_path / "recording", start_s=0.5, duration_s=1.0)
+    write_audio((part,), tmp_path / "part.wav")
+    level = np.abs(soundfile.read(str(tmp_path / "part.wav"))[0])
+    assert len(level) == RATE
+    assert level[:7_500].mean() > 10 * level[10_000:].mean()  # the noise ends at 1 s
+
+
+@pytest.mark.parametrize("damage", ["header", "frames"])
+def test_libraries_write_nothing_by_themselves(
+    damage: str, tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """libsndfile seeks before a file's beginning by a damaged header; libmpg123 warns on the terminal."""
+    unraisable = []
+    monkeypatch.setattr("sys.unraisablehook", unraisable.append)
+    mp3 = encoded("MP3")
+    content = encoded("AIFF", "FLOAT")[:60] if damage == "header" else mp3[:1000] + bytes(500) + mp3[1500:]
+    with contextlib.suppress(UserError):
+        converted_s(content, tmp_path)
+    assert capfd.readouterr().err == ""
+    assert not unraisable
+
+
+def test_a_channel_that_a_finished_file_does_not_have(tmp_path: Path) -> None:
+    (tmp_path / "recording.wav").write_bytes(encoded("WAV"))
+    with pytest.raises(UserError, match=r"has 1 channel, so no channel 3 \(they count from 0\)"):
+        write_audio((Clip(tmp_path / "recording.wav"),), tmp_path / "out.wav", channel=3)
 
 
 def test_a_truncated_file_in_memory_is_refused(tmp_path: Path) -> None:

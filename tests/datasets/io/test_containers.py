@@ -126,6 +126,15 @@ def test_a_truncated_matroska_file(tmp_path: Path) -> None:
         converted(path)
 
 
+def test_a_truncated_avi_file(tmp_path: Path) -> None:
+    """FFmpeg shortens what the header declares."""
+    path = write_container(tmp_path / "x.avi", "pcm_s16le")
+    assert len(converted(path)) == pytest.approx(32_000, abs=1)
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    with pytest.raises(UserError, match=r"x\.avi: truncated: the headers declare \d+ bytes but the file has \d+; get"):
+        converted(path)
+
+
 def test_a_video_without_audio(tmp_path: Path) -> None:
     with av.open(str(tmp_path / "x.mp4"), "w") as container:
         write_image(container, container.add_stream("mpeg4", rate=10))
