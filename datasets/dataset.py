@@ -4,6 +4,7 @@
       dataset.json                                    what it is: source, licence, split rule, fingerprint, hours
       train.txt  dev.txt  test.txt                    one uri a line
       {train,dev,test}/{wav,rttm,uem}/{uri}.{wav,rttm,uem}
+      references/DATASET-NAME/                        the test recordings with another reference, laid out like DATASET
 
 Audio is 16 kHz mono. Turns lie inside the audio; a speaker's overlapping turns are merged, touching ones are not.
 """
@@ -198,6 +199,13 @@ class Dataset:
                         )
         return cls(root, info, recordings)
 
+    @property
+    def other_references(self) -> tuple[Dataset, ...]:
+        """The test recordings with each further reference, by name; see `conversion.second_reference`."""
+        return tuple(
+            Dataset.open(record.parent) for record in sorted(self.root.glob(f"{REFERENCES}/[!.]*/dataset.json"))
+        )
+
     def subset(self, subset: Subset) -> tuple[Recording, ...]:
         """Raises UserError where the dataset has no such subset, or an empty one."""
         listed = self.recordings.get(subset, ())
@@ -237,6 +245,9 @@ def corpora_of(corpus: str) -> list[str]:
 
 
 CORPUS_SEPARATOR = " + "
+
+REFERENCES = "references"
+"""The folder of a dataset that has its further references."""
 
 Subset = Literal["train", "dev", "test"]
 

@@ -16,6 +16,7 @@ from diarbench.datasets.io.names import plural
 
 if TYPE_CHECKING:
     from diarbench.datasets.checking.findings import CheckResult
+    from diarbench.datasets.dataset import Dataset
 
 PIPED_WIDTH = 1000
 """The width of a table that is not printed to a terminal: no path is cut."""
@@ -62,7 +63,8 @@ def convert(
         list[str],
         typer.Argument(
             metavar="SOURCE... DEST",
-            help="SOURCE is a path, hf:NAME, or lhotse:CORPUS CORPUS_DIR; DEST is the new folder.",
+            help="SOURCE is a path, hf:NAME, or lhotse:CORPUS CORPUS_DIR; DEST is the new folder (with --reference, "
+            "a dataset).",
         ),
     ],
     format_name: Annotated[
@@ -87,6 +89,13 @@ def convert(
     all_turns: Annotated[
         bool, typer.Option("--all-turns", help="With --channel: keep all turns, since everybody is heard on it.")
     ] = False,
+    reference: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="Add SOURCE to the dataset DEST as a second reference of its test recordings, which is scored too.",
+        ),
+    ] = None,
     workers: Workers = None,
     options: Annotated[
         list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="An option of the source, e.g. mic=sdm.")
@@ -98,14 +107,22 @@ def convert(
     from diarbench.datasets.conversion.channels import select_channel
     from diarbench.datasets.conversion.convert import convert as convert_
     from diarbench.datasets.conversion.cut import cut_long
+    from diarbench.datasets.conversion.second_reference import add_reference
     from diarbench.datasets.conversion.split import Split
+    from diarbench.datasets.corpora.catalog import open_dataset
     from diarbench.datasets.formats.detect import find_corpus
-    from diarbench.reports.console import make_console
 
     *source, target = places
     if not 1 <= len(source) <= 2:
         raise UserError("the arguments of bench data convert are SOURCE DEST, or lhotse:CORPUS CORPUS_DIR DEST")
     log_to_terminal()
+    if reference is not None:
+        if split or cut_s is not None or channel is not None:
+            raise UserError("--reference: recordings are those of DEST; leave out --split, --cut-s and --channel")
+        dataset = open_dataset(target)
+        corpus = find_corpus(":".join(source), format_name, str(dataset.root), **parse_key_values(options or []))
+        _print_converted(add_reference(dataset, reference, corpus))
+        return
     corpus = find_corpus(":".join(source), format_name, **parse_key_values(options or []))
     if channel is not None:
         corpus = select_channel(corpus, channel, all_turns)
@@ -122,6 +139,12 @@ def convert(
             workers=workers or os.cpu_count() or 1,
             progress=progress,
         )
+    _print_converted(converted)
+
+
+def _print_converted(converted: Dataset) -> None:
+    from diarbench.reports.console import make_console
+
     console = make_console()
     console.print(summary_table([converted]))
     console.print(f"subsets: {converted.info.split_rule}", highlight=False, soft_wrap=True)

@@ -76,13 +76,16 @@ def plan(
     headers are read.
 
     ``inits`` is ``--init`` by backend, ``options`` are further fields of each Job. A dataset in both ``datasets`` and
-    ``also_score`` is not scored as another domain by the runs that are trained on it. With ``folds``, each dataset is
+    ``also_score`` is not scored as another domain by the runs that are trained on it. A dataset's other references are
+    scored too by its runs, except in a cross-validation. With ``folds``, each dataset is
     divided into so many folds, ``repetitions`` times, and each fold is a run. Without ``train``, pretrained networks
     are scored on test, tuned on dev where the dataset has one. With ``searched_recipes``, each recipe has a second run
     that searches so many recipes around it. ``download`` fetches a ``pipeline`` that is on the hub.
     """
-    _check_names([*datasets, *also_score])
-    domains = {dataset.info.name: _domain(dataset) for dataset in also_score}
+    references = {dataset.info.name: () if folds else dataset.other_references for dataset in datasets}
+    scored_too = [*also_score, *(reference for listed in references.values() for reference in listed)]
+    _check_names([*datasets, *scored_too])
+    domains = {dataset.info.name: _domain(dataset) for dataset in scored_too}
     if not folds and repetitions > 1:
         raise UserError("--repeat: repeats a cross-validation; give --folds too")
     if folds and also_score:
@@ -94,9 +97,9 @@ def plan(
     if searched_recipes == 1:
         raise UserError("--search-recipe 1: is the recipe itself; give 2 or more")
     divided = [part for dataset in datasets for part in _divided(dataset, folds, repetitions)]
-    for dataset in (*datasets, *also_score):
+    for dataset in (*datasets, *scored_too):
         _check_audio(dataset)
-    for dataset in also_score:
+    for dataset in scored_too:
         _check_speech(dataset, "test")
     for dataset, _ in divided:
         if train:
@@ -144,6 +147,7 @@ def plan(
                 f"--no-train: {backend} has no pretrained weights with --init {inits[backend]}; give --init with some"
             )
         own = _tuning_of(dataset, tuning, train)
+        others = [each.info.name for each in (*references[dataset.info.name], *also_score)]
         job = Job(
             backend=backend,
             dataset=dataset.info.name,
@@ -158,7 +162,7 @@ def plan(
             device=device,
             threads=threads(),
             train_fraction=fraction,
-            also_score=tuple(domain for name, domain in domains.items() if name != dataset.info.name),
+            also_score=tuple(domains[name] for name in dict.fromkeys(others) if name != dataset.info.name),
             train=train,
             trials=own.trials,
             tune_seconds=own.seconds,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import logging
 from collections.abc import Callable, Mapping
+from functools import partial
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
@@ -36,10 +37,14 @@ FORMATS = {
 The first format whose ``sniff`` is true is used.
 """
 
+DATASET = "dataset"
+"""The parameter of ``find`` that is no option of the source."""
 
-def find_corpus(source: str, format_name: str | None = None, **options: str) -> Corpus:
+
+def find_corpus(source: str, format_name: str | None = None, dataset: str = "", **options: str) -> Corpus:
     """Read a source: a path, ``lhotse:CORPUS:DIR`` or ``hf:NAME``. Without a format name the format is detected.
 
+    With ``dataset``, a converted dataset's folder, formats that pair references with audio take the dataset's audio.
     Raises UserError if the source does not exist, or the format or an option is unknown.
     """
     scheme, _, rest = source.partition(":")
@@ -61,7 +66,10 @@ def find_corpus(source: str, format_name: str | None = None, **options: str) -> 
     elif format_name not in FORMATS:
         hint = did_you_mean(format_name, FORMATS)
         raise UserError(f"--from {format_name}: unknown format{hint}; choose from {', '.join(FORMATS)}")
-    return _call(_format(format_name).find, path, options)
+    find = _format(format_name).find
+    if dataset and DATASET in inspect.signature(find).parameters:
+        find = partial(find, dataset=dataset)
+    return _call(find, path, options)
 
 
 def _what_is_missing(path: Path) -> str:
@@ -78,7 +86,7 @@ def _format(name: str) -> ModuleType:
 
 
 def _call(find: Callable[..., Corpus], source: object, options: Mapping[str, str]) -> Corpus:
-    known_options = list(inspect.signature(find).parameters)[1:]
+    known_options = [name for name in list(inspect.signature(find).parameters)[1:] if name != DATASET]
     for option in options:
         if option not in known_options:
             choices = f"choose from {', '.join(known_options)}" if known_options else "this source has no options"

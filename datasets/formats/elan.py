@@ -29,9 +29,9 @@ def sniff(path: Path) -> bool:
     return bool(files(path, {".eaf"}))
 
 
-def find(path: Path, tiers: str = "") -> Corpus:
-    """Read the recordings that the ``.eaf`` files below the folder describe; ``tiers`` as in `read_tiers`."""
-    return find_tiered(path, ".eaf", read_eaf, tiers)
+def find(path: Path, tiers: str = "", dataset: str = "") -> Corpus:
+    """Read the recordings that the ``.eaf`` files below the folder describe, see `find_tiered`."""
+    return find_tiered(path, ".eaf", read_eaf, tiers, dataset)
 
 
 def read_eaf(path: Path, changes: Counter[str], tiers: str = "") -> list[Turn]:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import NamedTuple, TypeVar
 
 from diarbench.datasets.conversion.corpus import SourceRecording
-from diarbench.datasets.dataset import Subset
+from diarbench.datasets.dataset import Dataset, Subset
 from diarbench.datasets.io.audio import AUDIO_SUFFIXES, Clip
 from diarbench.datasets.io.containers import CONTAINER_SUFFIXES
 from diarbench.datasets.io.errors import UserError
@@ -85,12 +85,16 @@ def audio_names(paths: Iterable[Path]) -> dict[Path, str]:
 
 
 class AudioIndex:
-    """The audio files below a folder by name, see `audio_names`; it reports the files that have no reference."""
+    """The audio files below a folder by name, see `audio_names`; it reports the files that have no reference.
 
-    def __init__(self, root: Path, changes: Counter[str]) -> None:
+    With ``dataset``, a converted dataset's folder, the audio is that of its test recordings.
+    """
+
+    def __init__(self, root: Path, changes: Counter[str], dataset: str = "") -> None:
         """Raises UserError if two files have the same name, or there are no files."""
-        self.root, self.changes = root, changes
-        self._by_name = {name: path for path, name in audio_names(_audio_files(root)).items()}
+        self.root, self.changes = Path(dataset or root), changes
+        paths = [each.audio for each in Dataset.open(self.root).subset("test")] if dataset else _audio_files(root)
+        self._by_name = {name: path for path, name in audio_names(paths).items()}
         self._taken: set[Path] = set()
         if not self._by_name:
             raise UserError(
@@ -154,15 +158,19 @@ class Reference(NamedTuple):
 
 
 def pair_with_audio(
-    root: Path, paths: Sequence[Path], read: Callable[[Path], Mapping[str, Reference]], changes: Counter[str]
+    root: Path,
+    paths: Sequence[Path],
+    read: Callable[[Path], Mapping[str, Reference]],
+    changes: Counter[str],
+    dataset: str = "",
 ) -> Iterator[SourceRecording]:
-    """The recordings that files below a folder describe, with the audio of the same name.
+    """The recordings that files below a folder describe, with the audio of the same name, see `AudioIndex`.
 
     ``read`` returns a file's references by recording; the name is empty if the file does not tell it. The subset is
     that of the folder's name, or of the file's if it names its recordings. Raises UserError if two files describe a
     recording.
     """
-    audio = AudioIndex(root, changes)
+    audio = AudioIndex(root, changes, dataset)
     places = {path: path.relative_to(root) for path in paths}
     subsets = subsets_from_names(str(p) for place in places.values() for p in (place.parent, place.with_suffix("")))
     seen: dict[str, Path] = {}

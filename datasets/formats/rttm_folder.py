@@ -36,14 +36,14 @@ def sniff(path: Path) -> bool:
     return bool(files(path, {".rttm"}))
 
 
-def find(path: Path) -> Corpus:
-    """Read the recordings that the RTTM files below the folder describe."""
+def find(path: Path, dataset: str = "") -> Corpus:
+    """Read the recordings that the RTTM files below the folder describe; ``dataset`` as in `AudioIndex`."""
     changes: Counter[str] = Counter()
-    return Corpus(path.name, _read_recordings(path, changes), source=str(path), changes=changes)
+    return Corpus(path.name, _read_recordings(path, changes, dataset), source=str(path), changes=changes)
 
 
-def _read_recordings(root: Path, changes: Counter[str]) -> Iterator[SourceRecording]:
-    audio = AudioIndex(root, changes)
+def _read_recordings(root: Path, changes: Counter[str], dataset: str) -> Iterator[SourceRecording]:
+    audio = AudioIndex(root, changes, dataset)
     regions: dict[str, UemRegions] = {}
     uems = files(root, {".uem"})
     for path in uems:

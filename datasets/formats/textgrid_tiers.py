@@ -28,9 +28,9 @@ def sniff(path: Path) -> bool:
     return path.is_dir() and bool(files(path, {".textgrid"}))
 
 
-def find(path: Path, tiers: str = "") -> Corpus:
-    """Read the recordings that the TextGrids below the folder describe; ``tiers`` as in `read_tiers`."""
-    return find_tiered(path, ".textgrid", read_textgrid, tiers)
+def find(path: Path, tiers: str = "", dataset: str = "") -> Corpus:
+    """Read the recordings that the TextGrids below the folder describe, see `find_tiered`."""
+    return find_tiered(path, ".textgrid", read_textgrid, tiers, dataset)
 
 
 def read_textgrid(path: Path, changes: Counter[str], tiers: str = "") -> list[Turn]:

@@ -42,14 +42,19 @@ class Interval(NamedTuple):
     label: str
 
 
-def find_tiered(path: Path, suffix: str, read: Callable[[Path, Counter[str], str], list[Turn]], tiers: str) -> Corpus:
-    """Read the recordings that the files of this suffix below a folder describe; ``read`` takes ``tiers`` too."""
+def find_tiered(
+    path: Path, suffix: str, read: Callable[[Path, Counter[str], str], list[Turn]], tiers: str, dataset: str
+) -> Corpus:
+    """Read the recordings that the files of this suffix below a folder describe.
+
+    ``read`` takes ``tiers`` too, see `read_tiers`; ``dataset`` is as in `AudioIndex`.
+    """
     changes: Counter[str] = Counter()
 
     def reference(file: Path) -> dict[str, Reference]:
         return {"": Reference(read(file, changes, tiers))}
 
-    recordings = pair_with_audio(path, files(path, {suffix}), reference, changes)
+    recordings = pair_with_audio(path, files(path, {suffix}), reference, changes, dataset)
     return Corpus(path.name, recordings, source=str(path), changes=changes)
 
 

@@ -78,8 +78,8 @@ def sniff(path: Path) -> bool:
     return any(map(_has_turns, files(path, READERS)))
 
 
-def find(path: Path) -> Corpus:
-    """Read the recordings that the files of turns below the folder describe."""
+def find(path: Path, dataset: str = "") -> Corpus:
+    """Read the recordings that the files of turns below the folder describe; ``dataset`` as in `AudioIndex`."""
     changes: Counter[str] = Counter()
     references = []
     for file in files(path, READERS):
@@ -88,7 +88,7 @@ def find(path: Path) -> Corpus:
         else:
             log.warning("%s: not read, because no turns (start, end, speaker) were recognised in it", file)
             changes[NOT_READ] += 1
-    recordings = pair_with_audio(path, references, lambda file: read_turn_file(file, changes), changes)
+    recordings = pair_with_audio(path, references, lambda file: read_turn_file(file, changes), changes, dataset)
     return Corpus(path.name, recordings, source=str(path), changes=changes)
 
 
