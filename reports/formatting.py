@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from diarbench.datasets.io.names import plural as plural
 from diarbench.datasets.io.names import visible
 from diarbench.reports.results.scores import Condition
@@ -94,3 +96,13 @@ def shortened(name: str, width: int) -> str:
         return name
     end = (width - 1) // 2
     return f"{name[: width - 1 - end]}…{name[len(name) - end :]}"
+
+
+def short_words(text: str, width: int) -> str:
+    """The text with each word shortened to the width."""
+    return re.sub(r"\S+", lambda word: shortened(word[0], width), text)
+
+
+def name_parts(column: str) -> list[str]:
+    """Where a column's name may be broken: ``loss/val/vad`` after each slash, ``FalseAlarm`` between its words."""
+    return re.split(r"(?<=/)|(?<=[a-z])(?=[A-Z])", column)

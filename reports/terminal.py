@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Sequence
 from itertools import product
 from pathlib import Path
-from textwrap import wrap
 from typing import Literal
 
 from rich import box
+from rich.cells import cell_len, set_cell_size
 from rich.console import Console
 from rich.table import Table as RichTable
 from rich.text import Text
 
 from diarbench.datasets.io.names import plural, visible
-from diarbench.reports.formatting import NONE, convention, percent, shortened
+from diarbench.reports.formatting import NONE, convention, name_parts, percent, short_words, shortened
 from diarbench.reports.leaderboard import Leaderboard
 from diarbench.reports.results.comparison import Comparison
 from diarbench.reports.results.run import EPOCH_COLUMNS, Run
@@ -48,14 +47,14 @@ def print_summary(comparisons: Sequence[Comparison], folder: Path, reports: Sequ
     """
     summaries = [summarize(comparison) for comparison in comparisons]
     headlines = [headline(summary, dataset, folder) for summary in summaries for dataset in summary.datasets]
-    end: Lines = _failure_lines([line for summary in summaries for line in summary.failures], console.width)
+    end: Lines = _failure_lines([line for summary in summaries for line in summary.failures], console)
     pages = [str(path) for path in reports if path.suffix == ".html"]
     end += [("Report  " + ", ".join([pages[0], *(Path(path).name for path in pages[1:])]), "")] if pages else []
     end += [(f"Next    {step.command}", "") for each in headlines[:1] for step in each.next_steps[:1]]
     room = SUMMARY_LINES - len(end)
     shown = headlines[: room - 1] if len(headlines) > room else headlines
     for each in shown:
-        for text, style in _headline_lines(each, room // len(shown), console.width):
+        for text, style in _headline_lines(each, room // len(shown), console):
             _print_line(console, text, style)
     if len(shown) < len(headlines):
         _print_line(console, f"and {plural(len(headlines) - len(shown), 'more dataset')}: see the report", "")
@@ -63,54 +62,57 @@ def print_summary(comparisons: Sequence[Comparison], folder: Path, reports: Sequ
         _print_line(console, text, style)
 
 
-def _headline_lines(each: Headline, room: int, width: int) -> Lines:
+def _headline_lines(each: Headline, room: int, console: Console) -> Lines:
     """The headline in at most ``room`` lines: first the table is left out, then the effects, then the evidence."""
-    where = [(line, "bold underline") for line in _wrapped(each.where, width)]
-    verdict = [(line, "bold") for line in _wrapped(each.verdict, width)]
-    effects = [(line, "") for step, text in each.effects.items() for line in _wrapped(f"{step}: {text}", width)]
+    where = [(line, "bold underline") for line in _wrapped(each.where, console)]
+    verdict = [(line, "bold") for line in _wrapped(each.verdict, console)]
+    effects = [(line, "") for step, text in each.effects.items() for line in _wrapped(f"{step}: {text}", console)]
     rows = room - len(where) - len(verdict) - len(effects) - 1
     if rows >= min(2, len(each.standings)):
-        table = [(line, "") for line in _standing_lines(each, rows, width)] if each.standings else []
+        table = [(line, "") for line in _standing_lines(each, rows, console.width)] if each.standings else []
         return [*where, *table, *verdict, *effects]
     for lines in ([*where, *verdict, *effects], [*where, *verdict]):
         if len(lines) <= room:
             return lines
-    return [(_wrapped(each.title, width)[0], "bold")]
+    return [(_wrapped(each.title, console)[0], "bold")]
 
 
 def _standing_lines(each: Headline, rows: int, width: int) -> Iterator[str]:
     """A header, and a row for each system with its DER at each stage; systems beyond ``rows`` are counted."""
     shown = each.standings if len(each.standings) <= rows else each.standings[: rows - 1]
     widths = [max(len(stage), 5) + 2 for stage in each.stages]
-    name_width = min(max((len(standing.name) for standing in shown), default=0), width - sum(widths) - len("DER %") - 2)
+    name_width = min(
+        max((cell_len(standing.name) for standing in shown), default=0), width - sum(widths) - len("DER %") - 2
+    )
     name_width = max(name_width, len("DER %"))
     yield "DER %".ljust(name_width) + "".join(stage.rjust(w) for stage, w in zip(each.stages, widths, strict=True))
     for standing in shown:
         ders = [percent(standing.stages[stage].der) if stage in standing.stages else NONE for stage in each.stages]
         cells = "".join(der.rjust(w) for der, w in zip(ders, widths, strict=True))
-        yield shortened(standing.name, name_width).ljust(name_width) + cells
+        yield set_cell_size(shortened(standing.name, name_width), name_width) + cells
     if len(shown) < len(each.standings):
         yield f"and {plural(len(each.standings) - len(shown), 'more system')}: see the report"
 
 
-def _failure_lines(failures: Sequence[str], width: int) -> Lines:
+def _failure_lines(failures: Sequence[str], console: Console) -> Lines:
     """The failed runs with their reasons, each cut to a line or two, as the report has all of them."""
     shown = failures if len(failures) <= FAILURES_SHOWN else failures[: FAILURES_SHOWN - 1]
     most = 2 if len(failures) < FAILURES_SHOWN else 1
-    lines: Lines = [(line, "red") for failure in shown for line in _cut(f"Failed: {failure}", width, most)]
+    lines: Lines = [(line, "red") for failure in shown for line in _cut(f"Failed: {failure}", console, most)]
     if len(shown) < len(failures):
         lines.append((f"Failed: {plural(len(failures) - len(shown), 'more run')}: see the report", "red"))
     return lines
 
 
-def _wrapped(text: str, width: int) -> list[str]:
-    """Lines of whole words; a word that no line holds is shortened."""
-    return wrap(" ".join(shortened(word, width // 2) for word in text.split()), width, break_long_words=False)
+def _wrapped(text: str, console: Console, margin: int = 0) -> list[str]:
+    """Lines of whole words; a word that takes more than half a line is shortened."""
+    words = Text(short_words(" ".join(text.split()), console.width // 2))
+    return [line.plain.rstrip() for line in words.wrap(console, console.width - margin)]
 
 
-def _cut(text: str, width: int, most: int) -> list[str]:
+def _cut(text: str, console: Console, most: int) -> list[str]:
     """At most so many lines, with dots where whole words were left out."""
-    lines = _wrapped(text, width - 2)
+    lines = _wrapped(text, console, margin=len(" …"))
     return lines if len(lines) <= most else [*lines[: most - 1], f"{lines[most - 1]} …"]
 
 
@@ -169,8 +171,8 @@ def _print_table(console: Console, title: str, table: Table) -> None:
     """Words are shortened where the table is too wide, and never broken."""
     console.print(Text(title, style="bold"))
     for word_width, padding in product(WORD_WIDTHS, (1, 0)):
-        names = [_short_words(_column_name(column), word_width) for column in table.columns]
-        rows = [[_short_words(cell.text, word_width) for cell in row] for row in table.rows]
+        names = [short_words(_column_name(column), word_width) for column in table.columns]
+        rows = [[short_words(cell.text, word_width) for cell in row] for row in table.rows]
         columns = list(zip(names, *rows, strict=True))
         spare = console.width - (1 + padding) * (len(columns) - 1) - sum(map(_longest_word, columns))
         if spare >= 0:
@@ -202,11 +204,7 @@ def _longest_word(texts: Sequence[str]) -> int:
 
 def _column_name(column: Column) -> str:
     """The guide's long compound names, such as loss/val/vad and FalseAlarm, take several lines."""
-    return re.sub(r"(?<=/)|(?<=[a-z])(?=[A-Z])", "\n", column.name) if column.numeric else column.name
-
-
-def _short_words(text: str, width: int) -> str:
-    return re.sub(r"\S+", lambda word: shortened(word[0], width), text)
+    return "\n".join(name_parts(column.name)) if column.numeric else column.name
 
 
 def _print_footnotes(console: Console, footnotes: dict[str, str]) -> None:

@@ -8,13 +8,16 @@ from statistics import fmean
 from typing import Any
 
 from diarbench.reports.charts.charts import COLOURS, GLYPHS, PARTS, toolkit_styles
-from diarbench.reports.formatting import percent, span
+from diarbench.reports.formatting import percent, short_words, span
 from diarbench.reports.results.scores import rates_of
 from diarbench.reports.summary.headline import Headline, Standing
 from diarbench.reports.summary.summary import Contender, Summary
 
 SYSTEMS_SHOWN = 4
 """Systems with bars above the fold; the others are in the table."""
+
+WORD_LENGTH = 40
+"""Longer names are shortened above the fold; the table has them whole."""
 
 CAVEATS_SHOWN = 3
 """Caveats above the fold; the others are folded."""
@@ -47,18 +50,22 @@ class SystemBars:
 def answer(summary: Summary, headline: Headline) -> dict[str, Any]:
     """What the template shows of a headline."""
     shown = headline.standings[:SYSTEMS_SHOWN]
-    caveats = headline.caveats
+    caveats = [_short(caveat) for caveat in headline.caveats]
     return {
-        "title": headline.title,
-        "verdict": headline.verdict,
-        "where": headline.where,
+        "title": _short(headline.title),
+        "verdict": _short(headline.verdict),
+        "where": _short(headline.where),
         "systems": _bars(summary, shown),
         "more_systems": len(headline.standings) - len(shown),
-        "effects": headline.effects,
+        "effects": {step: _short(text) for step, text in headline.effects.items()},
         "caveats": caveats[:CAVEATS_SHOWN],
         "more_caveats": caveats[CAVEATS_SHOWN:],
         "next_steps": headline.next_steps,
     }
+
+
+def _short(text: str) -> str:
+    return short_words(text, WORD_LENGTH)
 
 
 def _bars(summary: Summary, standings: Sequence[Standing]) -> list[SystemBars]:
@@ -69,7 +76,7 @@ def _bars(summary: Summary, standings: Sequence[Standing]) -> list[SystemBars]:
     styles = toolkit_styles(summary)
     return [
         SystemBars(
-            standing.name,
+            _short(standing.name),
             COLOURS[styles[standing.best.runs[0].backend] % len(COLOURS)],
             GLYPHS[styles[standing.best.runs[0].backend] % len(GLYPHS)],
             tuple(_bar(stage, contender, axis, standing.best) for stage, contender in standing.stages.items()),

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from diarbench.datasets.io.names import visible
+from diarbench.reports.formatting import name_parts
 
 FOLDER = Path(__file__).parent / "templates"
 
@@ -26,6 +27,7 @@ def render_template(template: str, scripts: Sequence[str], library: str = "", **
         lstrip_blocks=True,
         undefined=StrictUndefined,
     )
+    environment.filters["breakable"] = lambda name: Markup("<wbr>").join(name_parts(visible(name)))
     script = "\n".join((FOLDER / name).read_text(encoding="utf-8") for name in scripts)
     return environment.get_template(template).render(
         **values,

@@ -74,9 +74,9 @@ def comparability_footnotes(
         training_corpora = run.weights.training_corpora if run.weights else ()
         known = {part.casefold() for trained_on in training_corpora for part in corpora_of(trained_on)}
         if seen := [part for part in corpora_of(corpus) if part.casefold() in known]:
-            mark(run, f"its pretrained weights have seen {', '.join(seen)}, the corpus of {dataset}")
+            mark(run, f"the pretrained weights have seen {', '.join(seen)}, the corpus of {dataset}")
         elif run.weights and run.weights.pretrained and not run.weights.training_corpora:
-            mark(run, f"the training data of its pretrained weights is unknown; they may have seen {corpus}")
+            mark(run, f"the training data of the pretrained weights is unknown; they may have seen {corpus}")
     for part in dict.fromkeys((run.dataset, run.train_fraction) for run in runs):  # the tables have columns for these
         alike = [run for run in runs if (run.dataset, run.train_fraction) == part and run.trained_audio_s is not None]
         hours = [run.trained_audio_s or 0.0 for run in alike]

@@ -228,12 +228,17 @@ def _caveats(summary: Summary, section: Section, contenders: Sequence[Contender]
     floor = min((der for der in references if der is not None), default=None)
     if contenders and floor is not None and contenders[0].der >= floor:
         yield f"No system is better than a trivial baseline ({percent(floor)} %)."
-    competing = {line.run.name for contender in contenders for line in contender.lines if line.run}
-    lines = [line for line in section.lines if line.run and line.run.name in competing and line.stage in STAGES]
-    marks = {mark for line in lines for mark in line.marks}
-    yield from (
-        f"{reason[:1].upper()}{reason[1:]} ({mark})." for mark, reason in summary.footnotes.items() if mark in marks
-    )
+    for mark, reason in summary.footnotes.items():
+        marked = [contender.name for contender in contenders if mark in _marks(section, contender)]
+        if marked:
+            yield f"{_listed(marked)}: {reason}."
+
+
+def _marks(section: Section, contender: Contender) -> set[str]:
+    """The marks of a system at any stage."""
+    names = {run.name for run in contender.runs}
+    lines = [line for line in section.lines if line.run and line.run.name in names and line.stage in STAGES]
+    return {mark for line in lines for mark in line.marks}
 
 
 def _reach(difference: Difference) -> Iterator[str]:

@@ -17,6 +17,7 @@ from report_records import (
     two_backends,
     with_statistics,
 )
+from rich.cells import cell_len
 from rich.console import Console
 
 from diarbench.reports.results.comparison import Comparison
@@ -94,6 +95,16 @@ def test_the_summary_is_at_most_15_lines_of_80_columns(name):
     assert len(lines) <= SUMMARY_LINES == 15
     assert max(map(len, lines[:-1]), default=0) <= 80 or name == "long names"
     assert not any(line.startswith(" ") for line in lines)
+
+
+def test_names_of_wide_characters_keep_the_columns_and_the_width():
+    """Two cells a character; and a name is broken at none of its hyphens."""
+    name, other = "회의-녹음-화자-분리", "a-toolkit-with-hyphens"
+    lines = summary(staged({name: {"finetuned": 10.0}, other: {"finetuned": 11.0}})).splitlines()
+    assert max(map(cell_len, lines)) <= 80
+    assert len({cell_len(line) for line in lines[1:4]}) == 1, "the figures are below their header"
+    text = " ".join(lines[4:])
+    assert name in text and other in text
 
 
 def test_failed_runs_have_their_line_and_reason():

@@ -125,6 +125,23 @@ def test_dark_mode_is_by_preference(show: Show) -> None:
     assert tab.evaluate(paper) != light == "rgb(255, 255, 255)"
 
 
+A4_WIDTH = 718
+"""A4 less Chromium's margins, in CSS pixels."""
+
+BROKEN_WORDS = """() => [...document.querySelectorAll("th, td:not(.long)")].flatMap(cell => {
+  const texts = document.createTreeWalker(cell, NodeFilter.SHOW_TEXT);
+  const broken = [];
+  for (let text = texts.nextNode(); text; text = texts.nextNode())
+    for (const word of text.data.matchAll(/[^\\s-]+/g)) {
+      const range = document.createRange();
+      range.setStart(text, word.index);
+      range.setEnd(text, word.index + word[0].length);
+      if (range.getClientRects().length > 1) broken.push(word[0]);
+    }
+  return broken;
+})"""
+
+
 def test_print_has_all_charts_and_what_is_folded(show: Show, tmp_path: Path) -> None:
     comparison = with_statistics(is_significant=True)
     plots = static.draw(summarize(comparison))
@@ -137,6 +154,9 @@ def test_print_has_all_charts_and_what_is_folded(show: Show, tmp_path: Path) -> 
         assert picture.is_visible() and picture.evaluate("image => image.naturalWidth") > 100
     assert not tab.locator(".plot").first.is_visible()
     assert tab.locator("details:not([open])").count() == 0
+    tab.set_viewport_size({"width": A4_WIDTH, "height": 1000})
+    assert tab.evaluate(BROKEN_WORDS) == [], "words and figures of a table stay whole"
+    assert tab.evaluate("document.documentElement.scrollWidth") <= A4_WIDTH
     tab.evaluate("dispatchEvent(new Event('afterprint'))")
     assert tab.locator("details[open]").count() == 0
 
@@ -171,6 +191,8 @@ def test_odd_comparisons_are_shown_within_the_window(show: Show, name: str, widt
     tab = show(ODD[name](), width)
     assert tab.locator("main").inner_text().strip()
     assert tab.evaluate("document.documentElement.scrollWidth") == width
+    if name == "long names" and width == 1280:
+        assert tab.locator(".bar").last.bounding_box()["y"] < 800, "long names leave the bars above the fold"
 
 
 def test_cells_without_a_figure_sort_last_either_way(show: Show) -> None:

@@ -8,6 +8,7 @@ import pytest
 from report_records import (
     CLEAR,
     CLEAR_CONTRASTS,
+    SENKO,
     make_comparison,
     make_contrast,
     make_rows,
@@ -127,6 +128,16 @@ def test_a_leader_no_better_than_a_baseline_is_a_caveat():
     run = make_run("nemo")
     rows = [*make_rows(run, "finetuned", ("one", 10, 11, 0, 0)), *make_rows(None, "silence", ("one", 10, 10, 0, 0))]
     assert "No system is better than a trivial baseline (100 %)." in answer(make_comparison((run,), rows)).caveats
+
+
+def test_a_caveat_names_its_systems():
+    seen = SENKO.model_copy(update={"training_corpora": ("AMI",), "fixed_parts": ()})
+    unknown = SENKO.model_copy(update={"training_corpora": (), "fixed_parts": ()})
+    runs = [make_run("nemo", weights=seen), make_run("pyannote", weights=unknown), make_run("third", weights=seen)]
+    rows = [row for run in runs for row in make_rows(run, "pretrained", ("one", 10, len(run.backend), 0, 0))]
+    caveats = answer(make_comparison(tuple(runs), rows)).caveats
+    assert "nemo, third: the pretrained weights have seen AMI, the corpus of mini." in caveats
+    assert "pyannote: the training data of the pretrained weights is unknown; they may have seen AMI." in caveats
 
 
 @pytest.mark.parametrize("command", ["bench run --seed 4", "bench run && bench tune", "diarbench.benchmarks.api.run"])
