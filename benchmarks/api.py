@@ -20,6 +20,7 @@ from diarbench.backends.training import loggers as epoch_loggers
 from diarbench.benchmarks.runs import deploy, runner
 from diarbench.benchmarks.runs import plan as planning
 from diarbench.benchmarks.runs.environment import DEVICES, NO_TELEMETRY
+from diarbench.benchmarks.runs.executors.base import Executor
 from diarbench.benchmarks.runs.plan import UNTUNED, Plan, TuningOptions, check_out, default_out
 from diarbench.benchmarks.runs.profiling import py_spy
 from diarbench.benchmarks.runs.progress import RunProgress
@@ -127,9 +128,11 @@ def run(
     command: str = "diarbench.benchmarks.api.run",
     console: Console | None = None,
     verbose: bool = False,
+    executor: Executor | None = None,
+    retry_failed: bool = True,
 ) -> Comparison:
     """Run what is not done yet and compare all runs. Writes ``results.json``; progress is shown on ``console``,
-    with ``verbose`` every epoch.
+    with ``verbose`` every epoch. ``executor`` is by default this machine, one run after another.
 
     ``out`` is by default the same folder in ``runs/`` for the same plans, so that running them again resumes. A failed
     run is part of the comparison. Raises UserError where the folder holds anything else.
@@ -137,7 +140,7 @@ def run(
     folder = out or default_out(plans)
     check_out(folder, plans)
     with RunProgress(console or Console(quiet=True), verbose) as progress:
-        return runner.run(folder, plans, command, progress)
+        return runner.run(folder, plans, command, progress, executor, retry_failed)
 
 
 def score(

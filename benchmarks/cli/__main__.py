@@ -14,6 +14,7 @@ from diarbench.benchmarks.cli.info import backends, doctor, recipes_app
 from diarbench.benchmarks.cli.report import leaderboard, report
 from diarbench.benchmarks.cli.run import run, tune
 from diarbench.benchmarks.cli.score import Compare, compare, score
+from diarbench.benchmarks.cli.status import cancel, status
 from diarbench.benchmarks.cli.throughput import app as throughput_app
 from diarbench.datasets.io.errors import UserError, os_error_text
 from diarbench.datasets.io.names import visible
@@ -29,7 +30,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (run, tune, report, leaderboard, diarize, export, score):
+for command in (run, status, cancel, tune, report, leaderboard, diarize, export, score):
     app.command()(command)
 app.command(cls=Compare)(compare)
 app.add_typer(data_app, name="data")

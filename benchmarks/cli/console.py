@@ -6,6 +6,7 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 from typing import TYPE_CHECKING, Self
 
 if TYPE_CHECKING:
@@ -91,3 +92,8 @@ def log_to_terminal() -> None:
 
     handler = RichHandler(console=make_console(stderr=True), show_time=False, show_path=False)
     logging.basicConfig(level=logging.WARNING, format="%(message)s", handlers=[handler])
+
+
+def duration(seconds: float) -> str:
+    """A length of time, such as ``1:02:03``."""
+    return str(timedelta(seconds=round(seconds)))

@@ -16,7 +16,7 @@ from diarbench.benchmarks.cli.comparison_file import (
     save_comparison_file,
     use_comparison_file,
 )
-from diarbench.benchmarks.cli.console import working
+from diarbench.benchmarks.cli.console import duration, working
 from diarbench.datasets.io.names import plural
 
 if TYPE_CHECKING:
@@ -50,6 +50,14 @@ def run(
     dataset: Annotated[
         Texts, typer.Option(help="A converted dataset's folder or name; repeatable.", rich_help_panel=WHAT)
     ] = ["ami-mini"],  # noqa: B006
+    dataset_root: Annotated[
+        list[Path],
+        typer.Option(
+            metavar="DIR",
+            help="A folder of datasets, where those of the runs are looked for by name and by fingerprint; repeatable.",
+            rich_help_panel=WHAT,
+        ),
+    ] = [],  # noqa: B006
     recipe: Annotated[
         Texts,
         typer.Option(help="A recipe's name or YAML file; repeatable.", rich_help_panel=WHAT),
@@ -195,6 +203,22 @@ def run(
             rich_help_panel=WHERE,
         ),
     ] = "auto",
+    executor: Annotated[
+        str,
+        typer.Option(help="Where runs are worked: local.", rich_help_panel=WHERE),
+    ] = "local",
+    jobs: Annotated[
+        int,
+        typer.Option(min=1, help="Runs side by side on this machine, which share its cores.", rich_help_panel=WHERE),
+    ] = 1,
+    retry_failed: Annotated[
+        bool,
+        typer.Option(
+            "--retry-failed/--no-retry-failed",
+            help="Whether to start runs again that failed or were cancelled before.",
+            rich_help_panel=WHERE,
+        ),
+    ] = True,
     out: Annotated[
         Path | None,
         typer.Option(
@@ -224,8 +248,12 @@ def run(
     console = make_console()
     with working(console, "Checking datasets, recipes and weights"), locating_errors(context, file):
         from diarbench.benchmarks import api
+        from diarbench.benchmarks.runs.executors.choose import make_executor
         from diarbench.benchmarks.runs.plan import check_out, default_out
+        from diarbench.datasets.roots import add_dataset_roots
 
+        add_dataset_roots(dataset_root)
+        where = make_executor(executor, jobs)
         plans = api.plan(
             backend,
             dataset,
@@ -274,7 +302,15 @@ def run(
     if dry_run:
         print_plans(plans, folder, console)
         return
-    comparison = api.run(plans, folder, command=as_command(context), console=console, verbose=verbose)
+    comparison = api.run(
+        plans,
+        folder,
+        command=as_command(context),
+        console=console,
+        verbose=verbose,
+        executor=where,
+        retry_failed=retry_failed,
+    )
     show(comparison, folder, console, verbose)
 
 
@@ -322,6 +358,21 @@ def print_plans(plans: Sequence[Plan], folder: Path, console: Console) -> None:
         what = f"{_training(job)}, {job.device}, from {', '.join(details)}"
         line = f"  {job.name}: {f'cannot run: {planned.problem}' if planned.problem else what}"
         console.print(line, highlight=False, soft_wrap=True)
+    console.print(_estimate(plans, folder), highlight=False, soft_wrap=True)
+
+
+def _estimate(plans: Sequence[Plan], folder: Path) -> str:
+    """How long all runs will take, one after another, by those that are done in this folder and beside it."""
+    from diarbench.benchmarks.runs.estimate import Estimator
+
+    estimator = Estimator(folder)
+    costs = [estimator.cost(planned.job) for planned in plans]
+    known = [cost.total_s for cost in costs if cost]
+    if not known:
+        return "No earlier run beside this folder says how long they take."
+    text = f"About {duration(sum(known))} of computing in all, by earlier runs"
+    unknown = len(plans) - len(known)
+    return f"{text}; without {plural(unknown, 'run')} unlike any of them" if unknown else text
 
 
 def _training(job: Job) -> str:

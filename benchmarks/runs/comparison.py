@@ -14,7 +14,14 @@ from statistics import fmean
 from typing import Any
 
 from diarbench.benchmarks.runs.cross_validation import pool_folds
-from diarbench.benchmarks.runs.evaluation import FIRST_CONDITION, Turns, score_rows, scored_subsets, with_statistics
+from diarbench.benchmarks.runs.evaluation import (
+    FIRST_CONDITION,
+    Turns,
+    open_unchanged,
+    score_rows,
+    scored_subsets,
+    with_statistics,
+)
 from diarbench.benchmarks.scoring import significance
 from diarbench.benchmarks.scoring.baselines import one_speaker, silence
 from diarbench.benchmarks.scoring.der import CONDITIONS
@@ -26,7 +33,6 @@ from diarbench.datasets.io.errors import UserError
 from diarbench.datasets.io.files import sha256_of
 from diarbench.datasets.io.records import read_record
 from diarbench.datasets.io.rttm import read_rttm, write_rttm
-from diarbench.datasets.verification import check_unchanged
 from diarbench.reports.results.comparison import Comparison
 from diarbench.reports.results.job import Job
 from diarbench.reports.results.run import Run
@@ -68,13 +74,12 @@ def build_comparison(out: Path, jobs: Sequence[Job], command: str) -> Comparison
     rows: list[Row] = []
     contrasts: list[Contrast] = []
     differences: list[float] = []
-    roots = {job.dataset: job.dataset_root for job in jobs}
-    roots |= {domain.dataset: domain.root for job in jobs for domain in job.also_score}
-    for name, root in roots.items():
+    sources = {job.dataset: (job.dataset_root, job.fingerprint) for job in jobs}
+    sources |= {domain.dataset: (domain.root, domain.fingerprint) for job in jobs for domain in job.also_score}
+    for name, (root, fingerprint) in sources.items():
         done = [run for run in runs if run.domain(name) and run.state == "done"]
         try:
-            dataset = Dataset.open(Path(root))
-            check_unchanged(dataset)
+            dataset = open_unchanged(name, root, fingerprint)
             if any(job.fold for job in jobs):
                 dataset = all_as_test(dataset)
             is_home = any(job.dataset == name for job in jobs)

@@ -18,6 +18,7 @@ from diarbench.datasets.io.errors import UserError
 from diarbench.datasets.io.files import digest, write_atomic
 from diarbench.datasets.io.records import write_record
 from diarbench.datasets.io.rttm import Region, Turn
+from diarbench.datasets.roots import find_dataset
 from diarbench.datasets.verification import check_unchanged
 from diarbench.reports.results.job import Job
 from diarbench.reports.results.run import Run
@@ -97,11 +98,9 @@ def too_many_speakers_warning(dataset: Dataset, initial: InitialWeights, objecti
     )
 
 
-def open_unchanged(root: str, fingerprint: str) -> Dataset:
-    """The dataset that a job was planned with. Raises UserError where its fingerprint or its files have changed."""
-    dataset = Dataset.open(Path(root))
-    if dataset.info.fingerprint != fingerprint:
-        raise UserError(f"{dataset.root}: changed since this run was planned; choose another --out")
+def open_unchanged(name: str, root: str, fingerprint: str) -> Dataset:
+    """The dataset that a job was planned with. Raises UserError where this machine lacks it, or its files changed."""
+    dataset = find_dataset(name, Path(root), fingerprint)
     check_unchanged(dataset)
     return dataset
 
@@ -113,6 +112,18 @@ def mark_interrupted(folder: RunFolder) -> None:
         if run.state not in ("done", "failed"):
             write_record(folder.run, run.model_copy(update={"state": "interrupted"}))
             write_atomic(folder.state, "interrupted\n")
+
+
+def mark_cancelled(folder: RunFolder) -> None:
+    """Record that a run was cancelled; a record that cannot be read or written stays as it is."""
+    with suppress(UserError):
+        run = folder.read_run()
+        if run.state not in ("done", "failed"):
+            write_record(folder.run, run.model_copy(update={"state": "failed", "failure": CANCELLED}))
+            write_atomic(folder.state, "failed\n")
+
+
+CANCELLED = "cancelled by 'bench cancel'"
 
 
 def queued_run(job: Job) -> Run:

@@ -201,8 +201,13 @@ def _tuning_of(dataset: Dataset, tuning: TuningOptions, train: bool) -> TuningOp
 
 def default_out(plans: Sequence[Plan]) -> Path:
     """The output folder where none is given: the same for the same command, another for other settings."""
+    former = _folder_named(plans, [plan.job.former_hash for plan in plans])
+    return former if former.is_dir() else _folder_named(plans, [plan.job.hash for plan in plans])
+
+
+def _folder_named(plans: Sequence[Plan], hashes: Sequence[str]) -> Path:
     datasets = "-".join(dict.fromkeys(plan.job.dataset for plan in plans))
-    suffix = f"-{digest([plan.job.hash for plan in plans])[:8]}"
+    suffix = f"-{digest(hashes)[:8]}"
     return Path("runs") / (shortened(datasets, LONGEST_BYTES - len(suffix)) + suffix)
 
 
@@ -317,11 +322,12 @@ def _check_fraction(dataset: Dataset, recipe: Recipe, fraction: float) -> None:
 
 def _first_difference(old: Job, new: Job) -> str:
     """The first field that two jobs of different hashes differ in, with both values."""
+    old_hashed, new_hashed = old.portable.model_dump(mode="json"), new.portable.model_dump(mode="json")
     old_values, new_values = old.model_dump(mode="json"), new.model_dump(mode="json")
     for name in Job.model_fields:
-        before, now = old_values[name], new_values[name]
-        if before == now or name in NOT_HASHED:
+        if name in NOT_HASHED or old_hashed[name] == new_hashed[name]:
             continue
+        before, now = old_values[name], new_values[name]
         if name == "also_score":
             before, now = _in_words(before), _in_words(now)
         if isinstance(before, dict):

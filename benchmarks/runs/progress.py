@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 from datetime import timedelta
 from types import TracebackType
 from typing import Any
@@ -48,18 +49,30 @@ class _Time(ProgressColumn):
 
 
 class _Display(Progress):
-    """The run's name above its bar, so that both fit in 80 columns."""
-
-    heading = ""
+    """Each run's name above its bar, so that both fit in 80 columns."""
 
     def get_renderables(self) -> Iterable[RenderableType]:
-        if self.heading:
-            yield Text(self.heading, overflow="ellipsis", no_wrap=True)
-        yield from super().get_renderables()
+        for task in self.tasks:
+            if task.fields["heading"]:
+                yield Text(task.fields["heading"], overflow="ellipsis", no_wrap=True)
+            yield self.make_tasks_table([task])
+
+
+@dataclass
+class _Shown:
+    """What is shown of one run."""
+
+    heading: str
+    """Its position and name, such as ``1/2 ami-mini-nemo-quick-seed1``."""
+    state: str = ""
+    dev_der: str = ""
+    headed: bool = False
+    """Whether the header of its table of epochs was printed."""
+    task: TaskID | None = None
 
 
 class RunProgress:
-    """Shows the worker's events, one run after another; with ``verbose`` every epoch."""
+    """Shows the workers' events, of runs one after another or side by side; with ``verbose`` every epoch."""
 
     def __init__(self, console: Console, verbose: bool = False) -> None:
         self.console, self.verbose = console, verbose
@@ -75,74 +88,74 @@ class RunProgress:
             transient=True,
             disable=not self.live,
         )
-        self.task: TaskID | None = None
-        self.name, self.position, self.state, self.dev_der = "", "", "", ""
-        self.headed = False
-        """Whether the header of this run's table of epochs was printed."""
+        self.runs: dict[str, _Shown] = {}
+        self.comparing = _Shown("")
 
     def __enter__(self) -> RunProgress:
         self.bars.start()
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        self._close()
+        for shown in (*self.runs.values(), self.comparing):
+            self._close(shown)
         self.bars.stop()
 
-    def begin(self, name: str, position: str) -> None:
-        """Start the next run; ``position`` is a text such as ``1/2``."""
-        self.name, self.position, self.dev_der, self.headed = name, position, "", False
-        self.bars.heading = f"{position} {name}"
-        self._open("starting")
+    def name(self, run: str, position: str) -> None:
+        """A run that will be shown; ``position`` is a text such as ``1/2``."""
+        self.runs[run] = _Shown(f"{position} {run}")
 
-    def end(self, outcome: str) -> None:
-        """Show how the run ended."""
-        self._close()
-        self._line(outcome)
+    def begin(self, run: str) -> None:
+        """Show that a run starts."""
+        self._open(self.runs[run], "starting")
+
+    def end(self, run: str, outcome: str) -> None:
+        """Show how a run ended."""
+        self._close(self.runs[run])
+        self._line(self.runs[run], outcome)
 
     def work(self, text: str) -> None:
         """Show what is done after the last run."""
-        self._close()
-        self._open(text)
+        self._open(self.comparing, text)
 
-    def on(self, event: dict[str, Any]) -> None:
-        """Show one event of the worker."""
+    def on(self, run: str, event: dict[str, Any]) -> None:
+        """Show one event of a run's worker."""
+        shown = self.runs[run]
         if "state" in event:
-            self._close()
-            self.state = event["state"]
-            if self.state != "done":  # `end` shows it
-                self.bars.heading = f"{self.position} {self.name}"
-                self._open(self.state)
+            self._close(shown)
+            shown.state = event["state"]
+            if shown.state not in ("done", "failed"):  # `end` shows it
+                self._open(shown, shown.state)
                 if not self.live:
-                    self._line(self.state)
+                    self._line(shown, shown.state)
         elif "finished" in event:
-            self._finished(event["finished"], event["epochs"])
+            self._finished(shown, event["finished"], event["epochs"])
         elif "note" in event:
-            self._line(event["note"])
+            self._line(shown, event["note"])
         elif self.live:
-            self._advance(event)
+            self._advance(shown, event)
 
-    def _advance(self, event: dict[str, Any]) -> None:
+    def _advance(self, shown: _Shown, event: dict[str, Any]) -> None:
         done, total = event["done"], event["total"]
         figures = f"{event.get('stage', '')} {done}{'' if total is None else f'/{total}'}".strip()
         if "epoch" in event:  # one bar for all epochs, so that it estimates the time left for all
             done, total = (event["epoch"] - 1) * total + done, event["epochs"] * total
-            figures = f"epoch {event['epoch']}/{event['epochs']}  loss {event['loss']:.3f}  {self.dev_der}".strip()
-        if self.task is None:
-            self._open(self.state)
-        assert self.task is not None
-        self.bars.update(self.task, completed=done, total=total, figures=figures, at=self.bars.get_time())
+            figures = f"epoch {event['epoch']}/{event['epochs']}  loss {event['loss']:.3f}  {shown.dev_der}".strip()
+        if shown.task is None:
+            self._open(shown, shown.state)
+        assert shown.task is not None
+        self.bars.update(shown.task, completed=done, total=total, figures=figures, at=self.bars.get_time())
 
-    def _finished(self, epoch: dict[str, Any], epochs: int) -> None:
+    def _finished(self, shown: _Shown, epoch: dict[str, Any], epochs: int) -> None:
         """Keep the dev DER for the bar; print a short line without a terminal, and a table's row with ``verbose``."""
-        self.dev_der = f"dev DER {epoch['der']:.1%}"
-        if self.live and self.task is not None and not epoch["epoch"]:
-            self.bars.update(self.task, figures=f"before training: {self.dev_der}", at=self.bars.get_time())
+        shown.dev_der = f"dev DER {epoch['der']:.1%}"
+        if self.live and shown.task is not None and not epoch["epoch"]:
+            self.bars.update(shown.task, figures=f"before training: {shown.dev_der}", at=self.bars.get_time())
         if not self.live and epoch["epoch"]:
-            self._line(f"epoch {epoch['epoch']}/{epochs}, {self.dev_der}")
+            self._line(shown, f"epoch {epoch['epoch']}/{epochs}, {shown.dev_der}")
         if not (self.live and self.verbose):
             return
-        if not self.headed:
-            self.headed = True
+        if not shown.headed:
+            shown.headed = True
             self.console.print("".join(f"{name:>9}" for name in EPOCH_HEADS.values()), style="bold", highlight=False)
         values = (epoch[field] for field in EPOCH_HEADS)
         cells = (
@@ -150,18 +163,14 @@ class RunProgress:
         )
         self.console.print("".join(f"{cell:>9}" for cell in cells), highlight=False)
 
-    def _line(self, text: str) -> None:
-        self.console.print(f"{self.position} {self.name}: {text}", soft_wrap=True, highlight=False, markup=False)
+    def _line(self, shown: _Shown, text: str) -> None:
+        self.console.print(f"{shown.heading}: {text}", soft_wrap=True, highlight=False, markup=False)
 
-    def _open(self, phase: str) -> None:
-        self._close_task()
-        self.task = self.bars.add_task(phase, total=None, figures="", at=self.bars.get_time())
+    def _open(self, shown: _Shown, phase: str) -> None:
+        self._close(shown)
+        shown.task = self.bars.add_task(phase, total=None, figures="", heading=shown.heading, at=self.bars.get_time())
 
-    def _close_task(self) -> None:
-        if self.task is not None:
-            self.bars.remove_task(self.task)
-            self.task = None
-
-    def _close(self) -> None:
-        self.bars.heading = ""
-        self._close_task()
+    def _close(self, shown: _Shown) -> None:
+        if shown.task is not None:
+            self.bars.remove_task(shown.task)
+            shown.task = None

@@ -1,135 +1,234 @@
-"""Run the planned jobs, each in its own process and folder, then build the comparison."""
+"""Run the planned jobs, each in its own process and folder, then build the comparison.
+
+``run.json`` in a run's folder is the truth about it. A command that is started again reads it: what is done is not
+repeated, what another process works at is waited for, and the rest is handed to the executor.
+"""
 
 from __future__ import annotations
 
-import json
-import os
 import signal
-import subprocess
-import tempfile
+import time
+from collections import deque
 from collections.abc import Sequence
-from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 from diarbench.benchmarks.runs.comparison import build_comparison
-from diarbench.benchmarks.runs.environment import worker_environment
-from diarbench.benchmarks.runs.evaluation import mark_interrupted, queued_run
-from diarbench.benchmarks.runs.executors.command import worker_command
-from diarbench.benchmarks.runs.lock import hold
+from diarbench.benchmarks.runs.evaluation import CANCELLED, mark_interrupted, queued_run
+from diarbench.benchmarks.runs.executors.base import Ended, Executor
+from diarbench.benchmarks.runs.executors.command import HELD
+from diarbench.benchmarks.runs.executors.local import LocalExecutor, last_line
+from diarbench.benchmarks.runs.executors.watch import Watch
+from diarbench.benchmarks.runs.lock import hold, holder_of
 from diarbench.benchmarks.runs.plan import Plan
 from diarbench.benchmarks.runs.progress import RunProgress
 from diarbench.benchmarks.runs.tuning import check_speech
-from diarbench.datasets.dataset import Dataset
 from diarbench.datasets.folds import with_fold
 from diarbench.datasets.io.errors import UserError
-from diarbench.datasets.io.files import cache_dir, remove_partial
+from diarbench.datasets.io.files import PARTIAL, cache_dir, remove_partial
 from diarbench.datasets.io.names import plural
 from diarbench.datasets.io.records import write_record
+from diarbench.datasets.roots import find_dataset
 from diarbench.reports.results.comparison import Comparison
 from diarbench.reports.results.job import Job
 from diarbench.reports.results.run import Run
 from diarbench.reports.results.run_folder import ComparisonFolder, RunFolder
 
-STOP_S = 10
-"""How long a worker may take to end before it is killed."""
-
 ABANDONED_S = 3600
 """A partial file in the cache that did not grow for so long belongs to a process that was killed."""
 
+LOOK_S = 1.0
+"""How often the folders of runs that other processes work at are looked at."""
 
-def run(out: Path, plans: Sequence[Plan], command: str, progress: RunProgress) -> Comparison:
+
+def run(
+    out: Path,
+    plans: Sequence[Plan],
+    command: str,
+    progress: RunProgress,
+    executor: Executor | None = None,
+    retry_failed: bool = True,
+) -> Comparison:
     """Run every plan that is not done yet, then write ``results.json``. A failed run is part of the comparison.
 
-    Raises UserError where another command is running in the folder.
+    ``executor`` is by default this machine, one run after another. Without ``retry_failed``, runs that failed before
+    stay as they are. Raises UserError where another command is running in the folder.
     """
     with hold(out):
-        remove_partial(out)
-        for cache in ("features", "hashes", "inference"):
-            remove_partial(cache_dir() / cache, older_than_s=ABANDONED_S)
-        return _run(out, plans, command, progress)
+        _clean(out)
+        with executor or LocalExecutor() as executor:
+            driver = Driver(out, executor, progress)
+            driver.work([planned for planned in plans if driver.is_to_do(planned, plans, retry_failed)])
+        progress.work("comparing the runs")
+        comparison = build_comparison(out, [planned.job for planned in plans], command)
+        write_record(ComparisonFolder(out).results, comparison)
+        return comparison
 
 
-def _run(out: Path, plans: Sequence[Plan], command: str, progress: RunProgress) -> Comparison:
-    for index, planned in enumerate(plans, start=1):
-        folder = ComparisonFolder(out).run(planned.job.name)
-        progress.begin(planned.job.name, f"{index}/{len(plans)}")
-        if planned.problem is None and _is_done(folder, planned.job):
-            progress.end("done before")
-            continue
-        if planned.problem is None:
-            # run.json is reset first: a stop between the two writes must not leave the new job marked as done.
-            write_record(folder.run, queued_run(planned.job))
-            write_record(folder.job, planned.job)
-            record = run_job(folder, planned.job, progress)
-        else:
-            record = queued_run(planned.job).model_copy(update={"state": "failed", "failure": planned.problem})
-            write_record(folder.job, planned.job)
+def _clean(out: Path) -> None:
+    """Remove what killed writes left, except in the folders of runs, which their workers clean."""
+    for path in out.iterdir():
+        if path.is_dir() and not RunFolder(path).job.is_file():
+            remove_partial(path)
+        elif path.name.endswith(PARTIAL):
+            path.unlink(missing_ok=True)
+    for cache in ("features", "hashes", "inference"):
+        remove_partial(cache_dir() / cache, older_than_s=ABANDONED_S)
+
+
+@dataclass(frozen=True)
+class Underway:
+    """A run that was submitted, or that another process works at."""
+
+    folder: RunFolder
+    job: Job
+    watch: Watch | None = None
+    """Follows the run where another process works at it."""
+
+
+class Driver:
+    """Hands runs to an executor and follows them to their end."""
+
+    def __init__(self, out: Path, executor: Executor, progress: RunProgress) -> None:
+        self.out, self.executor, self.progress = out, executor, progress
+        self.queue: deque[Underway] = deque()
+        self.submitted: dict[str, Underway] = {}
+        self.elsewhere: dict[str, Underway] = {}
+        """Runs that processes of other commands work at."""
+        self.looked_s = 0.0
+
+    def is_to_do(self, planned: Plan, plans: Sequence[Plan], retry_failed: bool) -> bool:
+        """Whether a run is neither done nor impossible; tells how it ended otherwise."""
+        folder, job = ComparisonFolder(self.out).run(planned.job.name), planned.job
+        self.progress.name(job.name, f"{plans.index(planned) + 1}/{len(plans)}")
+        if planned.problem is not None:
+            record = queued_run(job).model_copy(update={"state": "failed", "failure": planned.problem})
+            write_record(folder.job, job)
             write_record(folder.run, record)
-        progress.end(record.state if record.failure is None else f"failed: {record.failure}")
-    progress.work("comparing the runs")
-    comparison = build_comparison(out, [planned.job for planned in plans], command)
-    write_record(ComparisonFolder(out).results, comparison)
-    return comparison
+            self.progress.end(job.name, f"failed: {planned.problem}")
+            return False
+        before = _record_of(folder, job)
+        if before and before.state == "done":
+            self.progress.end(job.name, "done before")
+            return False
+        if before and before.state == "failed" and not retry_failed:
+            self.progress.end(job.name, f"failed before: {before.failure}")
+            return False
+        return True
 
+    def work(self, plans: Sequence[Plan]) -> None:
+        """Queue runs and work them."""
+        for planned in plans:
+            folder = ComparisonFolder(self.out).run(planned.job.name)
+            folder.cancelled.unlink(missing_ok=True)
+            job = planned.job
+            if self.executor.threads is not None:
+                job = job.model_copy(update={"threads": self.executor.threads})
+            self._queue(Underway(folder, job))
+        self.follow()
 
-def run_job(folder: RunFolder, job: Job, progress: RunProgress) -> Run:
-    """Run the job of a folder in its own process and show its events. Ctrl-C stops the process; the run can resume."""
-    status, reason = _work(folder, job, progress)
-    record = folder.read_run() if folder.run.is_file() else queued_run(job)
-    if status and record.state != "failed":
-        ended = f"killed by signal {-status}" if status < 0 else f"exit {status}"
-        reason = reason or ("out of memory?" if status == -signal.SIGKILL else _last_words(folder))
-        record = record.model_copy(update={"state": "failed", "failure": f"{ended} while {record.state} ({reason})"})
-        write_record(folder.run, record)
-    return record
-
-
-def _work(folder: RunFolder, job: Job, progress: RunProgress) -> tuple[int, str]:
-    """Returns the worker's exit status and the last line of its standard error."""
-    with tempfile.TemporaryFile("w+") as errors:  # a pipe that nobody reads would fill up and stop the worker
-        process = subprocess.Popen(
-            worker_command(folder, job),
-            stdout=subprocess.PIPE,
-            stdin=subprocess.DEVNULL,
-            stderr=errors,
-            text=True,
-            env=worker_environment(job.threads),
-            start_new_session=True,
-        )
-        assert process.stdout is not None
+    def follow(self) -> None:
+        """Work what is queued. On Ctrl-C, runs that end with this process are marked as interrupted."""
         try:
-            for line in process.stdout:
-                progress.on(json.loads(line))
-            process.wait()
+            while self.queue or self.submitted or self.elsewhere:
+                self._submit()
+                self._listen()
+                self._look_elsewhere()
         except BaseException:
-            _stop(process)
-            mark_interrupted(folder)
+            self.executor.__exit__(None, None, None)
+            for underway in self.submitted.values():
+                if holder_of(underway.folder.path) is None:
+                    mark_interrupted(underway.folder)
             raise
-        errors.seek(0)
-        return process.returncode, _last_line(errors.read())
+
+    def _queue(self, underway: Underway) -> None:
+        """Queue a run, or watch it where another process works at it."""
+        folder, job = underway.folder, underway.job
+        if holder := holder_of(folder.path):
+            self.progress.begin(job.name)
+            self.progress.on(job.name, {"note": f"goes on by process {holder.pid} on {holder.host}"})
+            self.elsewhere[job.name] = Underway(folder, job, Watch(folder, job.recipe["epochs"]))
+            return
+        # run.json is reset first: a stop between the two writes must not leave the new job marked as done.
+        write_record(folder.run, queued_run(job))
+        write_record(folder.job, job)
+        self.queue.append(Underway(folder, job))
+
+    def _submit(self) -> None:
+        while self.queue and len(self.submitted) < self.executor.slots:
+            underway = self.queue.popleft()
+            if not self.executor.queues:
+                self.progress.begin(underway.job.name)
+            if underway.folder.cancelled.exists():
+                self._settle(underway, Ended(underway.job.name, 1, CANCELLED))
+                continue
+            self.submitted[underway.job.name] = underway
+            self.executor.submit(underway.folder, underway.job)
+
+    def _listen(self) -> None:
+        if not self.submitted:
+            time.sleep(LOOK_S)
+        for happened in self.executor.poll() if self.submitted else ():
+            if not isinstance(happened, Ended):
+                self.progress.on(happened.run, happened.content)
+                continue
+            underway = self.submitted.pop(happened.run)
+            if happened.status == HELD:
+                self._queue(underway)
+            else:
+                self._settle(underway, happened)
+
+    def _look_elsewhere(self) -> None:
+        if not self.elsewhere or time.monotonic() - self.looked_s < LOOK_S:
+            return
+        self.looked_s = time.monotonic()
+        for name, underway in list(self.elsewhere.items()):
+            assert underway.watch is not None
+            for event in underway.watch.events():
+                self.progress.on(name, event)
+            if holder_of(underway.folder.path) is None:
+                del self.elsewhere[name]
+                record = _record_of(underway.folder, underway.job)
+                if record and record.state in ("done", "failed"):
+                    self._tell(record)
+                else:  # its process was stopped
+                    self._queue(underway)
+
+    def _settle(self, underway: Underway, ended: Ended) -> None:
+        """Record how a run ended, where its worker could not."""
+        folder = underway.folder
+        record = folder.read_run() if folder.run.is_file() else queued_run(underway.job)
+        if ended.status and record.state != "failed":
+            failure = ended.reason if ended.reason == CANCELLED else _failure(ended, record, folder)
+            record = record.model_copy(update={"state": "failed", "failure": failure})
+            write_record(folder.run, record)
+        self._tell(record)
+
+    def _tell(self, record: Run) -> None:
+        self.progress.end(record.name, record.state if record.failure is None else f"failed: {record.failure}")
+
+
+def _record_of(folder: RunFolder, job: Job) -> Run | None:
+    """The record of an earlier run of the same job; None where there is none."""
+    try:
+        return folder.read_run() if folder.read_job().hash == job.hash else None
+    except UserError:  # new, or damaged: the run starts again, from its last checkpoint if it has one
+        return None
+
+
+def _failure(ended: Ended, record: Run, folder: RunFolder) -> str:
+    how = f"killed by signal {-ended.status}" if ended.status < 0 else f"exit {ended.status}"
+    reason = ended.reason or ("out of memory?" if ended.status == -signal.SIGKILL else _last_words(folder))
+    return f"{how} while {record.state} ({reason})"
 
 
 def _last_words(folder: RunFolder) -> str:
     """The last line of a worker's log, into which its standard error goes once it has started."""
     try:
-        words = _last_line(folder.log.read_text(encoding="utf-8", errors="replace"))
+        words = last_line(folder.log.read_text(encoding="utf-8", errors="replace"))
     except OSError:
         return "no log.txt"
     return f"{words}; see log.txt" if words else "see log.txt"
-
-
-def _last_line(text: str) -> str:
-    return (text.strip().splitlines() or [""])[-1]
-
-
-def _stop(process: subprocess.Popen[str]) -> None:
-    """End a worker and the processes that train with it."""
-    for how in (signal.SIGTERM, signal.SIGKILL):
-        with suppress(ProcessLookupError):
-            os.killpg(process.pid, how)
-        with suppress(subprocess.TimeoutExpired):
-            process.wait(STOP_S)
-            return
 
 
 def tune(out: Path, trials: int | None, seconds: float | None, command: str, progress: RunProgress) -> Comparison:
@@ -143,18 +242,10 @@ def tune(out: Path, trials: int | None, seconds: float | None, command: str, pro
     command = f"{before.command} && {command}"
     jobs = [ComparisonFolder(out).run(run.name).read_job() for run in before.trained_runs]
     for job in jobs:
-        dataset = with_fold(Dataset.open(Path(job.dataset_root)), job.fold)
+        dataset = with_fold(find_dataset(job.dataset, Path(job.dataset_root), job.fingerprint), job.fold)
         check_speech(dataset.subset("dev"), job.tune_condition)
     fewest = min(len(run.tuning.trials) if run.tuning else 0 for run in before.trained_runs)
     if trials is not None and trials < fewest:
         raise UserError(f"{out}: has {plural(fewest, 'trial')} already; ask for more with --trials")
     jobs = [job.model_copy(update={"trials": trials, "tune_seconds": seconds}) for job in jobs]
     return run(out, [Plan(job, job.init) for job in jobs], command, progress)
-
-
-def _is_done(folder: RunFolder, job: Job) -> bool:
-    """Whether the folder holds the finished run of the same job."""
-    try:
-        return folder.read_run().state == "done" and folder.read_job().hash == job.hash
-    except UserError:  # new, or damaged: the run starts again, from its last checkpoint if it has one
-        return False

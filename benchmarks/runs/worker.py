@@ -2,7 +2,7 @@
 
 The worker needs the job file and the dataset's folder, and writes only to its own folder. The toolkits' output goes to
 ``log.txt``; standard output carries one JSON object per line, the events that the progress display shows. A worker that
-is started again resumes where the last one stopped.
+is started again resumes where the last one stopped. It holds the folder's lock, so that no other works the same run.
 """
 
 from __future__ import annotations
@@ -37,6 +37,7 @@ from diarbench.backends.training.loggers import open_loggers
 from diarbench.benchmarks.runs.environment import END_WITH_PARENT, environment, is_main_process, set_up_device
 from diarbench.benchmarks.runs.evaluation import (
     bounded,
+    mark_cancelled,
     mark_interrupted,
     open_unchanged,
     queued_run,
@@ -44,7 +45,9 @@ from diarbench.benchmarks.runs.evaluation import (
     scored_subsets,
     too_many_speakers_warning,
 )
+from diarbench.benchmarks.runs.executors.command import HELD
 from diarbench.benchmarks.runs.inference_cache import CachedDiarizer, InferenceCache
+from diarbench.benchmarks.runs.lock import HeldError, hold
 from diarbench.benchmarks.runs.profiling import Profiler
 from diarbench.benchmarks.runs.search_space import search_spaces
 from diarbench.benchmarks.runs.timing import Stopwatch
@@ -52,7 +55,7 @@ from diarbench.benchmarks.runs.tuning import Budget, Tuner
 from diarbench.datasets.dataset import Dataset, Recording, Subset, annotated_s, from_annotation
 from diarbench.datasets.folds import with_fold
 from diarbench.datasets.io.errors import UserError
-from diarbench.datasets.io.files import write_atomic
+from diarbench.datasets.io.files import remove_partial, write_atomic
 from diarbench.datasets.io.records import read_record, write_record
 from diarbench.datasets.io.rttm import read_rttm, write_rttm
 from diarbench.datasets.subsampling import with_mixed_in, with_train
@@ -88,9 +91,9 @@ class Worker:
 
     def run(self) -> None:
         """Train, tune, diarize and score. Raises UserError for what the user can fix."""
-        home = open_unchanged(self.job.dataset_root, self.job.fingerprint)
+        home = open_unchanged(self.job.dataset, self.job.dataset_root, self.job.fingerprint)
         dataset = with_fold(home, self.job.fold)
-        others = [open_unchanged(domain.root, domain.fingerprint) for domain in self.job.also_score]
+        others = [open_unchanged(each.dataset, each.root, each.fingerprint) for each in self.job.also_score]
         backend = registry.load_for(self.job)
         start = backend.resolve_init(self.job.init)
         if self.job.init_sha256 not in (None, start.weights.sha256):
@@ -106,7 +109,10 @@ class Worker:
         if self.job.train:
             own = with_train(dataset, self.job.train_fraction, self.job.seed)
             mix = Recipe(**self.job.recipe).mix
-            others_mixed = [(open_unchanged(mixed.dataset, mixed.fingerprint), mixed.share) for mixed in mix]
+            others_mixed = [
+                (open_unchanged(Path(other.dataset).name, other.dataset, other.fingerprint), other.share)
+                for other in mix
+            ]
             self._train(backend, start, with_mixed_in(own, others_mixed), device)
         if not self.is_main_process:
             return
@@ -140,6 +146,14 @@ class Worker:
         write_record(self.files.scores, scores)
         self._note(phases=tuple(self.speed.phases))
         self._enter("done")
+
+    def is_done(self) -> bool:
+        """Whether the folder holds the finished run of this job."""
+        try:
+            record = self.files.read_run()
+        except UserError:
+            return False
+        return record.state == "done" and record.job == self.job.hash
 
     def interrupt(self) -> None:
         """Record that the run was stopped from outside."""
@@ -360,11 +374,19 @@ class Worker:
         self.events.flush()
 
 
-def _end_with_parent(worker: Worker, parent: int) -> None:
-    """End this process soon after the one that started it, which may have been killed; the run can be resumed."""
-    while os.getppid() == parent:
+def _end_when_told(worker: Worker, parent: int | None) -> None:
+    """End this process soon after the one that started it, which may have been killed, or when the run is cancelled."""
+    while parent in (None, os.getppid()):
+        if worker.is_main_process and worker.files.cancelled.exists():
+            mark_cancelled(worker.files)
+            break
         time.sleep(1)
-    worker.interrupt()
+    else:
+        worker.interrupt()
+    _end_now()
+
+
+def _end_now() -> None:
     os.kill(os.getpid(), signal.SIGKILL)  # training may be in native code, which no exception reaches
 
 
@@ -385,10 +407,25 @@ def main() -> None:
     os.dup2(log.fileno(), 2)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s: %(message)s", stream=sys.stderr, force=True)
     worker = Worker(folder, read_record(path, Job), events)
+    if not worker.is_main_process:
+        _work(worker)
+        return
+    try:
+        with hold(folder, _end_now):
+            if not worker.is_done():  # by another worker of the same job, which was started twice
+                remove_partial(folder)
+                _work(worker)
+    except HeldError as error:
+        logger.info("%s", error)
+        sys.exit(HELD)
+
+
+def _work(worker: Worker) -> None:
+    parent = None
     if END_WITH_PARENT in os.environ:
         # The one that started this process may be gone already; those that only train are started by the main process.
         parent = int(os.environ[END_WITH_PARENT]) if worker.is_main_process else os.getppid()
-        threading.Thread(target=_end_with_parent, args=(worker, parent), daemon=True).start()
+    threading.Thread(target=_end_when_told, args=(worker, parent), daemon=True).start()
     try:
         worker.run()
     except BrokenPipeError:  # nobody reads the events any more

@@ -10,6 +10,7 @@ from types import ModuleType
 from diarbench.datasets.dataset import Dataset
 from diarbench.datasets.io.errors import UserError, did_you_mean
 from diarbench.datasets.io.files import cache_dir, temporary_folder
+from diarbench.datasets.roots import dataset_roots
 
 log = logging.getLogger(__name__)
 
@@ -60,9 +61,11 @@ def _fetch_and_rename(module: ModuleType, target: Path) -> None:
 
 
 def open_dataset(name_or_path: str) -> Dataset:
-    """Open a converted dataset by path, or a known one by name, which is fetched first if necessary.
+    """Open a converted dataset by path or by its name in a folder of datasets, or a known one, which is fetched first.
 
     Raises UserError if it is neither, or cannot be fetched.
     """
-    path = Path(name_or_path)
-    return Dataset.open(path) if path.is_dir() else fetch(name_or_path)
+    for path in (Path(name_or_path), *(folder / name_or_path for folder in dataset_roots())):
+        if path.is_dir():
+            return Dataset.open(path)
+    return fetch(name_or_path)

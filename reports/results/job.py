@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 from pydantic import AliasChoices, Field, field_validator
@@ -28,7 +29,7 @@ class RunIdentity(Record):
     backend: Name
     dataset: Name
     dataset_root: str
-    """Where the dataset is on this machine. Not part of the job's hash; its fingerprint is."""
+    """Where the dataset was when the run was planned. Not part of the job's hash; its fingerprint is."""
     fingerprint: str
     seed: int
     init: str
@@ -53,6 +54,7 @@ class Job(RunIdentity):
     init_sha256: str | None
     """SHA-256 of the file that ``init`` resolved to; None for scratch and for a file on a hub."""
     device: str
+    """Not part of the hash, like ``threads``: neither says what was asked."""
     threads: int
     profile: bool = False
     """Whether to profile each phase."""
@@ -119,11 +121,25 @@ class Job(RunIdentity):
 
     @property
     def hash(self) -> str:
-        """Changes with whatever can change the result."""
-        without_roots = (domain.model_copy(update={"root": ""}) for domain in self.also_score)
-        portable = self.model_copy(update={"also_score": tuple(without_roots)})
-        return digest(portable.model_dump(mode="json", exclude=NOT_HASHED))
+        """Changes with whatever was asked; where the job runs, and where its files are, is not part of it."""
+        return digest(self.portable.model_dump(mode="json", exclude=NOT_HASHED))
+
+    @property
+    def former_hash(self) -> str:
+        """The hash by which version 0.1 named default folders: with the device, the threads and the path of weights."""
+        former = self.portable.model_copy(update={"init": self.init})
+        return digest(former.model_dump(mode="json", exclude=NOT_HASHED - {"device", "threads"}))
+
+    @property
+    def portable(self) -> Job:
+        """The job without the paths of other datasets and of weights, which their content stands for."""
+        without_roots = tuple(domain.model_copy(update={"root": ""}) for domain in self.also_score)
+        mix = [{**mixed, "dataset": ""} for mixed in self.recipe.get("mix") or ()]
+        names_file = self.init_sha256 and (self.init.startswith("run:") or Path(self.init).suffix)
+        init = "a file" if names_file else self.init
+        recipe = {**self.recipe, "mix": mix} if mix else self.recipe
+        return self.model_copy(update={"also_score": without_roots, "init": init, "recipe": recipe})
 
 
-NOT_HASHED = {"dataset_root", "loggers", "pipeline", "plda", "profile"}
-"""Fields that do not change the result."""
+NOT_HASHED = {"dataset_root", "device", "loggers", "pipeline", "plda", "profile", "threads"}
+"""Fields that do not say what was asked."""

@@ -59,6 +59,11 @@ class RunFolder:
         return self.path / "log.txt"
 
     @property
+    def cancelled(self) -> Path:
+        """A file whose presence asks that the run ends."""
+        return self.path / ".cancelled"
+
+    @property
     def speed(self) -> Path:
         return self.path / "speed.json"
 

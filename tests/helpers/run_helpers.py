@@ -7,6 +7,7 @@ import json
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -58,8 +59,15 @@ def kill_when(folder: Path, condition: Callable[[dict[str, Any]], bool]) -> None
     worker.wait()
 
 
-def run(out: Path, *plans: Plan) -> tuple[Comparison, str]:
-    """The comparison, and the progress that was shown."""
+def run(out: Path, *plans: Plan, **options: Any) -> tuple[Comparison, str]:
+    """The comparison, and the progress that was shown; ``options`` are those of `runner.run`."""
     shown = io.StringIO()
     with RunProgress(Console(file=shown, width=200)) as progress:
-        return runner.run(out, plans, "bench run ...", progress), shown.getvalue()
+        return runner.run(out, plans, "bench run ...", progress, **options), shown.getvalue()
+
+
+def wait_for(condition: Callable[[], bool], timeout_s: float = 60) -> None:
+    deadline = time.monotonic() + timeout_s
+    while not condition():
+        assert time.monotonic() < deadline, f"nothing happened within {timeout_s:g} s"
+        time.sleep(0.1)

@@ -17,6 +17,7 @@ from diarbench.benchmarks.runs.plan import Plan, check_out, default_out, plan
 from diarbench.benchmarks.runs.progress import RunProgress
 from diarbench.datasets.dataset import Dataset
 from diarbench.datasets.io.errors import UserError
+from diarbench.datasets.io.files import digest
 from diarbench.datasets.io.names import LONGEST_BYTES
 from diarbench.datasets.io.records import read_record, write_record
 from diarbench.reports import write as reports
@@ -138,6 +139,27 @@ def test_the_hash_ignores_where_a_domain_is_stored(
     assert moved.hash == job.hash
     other = job.model_copy(update={"also_score": (job.also_score[0].model_copy(update={"fingerprint": "0"}),)})
     assert other.hash != job.hash
+
+
+def test_the_identity_of_a_run_is_what_was_asked_and_not_where(
+    ami_mini: Dataset, dummy: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = plan_of(ami_mini, "first/weights.bin").job.model_copy(update={"init_sha256": "content"})
+    elsewhere = {"dataset_root": "/elsewhere", "device": "cuda", "threads": 96, "init": "run:second"}
+    moved = job.model_copy(update=elsewhere)
+    assert moved.hash == job.hash and moved.former_hash != job.former_hash
+    write_record(tmp_path / "out" / job.name / "job.json", job)
+    check_out(tmp_path / "out", [Plan(moved, "")])
+    other = moved.model_copy(update={"init": "auto"})
+    with pytest.raises(UserError, match=r"was run with init first/weights\.bin, not auto; choose another --out"):
+        check_out(tmp_path / "out", [Plan(other, "")])
+    assert job.model_copy(update={"init_sha256": "changed"}).hash != job.hash
+
+    monkeypatch.chdir(tmp_path)
+    assert default_out([Plan(moved, "")]) == default_out([Plan(job, "")])
+    former = Path("runs") / f"ami-mini-{digest([job.former_hash])[:8]}"
+    former.mkdir(parents=True)
+    assert default_out([Plan(job, "")]) == former, "a comparison of version 0.1 goes on in its folder"
 
 
 def test_a_job_without_a_train_fraction_uses_all_of_train(ami_mini: Dataset, dummy: None, tmp_path: Path) -> None:

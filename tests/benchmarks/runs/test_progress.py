@@ -21,6 +21,8 @@ EPOCH = {
     "false_alarm": 0.1,
     "miss": 0.05,
 }
+RUN = "ami-mini-pyannote-quick-seed1"
+
 EVENTS = [
     {"state": "training"},
     {"finished": {**EPOCH, "epoch": 0, "loss_train": None}, "epochs": 2},
@@ -37,11 +39,12 @@ EVENTS = [
 def shown(live: bool, verbose: bool = False, width: int = 140) -> str:
     out = io.StringIO()
     with RunProgress(Console(file=out, force_terminal=live, width=width), verbose) as progress:
-        progress.begin("ami-mini-pyannote-quick-seed1", "1/2")
+        progress.name(RUN, "1/2")
+        progress.begin(RUN)
         for event in EVENTS:
-            progress.on(event)
+            progress.on(RUN, event)
             progress.bars.refresh()
-        progress.end("done")
+        progress.end(RUN, "done")
         progress.work("comparing the runs")
         progress.bars.refresh()
     return re.sub("\x1b\\[[0-9;?]*[a-zA-Z]", "", out.getvalue())
@@ -81,10 +84,26 @@ def test_a_bar_without_events_moves(monkeypatch: pytest.MonkeyPatch) -> None:
     """As validation, loading and scoring report nothing meanwhile."""
     monkeypatch.setattr(progress_module, "STILL_S", -1)
     progress = RunProgress(Console(file=io.StringIO(), force_terminal=True, width=80))
-    progress.begin("a-run", "1/1")
-    progress.on({"epoch": 1, "epochs": 2, "done": 1, "total": 4, "loss": 0.5})
+    progress.name("a-run", "1/1")
+    progress.begin("a-run")
+    progress.on("a-run", {"epoch": 1, "epochs": 2, "done": 1, "total": 4, "loss": 0.5})
     (task,) = progress.bars.tasks
     bar = next(column for column in progress.bars.columns if isinstance(column, BarColumn))
     assert bar.render(task).pulse
     monkeypatch.setattr(progress_module, "STILL_S", 1000)
     assert not bar.render(task).pulse
+
+
+def test_runs_side_by_side_have_a_bar_each() -> None:
+    out = io.StringIO()
+    with RunProgress(Console(file=out, force_terminal=True, width=80)) as progress:
+        for number, run in enumerate(("first", "second"), start=1):
+            progress.name(run, f"{number}/2")
+            progress.begin(run)
+            progress.on(run, {"state": "training"})
+        progress.on("second", {"epoch": 1, "epochs": 2, "done": 1, "total": 4, "loss": 0.5})
+        progress.bars.refresh()
+    last = re.split("[\r\n]+", re.sub("\x1b\\[[0-9;?]*[a-zA-Z]", "", out.getvalue()))
+    headings = [last.index(f"{number}/2 {run}") for number, run in ((1, "first"), (2, "second"))]
+    assert headings == sorted(headings)
+    assert any("epoch 1/2  loss 0.500" in line for line in last[headings[1] :])

@@ -11,7 +11,6 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -19,13 +18,14 @@ from datasets_on_disk import accept_files
 from kills import run_and_kill
 from places import TESTS
 from rich.console import Console
-from run_helpers import plan_of, run
+from run_helpers import plan_of, run, wait_for
 
 from diarbench.backends.base import InitialWeights
 from diarbench.backends.objective import Objective
 from diarbench.backends.recipes import load as recipes
 from diarbench.benchmarks.runs import runner
-from diarbench.benchmarks.runs.evaluation import too_many_speakers_warning
+from diarbench.benchmarks.runs.evaluation import queued_run, too_many_speakers_warning
+from diarbench.benchmarks.runs.executors.local import LocalExecutor
 from diarbench.benchmarks.runs.plan import Plan, check_out
 from diarbench.benchmarks.runs.progress import RunProgress
 from diarbench.benchmarks.runs.timing import Stopwatch
@@ -107,10 +107,12 @@ def uninterrupted(site: Path, ami_mini: Dataset, tmp_path_factory: pytest.TempPa
     return out
 
 
-def test_the_same_seed_gives_the_same_bytes(
+def test_the_same_seed_gives_the_same_bytes_where_the_dataset_is_in_another_place(
     dummy: None, ami_mini: Dataset, uninterrupted: Path, tmp_path: Path
 ) -> None:
-    run(tmp_path, plan_of(ami_mini, "scratch"))
+    elsewhere = plan_of(ami_mini, "scratch").job.model_copy(update={"dataset_root": "/not/on/this/machine"})
+    comparison, _ = run(tmp_path, Plan(elsewhere, ""))
+    assert comparison.runs[0].state == "done", comparison.runs[0].failure
     assert_same_results(uninterrupted, tmp_path)
 
 
@@ -199,14 +201,6 @@ def test_a_worker_ends_with_a_driver_that_is_killed(dummy: None, ami_mini: Datas
     assert folder.read_run().state == "interrupted"
 
 
-def wait_for(condition: Callable[[], bool]) -> None:
-    for _ in range(600):
-        if condition():
-            return
-        time.sleep(0.1)
-    raise AssertionError("nothing happened within a minute")
-
-
 def test_a_long_standard_error_does_not_block_a_worker(
     dummy: None, ami_mini: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -223,7 +217,7 @@ def test_the_last_words_of_a_worker_that_ends_at_its_start_are_told(ami_mini: Da
     folder = ComparisonFolder(tmp_path).run(plan.job.name)
     folder.path.mkdir()
     folder.job.write_text("{}")
-    record = runner.run_job(folder, plan.job, RunProgress(Console(file=io.StringIO())))
+    record = work_alone(folder, plan)
     assert record.failure is not None
     assert record.failure.startswith("exit 1 while queued (diarbench.datasets.io.errors.UserError: ")
     assert f"{folder.job}: not a valid Job: " in record.failure and record.failure.endswith("; see log.txt)")
@@ -302,7 +296,18 @@ def run_alone(out: Path, plan: Plan) -> Run:
     """One run without a comparison, whose ``results.json`` would be too large for the limit."""
     folder = ComparisonFolder(out).run(plan.job.name)
     write_record(folder.job, plan.job)
-    return runner.run_job(folder, plan.job, RunProgress(Console(file=io.StringIO())))
+    return work_alone(folder, plan)
+
+
+def work_alone(folder: RunFolder, plan: Plan) -> Run:
+    """Submit a folder as it is, and follow it to its end."""
+    with LocalExecutor() as executor:
+        progress = RunProgress(Console(file=io.StringIO()))
+        progress.name(plan.job.name, "1/1")
+        driver = runner.Driver(folder.path.parent, executor, progress)
+        driver.queue.append(runner.Underway(folder, plan.job))
+        driver.follow()
+    return folder.read_run() if folder.run.is_file() else queued_run(plan.job)
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,50 @@
+"""Follow a run that another process works, through the files in its folder."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from diarbench.reports.results.run import EPOCH_COLUMNS, Epoch
+from diarbench.reports.results.run_folder import RunFolder
+
+
+class Watch:
+    """What changed in a run's folder since the last look."""
+
+    def __init__(self, folder: RunFolder, epochs: int) -> None:
+        self.folder, self.epochs = folder, epochs
+        self.state = ""
+        self.size = 0
+        """The size of ``epochs.csv``: it is read again only where it grew."""
+        self.epoch = -1
+
+    def events(self) -> Iterator[dict[str, Any]]:
+        """The worker's events, as far as its files show them."""
+        with suppress(OSError):
+            state = self.folder.state.read_text().strip()
+            if state != self.state:
+                self.state = state
+                yield {"state": state}
+        with suppress(OSError):
+            size = self.folder.epochs.stat().st_size
+            if size != self.size:
+                self.size = size
+                for epoch in read_epochs(self.folder.epochs):
+                    if epoch.epoch > self.epoch:
+                        self.epoch = epoch.epoch
+                        yield {"finished": epoch.model_dump(), "epochs": max(self.epochs, epoch.epoch)}
+
+
+def read_epochs(path: Path) -> list[Epoch]:
+    """The epochs of an ``epochs.csv``, which may be written at this moment; empty where there is none yet."""
+    fields = {column: field for field, column in EPOCH_COLUMNS.items()}
+    epochs = []
+    with suppress(OSError, ValueError), path.open(encoding="utf-8", newline="") as file:
+        for line in csv.DictReader(file):
+            named = {fields[column]: value or None for column, value in line.items() if column in fields}
+            epochs.append(Epoch.model_validate(named))
+    return epochs
