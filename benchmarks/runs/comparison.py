@@ -329,7 +329,9 @@ def difference_of(a: Sequence[Row], b: Sequence[Row]) -> Difference:
     if any(set(files) != set(recordings) for rows in by_uri for files in rows):
         raise ValueError("the two systems were scored on different recordings")
     seeds_a, seeds_b = ([[files[uri] for uri in recordings] for files in rows] for rows in by_uri)
-    difference = significance.compare_seeds(seeds_a, seeds_b, recordings)
+    fold_of = {part.uri: fold for row in (a[0], b[0]) for part, fold in zip(row.files, row.folds, strict=False)}
+    folds = [fold_of[uri] for uri in recordings] if fold_of else ()
+    difference = significance.compare_seeds(seeds_a, seeds_b, recordings, folds)
     if not all(row.run for row in (*a, *b)):
         return difference.model_copy(update={"seeds": None})
     is_repeated = any(len({row.seed for row in rows}) < len(rows) for rows in (a, b))

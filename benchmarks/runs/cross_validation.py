@@ -96,10 +96,14 @@ def _write_scores(folder: ComparisonFolder, pooled: Run, runs: Sequence[Run]) ->
 
 def _pool_rows(name: str, rows: Sequence[Row]) -> Row:
     total = sum(rows, ErrorSeconds())
-    files = tuple(sorted((part for row in rows for part in row.files), key=lambda part: part.uri))
+    parts = sorted(
+        ((part, fold) for fold, row in enumerate(rows, start=1) for part in row.files), key=lambda each: each[0].uri
+    )
+    files, folds = zip(*parts, strict=True)
     # Statistics of one fold's recordings are not those of all; the comparison computes them.
     without: dict[str, Any] = {"interval": None, "slices": {}, "metrics": {}, "speaker_counts": None}
-    return rows[0].model_copy(update={"run": name, "files": files, **without, **total.model_dump(exclude={"der"})})
+    pooled = {"run": name, "files": files, "folds": folds}
+    return rows[0].model_copy(update={**pooled, **without, **total.model_dump(exclude={"der"})})
 
 
 def _add_phases(phases: Iterable[Phase]) -> Iterable[Phase]:

@@ -5,6 +5,11 @@ other. From ten recordings on, intervals are bootstrap intervals (Bisani and Ney
 confidence intervals in ASR performance evaluation"), with fewer Student's t intervals of the ratio, which hold their
 level for any number. All resampling is seeded, so the same seconds give the same interval.
 
+In a cross-validation each fold has a training of its own, whose deviation its recordings share. Where folds vary more
+than their recordings explain, folds are the units: Cameron and Miller 2015, "A practitioner's guide to cluster-robust
+inference". Taking the larger of the two errors holds the level, with and without such deviations
+(``benchmarks/throughput/test_fold_statistics.py``).
+
 With several seeds of both systems, seeds are a sample too. Recordings and seeds are then two crossed random factors,
 and their variances add up: min F' of Clark 1973, "The language-as-fixed-effect fallacy". With one seed the test is
 about these two networks, and the verdict says so.
@@ -55,9 +60,15 @@ def compare(a: Sequence[ErrorSeconds], b: Sequence[ErrorSeconds], recordings: Se
 
 
 def compare_seeds(
-    a: Sequence[Sequence[ErrorSeconds]], b: Sequence[Sequence[ErrorSeconds]], recordings: Sequence[str] = ()
+    a: Sequence[Sequence[ErrorSeconds]],
+    b: Sequence[Sequence[ErrorSeconds]],
+    recordings: Sequence[str] = (),
+    folds: Sequence[int] = (),
 ) -> Difference:
-    """Paired comparison of two systems with one or several seeds each; ``a[seed][recording]``. Raises as `compare`."""
+    """Paired comparison of two systems with one or several seeds each; ``a[seed][recording]``. Raises as `compare`.
+
+    ``folds`` are the recordings' folds in a cross-validation.
+    """
     speech_s = _speech_s(a[0])
     if not all(len(seed) == len(a[0]) and np.allclose(speech_s, _speech_s(seed), 0, 1e-6) for seed in (*a, *b)):
         raise ValueError("the two systems were not scored on the same reference: their recordings or seconds differ")
@@ -70,6 +81,9 @@ def compare_seeds(
         bounds, p, seed_variance = _with_seeds(differences_s, errors_a, errors_b, speech_s)
     else:
         bounds, p, seed_variance = _interval(differences_s, speech_s), permutation_p(differences_s), 0.0
+        if folds:
+            by_fold = _with_folds(differences_s, speech_s, folds)
+            bounds, p, seed_variance = by_fold or (bounds, p, seed_variance)
     difference = Difference(
         der=der,
         interval=bounds,
@@ -79,6 +93,7 @@ def compare_seeds(
         better_a=int((differences_s > 1e-9).sum()),
         better_b=int((differences_s < -1e-9).sum()),
         seeds=(len(a), len(b)),
+        folds=len(set(folds)) if seed_variance and folds else None,
         speech_s=float(speech_s.sum()),
     )
     if recordings and difference.has_verdict and bool(_shown(differences_s, speech_s)) == difference.is_significant:
@@ -156,6 +171,25 @@ def _with_seeds(
     margin = float(scipy.special.stdtrit(freedom, (1 + LEVEL) / 2)) * math.sqrt(variance)
     p = 2 * float(scipy.special.stdtr(freedom, -abs(der) / math.sqrt(variance)))
     return Interval(low=der - margin, high=der + margin, units=n), p, sum(variances[1:])
+
+
+def _with_folds(differences_s: Floats, speech_s: Floats, folds: Sequence[int]) -> tuple[Interval, float, float] | None:
+    """Interval and p of a difference over folds, and its variance over their trainings.
+
+    None where folds do not vary more than their recordings explain, so that recordings are the units.
+    """
+    n, der = differences_s.size, float(differences_s.sum() / speech_s.sum())
+    labels = np.asarray(folds)
+    fold_differences_s, fold_speech_s = np.bincount(labels, differences_s), np.bincount(labels, speech_s)
+    fold_differences_s, fold_speech_s = fold_differences_s[fold_speech_s > 0], fold_speech_s[fold_speech_s > 0]
+    over_folds = standard_error(fold_differences_s, fold_speech_s)
+    excess = over_folds**2 - standard_error(differences_s, speech_s) ** 2
+    if not excess > 0:
+        return None
+    freedom = fold_speech_s.size - 1
+    margin = float(scipy.special.stdtrit(freedom, (1 + LEVEL) / 2)) * over_folds
+    p = 2 * float(scipy.special.stdtr(freedom, -abs(der) / over_folds))
+    return Interval(low=der - margin, high=der + margin, units=n), p, excess
 
 
 def _error_s(errors: Sequence[ErrorSeconds]) -> Floats:

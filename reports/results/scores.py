@@ -85,6 +85,8 @@ class Row(ErrorSeconds):
     protocol: str = ""
     """Hash of the scoring protocol behind the condition."""
     files: tuple[FileScore, ...]
+    folds: tuple[int, ...] = ()
+    """The fold of each of the files in a pooled cross-validation, else empty."""
     interval: Interval | None = None
     """Interval of the pooled DER; test set only."""
     slices: dict[str, dict[str, ErrorSeconds]] = Field(default_factory=dict)

@@ -59,6 +59,8 @@ class Difference(Record):
     """Outputs of A and of B, one a seed; None where that is not known."""
     replicate: str = "seed"
     """What the outputs of a system differ in: ``seed``, or ``run`` where a cross-validation was also repeated."""
+    folds: int | None = None
+    """Number of folds, where folds instead of recordings are the units: their trainings differ."""
     needs_seeds: bool = False
     """Whether the seeds differ so much that no number of recordings would decide with as many seeds."""
     speech_s: float | None = None
@@ -128,7 +130,8 @@ class Difference(Record):
             return ""
         counts = [f"{count} {self.replicate}{'s' if count > 1 else ''}" for count in self.seeds]
         each = f"one {self.replicate} each" if self.seeds == (1, 1) else f"{counts[0]} each"
-        return f", {each if counts[0] == counts[1] else ' and '.join(counts)}"
+        folds = f", over {self.folds} folds, whose trainings differ" if self.folds else ""
+        return f", {each if counts[0] == counts[1] else ' and '.join(counts)}{folds}"
 
     @property
     def _too_few(self) -> str:
@@ -145,6 +148,11 @@ class Difference(Record):
 
     @property
     def _needed(self) -> str:
+        if self.needs_seeds and self.folds:
+            return (
+                "; the trainings of the folds differ too much for any number of recordings: more seeds or repetitions "
+                "are needed"
+            )
         if self.needs_seeds:
             return (
                 f"; the {self.replicate}s differ too much for any number of recordings: "

@@ -62,6 +62,10 @@ def test_each_fold_is_a_run_and_is_pooled(done: tuple[Path, Comparison], ami_min
         rows = [row for row in comparison.rows if row.run == run.name and row.condition == "full"]
         for row in rows:
             assert sorted(part.uri for part in row.files) == recordings
+            for number, name in enumerate(run.folds, start=1):
+                tested = next(fold.fold.test for fold in comparison.fold_runs if fold.name == name and fold.fold)
+                own = [part.uri for part, fold in zip(row.files, row.folds, strict=True) if fold == number]
+                assert own == sorted(tested)
             of_folds = [
                 other
                 for other in comparison.fold_rows

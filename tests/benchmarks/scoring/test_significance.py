@@ -196,6 +196,21 @@ def test_split_regions():
     ]
 
 
+def test_folds_are_the_units_where_their_trainings_differ():
+    """Twelve recordings of 10 s; B has 1, 2 and 3 s more error on each of the three folds' four recordings."""
+    a = [ErrorSeconds(total=10, miss=1)] * 12
+    b = [ErrorSeconds(total=10, miss=1 + extra) for extra in (1, 2, 3) for _ in range(4)]
+    by_fold = compare_seeds([a], [b], folds=[1] * 4 + [2] * 4 + [3] * 4)
+    # The folds' residuals are -4, 0 and 4 s of 120 s: a standard error of sqrt(3 / 2 * 32) / 120.
+    margin = 4.302653 * (1.5 * 32) ** 0.5 / 120
+    assert (by_fold.der, by_fold.folds, by_fold.interval.units) == (pytest.approx(0.2), 3, 12)
+    assert (by_fold.interval.low, by_fold.interval.high) == pytest.approx((0.2 - margin, 0.2 + margin))
+    assert by_fold.p == pytest.approx(0.0742, abs=1e-4)
+    assert ", over 3 folds, whose trainings differ" in by_fold.verdict("A", "B")
+    # In folds that hold one recording of each kind, recordings are the units, as without folds.
+    assert compare_seeds([a], [b], folds=[1, 2, 3, 4] * 3) == compare_seeds([a], [b])
+
+
 def population(rng, recordings, drift):
     """Scored recordings of two simulated systems; the second loses and mislabels a share ``drift`` more turns.
 
