@@ -94,7 +94,7 @@ def safe_config(config: Any, source: Path | str) -> dict[str, Any]:
         if key in DATA_SECTIONS:
             continue
         if key in PARTS:
-            safe[key] = None if value is None and key in OPTIONAL_PARTS else _part(key, value, source)
+            safe[key] = None if value is None and key in OPTIONAL_PARTS else safe_part(key, PARTS[key], value, source)
         elif key == "target":
             if type(value) is not str or value.rpartition(".")[2] not in MODELS:
                 raise _refused(source, key, f"{_shown(value)} is not a Sortformer")
@@ -132,8 +132,8 @@ def check_size(config: Mapping[str, Any], numbers: int, source: Path | str) -> N
         raise _refused(source, "encoder", f"describes a network of over {counted:,} weights; the file has {numbers:,}")
 
 
-def _part(name: str, options: Any, source: Path | str) -> dict[str, Any]:
-    target = PARTS[name]
+def safe_part(name: str, target: str, options: Any, source: Path | str) -> dict[str, Any]:
+    """The class ``target`` of a part and the options for it. Raises UserError as `safe_config`."""
     if type(options) is not dict:
         raise _refused(source, name, f"expected options by name, got {_shown(options)}")
     _check_class(f"{name}._target_", options.get("_target_", target), target, source)

@@ -1,0 +1,125 @@
+"""The backend of NeMo's MSDD. Importing this module does not import NeMo."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from diarbench.backends.base import InitialWeights
+from diarbench.backends.initial_weights import SCRATCH, weights_in_file, weights_of_run, weights_on_hub
+from diarbench.backends.nemo.checkpoints import read_config
+from diarbench.datasets.io.errors import UserError
+from diarbench.reports.results.run import Weights
+
+if TYPE_CHECKING:
+    import torch
+
+    from diarbench.backends.base import Diarizer
+    from diarbench.backends.objective import Objective
+
+TITANET = "nvidia/speakerverification_en_titanet_large"
+
+TINY = "scratch:tiny"
+
+MOST_SPEAKERS = 8
+
+OF_TITANET = Weights(
+    origin=f"hub:{TITANET}",
+    pretrained=True,
+    licence="CC-BY-4.0",
+    training_corpora=("Fisher", "LibriSpeech", "NIST SRE", "Switchboard", "VoxCeleb"),
+)
+"""NVIDIA's speaker network; the corpora are those that its model card names."""
+
+
+class MsddBackend:
+    """NeMo's MSDD: clustering, and a decoder for pairs of speakers, which finds overlaps."""
+
+    name = "nemo-msdd"
+
+    def resolve_init(self, init: str) -> InitialWeights:
+        """See Backend.
+
+        A speaker network's ``.nemo`` gives the embeddings, and the decoder starts from random weights; an MSDD's gives
+        both. ``auto`` is NVIDIA's TitaNet where it is in the hub's cache, else ``scratch:tiny``: random weights in a
+        network that is far too small for good results.
+        """
+        if init == "auto":
+            titanet = _on_hub(f"hub:{TITANET}")
+            return titanet if titanet.path else _tiny(f"{TINY} (no speaker network is on this machine)")
+        if init in ("scratch", TINY):
+            return _tiny(TINY)
+        if init.startswith("scratch:"):
+            raise UserError(f"--init {init}: no such preset; presets: {TINY}")
+        if init.startswith("hub:"):
+            return _on_hub(init)
+        if init.startswith("run:"):
+            return weights_of_run(init, self.name)
+        initial = weights_in_file(init, (".nemo", ".ckpt"))
+        assert initial.path is not None
+        if initial.path.suffix == ".nemo" and not _has_decoder(initial.path):
+            return _speaker_network(initial.path, initial.weights)
+        return initial
+
+    def network(self, initial: InitialWeights, objective: Objective) -> torch.nn.Module:
+        """See Backend."""
+        from diarbench.backends.msdd.configuration import TINY as TINY_ARCHITECTURE
+        from diarbench.backends.msdd.network import MsddNetwork
+
+        if initial.path:
+            return MsddNetwork.from_file(initial.path).train_on(objective)
+        return MsddNetwork.from_scratch(TINY_ARCHITECTURE).train_on(objective)
+
+    def restore(self, checkpoint: Mapping[str, Any]) -> torch.nn.Module:
+        """See Backend."""
+        from diarbench.backends.msdd.network import MsddNetwork
+
+        return MsddNetwork.from_checkpoint(checkpoint)
+
+    def diarizer(self, network: torch.nn.Module, device: str) -> Diarizer:
+        """See Backend."""
+        from diarbench.backends.msdd.network import MsddNetwork
+        from diarbench.backends.msdd.pipeline import MsddDiarizer
+
+        assert isinstance(network, MsddNetwork)
+        return MsddDiarizer(network, device)
+
+    def export(self, network: torch.nn.Module, hyperparameters: Mapping[str, Any], folder: Path) -> str:
+        """See Backend; writes a ``.nemo`` file and the configuration of a ``NeuralDiarizer``."""
+        from diarbench.backends.msdd.export import export
+        from diarbench.backends.msdd.network import MsddNetwork
+
+        assert isinstance(network, MsddNetwork)
+        return export(network, hyperparameters, folder)
+
+
+def _tiny(origin: str) -> InitialWeights:
+    return InitialWeights(SCRATCH.model_copy(update={"origin": origin}), max_speakers=MOST_SPEAKERS)
+
+
+def _has_decoder(path: Path) -> bool:
+    config = read_config(path)
+    return isinstance(config, dict) and "msdd_module" in config
+
+
+def _speaker_network(path: Path | None, weights: Weights, initial: InitialWeights | None = None) -> InitialWeights:
+    """A speaker network as a fixed part of an MSDD whose decoder starts from random weights."""
+    part = f"speaker network {weights.origin}" + (f" (sha256 {weights.sha256[:12]})" if weights.sha256 else "")
+    described = Weights(
+        origin=f"{SCRATCH.origin} (decoder), on a speaker network",
+        pretrained=False,
+        sha256=weights.sha256,
+        licence=weights.licence,
+        training_corpora=weights.training_corpora,
+        fixed_parts=(part,),
+    )
+    hub = initial.hub if initial else None
+    return InitialWeights(described, path, max_speakers=MOST_SPEAKERS, hub=hub)
+
+
+def _on_hub(init: str) -> InitialWeights:
+    """A speaker network on the hub; NVIDIA names the file in a repository after the repository."""
+    name = init.partition("@")[0].rpartition("/")[2]
+    found = weights_on_hub(init, (f"{name}.nemo",), {TITANET: OF_TITANET})
+    return _speaker_network(found.path, found.weights, found)
