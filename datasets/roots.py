@@ -7,7 +7,7 @@ import socket
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from diarbench.datasets.dataset import Dataset, DatasetInfo
+from diarbench.datasets.dataset import REFERENCES, Dataset, DatasetInfo
 from diarbench.datasets.io.errors import UserError
 from diarbench.datasets.io.files import cache_dir
 from diarbench.datasets.io.records import read_record
@@ -58,6 +58,7 @@ def _in_roots(name: str) -> Iterator[Path]:
         yield folder / name
     for folder in dataset_roots():
         yield from (record.parent for record in sorted(folder.glob("*/dataset.json")))
+        yield from (record.parent for record in sorted(folder.glob(f"*/{REFERENCES}/*/dataset.json")))
 
 
 def _fingerprint(root: Path) -> str | None:
