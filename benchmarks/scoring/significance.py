@@ -179,9 +179,8 @@ def _with_folds(differences_s: Floats, speech_s: Floats, folds: Sequence[int]) -
     None where folds do not vary more than their recordings explain, so that recordings are the units.
     """
     n, der = differences_s.size, float(differences_s.sum() / speech_s.sum())
-    labels = np.asarray(folds)
-    fold_differences_s, fold_speech_s = np.bincount(labels, differences_s), np.bincount(labels, speech_s)
-    fold_differences_s, fold_speech_s = fold_differences_s[fold_speech_s > 0], fold_speech_s[fold_speech_s > 0]
+    sums: list[Floats] = [np.bincount(np.asarray(folds), weights=seconds) for seconds in (differences_s, speech_s)]
+    fold_differences_s, fold_speech_s = (of_fold[sums[1] > 0] for of_fold in sums)
     over_folds = standard_error(fold_differences_s, fold_speech_s)
     excess = over_folds**2 - standard_error(differences_s, speech_s) ** 2
     if not excess > 0:
