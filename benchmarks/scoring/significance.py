@@ -179,8 +179,10 @@ def _with_folds(differences_s: Floats, speech_s: Floats, folds: Sequence[int]) -
     None where folds do not vary more than their recordings explain, so that recordings are the units.
     """
     n, der = differences_s.size, float(differences_s.sum() / speech_s.sum())
-    sums: list[Floats] = [np.bincount(np.asarray(folds), weights=seconds) for seconds in (differences_s, speech_s)]
-    fold_differences_s, fold_speech_s = (of_fold[sums[1] > 0] for of_fold in sums)
+    present, labels = np.unique(np.asarray(folds), return_inverse=True)
+    fold_differences_s, fold_speech_s = np.zeros(present.size), np.zeros(present.size)
+    np.add.at(fold_differences_s, labels, differences_s)
+    np.add.at(fold_speech_s, labels, speech_s)
     over_folds = standard_error(fold_differences_s, fold_speech_s)
     excess = over_folds**2 - standard_error(differences_s, speech_s) ** 2
     if not excess > 0:
