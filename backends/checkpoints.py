@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from diarbench.backends.array_checkpoints import load_arrays, save_arrays
 from diarbench.datasets.io.archives import check_zip
 from diarbench.datasets.io.errors import UserError
 from diarbench.datasets.io.files import write_atomic
@@ -149,20 +150,33 @@ CHECKPOINT_FORMAT = 1
 
 def save_checkpoint(path: Path, backend: str, network: Any, **extra: Any) -> None:
     """Write a network atomically; ``extra`` are plain values and tensors that resuming needs."""
-    import torch
-
+    content = {
+        "format": CHECKPOINT_FORMAT,
+        "backend": backend,
+        "architecture": network.architecture(),
+        "weights": network.state_dict(),
+        **extra,
+    }
     buffer = io.BytesIO()
-    torch.save(
-        {
-            "format": CHECKPOINT_FORMAT,
-            "backend": backend,
-            "architecture": network.architecture(),
-            "weights": network.state_dict(),
-            **extra,
-        },
-        buffer,
-    )
+    if is_of_torch(network):
+        import torch
+
+        torch.save(content, buffer)
+    else:
+        save_arrays(content, buffer)
     write_atomic(path, buffer.getvalue())
+
+
+def is_of_torch(network: Any) -> bool:
+    """Whether a network is a module of torch; the weights of others, which cannot be trained here, are NumPy arrays."""
+    return hasattr(network, "parameters")
+
+
+def number_of_parameters(network: Any) -> int:
+    """How many numbers a network has to learn."""
+    if is_of_torch(network):
+        return sum(parameter.numel() for parameter in network.parameters())
+    return sum(array.size for array in network.state_dict().values())
 
 
 def load_checkpoint(path: Path, backend: str) -> dict[str, Any]:
@@ -171,7 +185,7 @@ def load_checkpoint(path: Path, backend: str) -> dict[str, Any]:
     Raises UserError where the file is absent, damaged, of a newer format or of another backend.
     """
     try:
-        content = load_tensors(path)
+        content = load_arrays(path) or load_tensors(path)
     except UserError as error:
         raise UserError(f"{error}; {train_again(path)}") from error
     if not is_checkpoint(content):

@@ -7,7 +7,7 @@ Everything that the user can fix raises `diarbench.datasets.io.errors.UserError`
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 
 from rich.console import Console
@@ -21,6 +21,7 @@ from diarbench.benchmarks.runs import deploy, runner
 from diarbench.benchmarks.runs import plan as planning
 from diarbench.benchmarks.runs.environment import DEVICES, NO_TELEMETRY
 from diarbench.benchmarks.runs.executors.base import Executor
+from diarbench.benchmarks.runs.interpreters import interpreters
 from diarbench.benchmarks.runs.plan import UNTUNED, Plan, TuningOptions, check_out, default_out
 from diarbench.benchmarks.runs.profiling import py_spy
 from diarbench.benchmarks.runs.progress import RunProgress
@@ -53,6 +54,7 @@ def plan(
     objective: str | None = None,
     precision: str | None = None,
     inits: Sequence[str] = ("auto",),
+    envs: Sequence[str] = (),
     loggers: Sequence[str] = (),
     train: bool = True,
     require_training: bool = False,
@@ -81,8 +83,13 @@ def plan(
     bounds = SpeakerBounds.of(num_speakers, min_speakers, max_speakers)
     if require_training and not train:
         raise UserError("--require-training: nothing is trained with --no-train; leave one of them out")
+    found = interpreters(envs)
+    for name in found:
+        if name not in backends:
+            raise UserError(f"--env {name}=...: {name} is not among the backends of this comparison")
     for name in backends:
-        registry.check_name(name)
+        if name not in found:
+            registry.check_name(name)
     check_choice("device", device, DEVICES)
     check_choice("strategy", strategy, STRATEGIES)
     if nodes > 1 and not {"MASTER_ADDR", "SLURM_JOB_ID"} & os.environ.keys():
@@ -100,7 +107,7 @@ def plan(
         device,
         train_fractions,
         [open_dataset(name) for name in also_score],
-        _tuning_options(trials, tune_seconds, tune_condition, search_space) if tune else UNTUNED,
+        _tuning_options(trials, tune_seconds, tune_condition, search_space, found) if tune else UNTUNED,
         {
             "devices": devices,
             "nodes": nodes,
@@ -118,6 +125,7 @@ def plan(
         repeat,
         train,
         search_recipe,
+        found,
     )
 
 
@@ -210,15 +218,16 @@ def _inits_by_backend(inits: Sequence[str], backends: Sequence[str]) -> dict[str
         if not separator:
             for_all = init
         else:
-            registry.check_name(name)
+            if name not in backends:
+                registry.check_name(name)
             for_one[name] = value
     return {backend: for_one.get(backend, for_all) for backend in backends}
 
 
 def _tuning_options(
-    trials: int | None, seconds: float | None, condition: str, search_space: Path | None
+    trials: int | None, seconds: float | None, condition: str, search_space: Path | None, elsewhere: Collection[str]
 ) -> TuningOptions:
     check_choice("tune-condition", condition, CONDITIONS, "condition")
     if trials is None and seconds is None:
         trials = TRIALS
-    return TuningOptions(trials, seconds, condition, load_space(search_space) if search_space else {})
+    return TuningOptions(trials, seconds, condition, load_space(search_space, elsewhere) if search_space else {})

@@ -54,6 +54,20 @@ def default_space() -> RecipeSpace:
     return {"learning_rate": FloatDistribution(1e-5, 1e-2, log=True)}
 
 
+def space_to_record(space: RecipeSpace) -> dict[str, Any]:
+    """A space as plain values, by key: named values, or a distribution in Optuna's JSON."""
+    from optuna.distributions import distribution_to_json
+
+    return {key: dict(kind) if isinstance(kind, Mapping) else distribution_to_json(kind) for key, kind in space.items()}
+
+
+def space_from_record(record: Mapping[str, Any]) -> RecipeSpace:
+    """The space that `space_to_record` wrote."""
+    from optuna.distributions import json_to_distribution
+
+    return {key: json_to_distribution(kind) if isinstance(kind, str) else kind for key, kind in record.items()}
+
+
 def draw(recipe: Recipe, space: RecipeSpace, count: int, seed: int, longest_window_s: float) -> list[Changes]:
     """The changes of ``count`` recipes; the first has none, so that the given recipe is one of them.
 

@@ -10,6 +10,7 @@ import typer
 
 from diarbench.benchmarks.cli.data import app as data_app
 from diarbench.benchmarks.cli.deploy import diarize, export
+from diarbench.benchmarks.cli.env import app as env_app
 from diarbench.benchmarks.cli.info import backends, doctor, recipes_app
 from diarbench.benchmarks.cli.report import leaderboard, report
 from diarbench.benchmarks.cli.run import run, tune
@@ -35,6 +36,7 @@ for command in (run, status, cancel, tune, report, leaderboard, diarize, export,
 app.command(cls=Compare)(compare)
 app.add_typer(data_app, name="data")
 app.command()(backends)
+app.add_typer(env_app, name="env")
 app.add_typer(recipes_app, name="recipes")
 app.add_typer(throughput_app, name="throughput")
 app.command()(doctor)

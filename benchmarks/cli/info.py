@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from typing import Annotated
 
 import typer
 
@@ -55,6 +56,25 @@ def _pipelines() -> Iterator[tuple[str, str, str]]:
         yield f"pipeline {known.name}", status, fix
 
 
+def _environments(options: Sequence[str]) -> Iterator[tuple[str, str, str]]:
+    """What the other environments of backends hold, or why they cannot work runs."""
+    from diarbench.benchmarks.runs.backend_facts import Question
+    from diarbench.benchmarks.runs.interpreters import ask, interpreters
+    from diarbench.datasets.io.errors import UserError
+
+    for option in options:
+        item = f"environment {option}"
+        try:
+            ((name, python),) = interpreters([option]).items()
+            facts = ask(python, Question(backend=name), f"--env {option}")
+        except UserError as error:
+            yield item, "cannot work runs", str(error).removeprefix(f"--env {option}: ")
+            continue
+        packages = ", ".join(f"{package} {version}" for package, version in facts.versions.items())
+        weights = facts.weights.origin if facts.weights else facts.problem
+        yield item, f"{packages}; initial weights: {weights}", "" if facts.can_train else "--no-train: it has no torch"
+
+
 def backends() -> None:
     """List the toolkits that can be fine-tuned and their initial weights."""
     from rich.table import Table
@@ -91,7 +111,14 @@ def show(name: str) -> None:
     typer.echo(recipes.text(name), nl=False)
 
 
-def doctor() -> None:
+def doctor(
+    env: Annotated[
+        list[str],
+        typer.Option(
+            metavar="BACKEND=PYTHON", help="Also check the environment of a backend; auto: as made; repeatable."
+        ),
+    ] = [],  # noqa: B006
+) -> None:
     """Show installed packages, available weights, datasets and devices, and how to install what is missing."""
     import subprocess
     import sys
@@ -114,6 +141,8 @@ def doctor() -> None:
         table.add_row(f"backend {name}", "not installed" if command else f"initial weights: {origin}", command or "")
     for item, status, fix in _pipelines():
         table.add_row(item, status, fix)
+    for row in _environments(env):
+        table.add_row(*row)
     for name in KNOWN:
         folder = location(name)
         status, fix = (str(folder), "") if folder.is_dir() else ("-", f"bench data fetch {name}")

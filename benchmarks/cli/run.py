@@ -108,6 +108,15 @@ def run(
             rich_help_panel=HOW,
         ),
     ] = ["auto"],  # noqa: B006
+    env: Annotated[
+        Texts,
+        typer.Option(
+            metavar="BACKEND=PYTHON",
+            help="The interpreter that works a backend's runs, in another environment; auto: the one that 'bench env "
+            "create BACKEND' made; repeatable.",
+            rich_help_panel=WHERE,
+        ),
+    ] = [],  # noqa: B006
     epochs: Annotated[
         int | None, typer.Option(min=1, help="Number of epochs, instead of the recipe's.", rich_help_panel=HOW)
     ] = None,
@@ -205,8 +214,29 @@ def run(
     ] = "auto",
     executor: Annotated[
         str,
-        typer.Option(help="Where runs are worked: local.", rich_help_panel=WHERE),
+        typer.Option(help="What works the runs: local (this machine) or ray (a cluster).", rich_help_panel=WHERE),
     ] = "local",
+    ray_address: Annotated[
+        str,
+        typer.Option(help="The Ray cluster, as 'ray start' printed it; auto: this machine's.", rich_help_panel=WHERE),
+    ] = "auto",
+    cores: Annotated[
+        int | None,
+        typer.Option(min=1, help="Cores of each run on a cluster.", show_default="4", rich_help_panel=WHERE),
+    ] = None,
+    gpus: Annotated[
+        float | None,
+        typer.Option(
+            min=0,
+            help="GPUs of each run on a cluster; 0.5 lets two runs share one.",
+            show_default="0",
+            rich_help_panel=WHERE,
+        ),
+    ] = None,
+    memory_gb: Annotated[
+        float | None,
+        typer.Option(min=0, help="Memory of each run on a cluster (10^9 bytes).", rich_help_panel=WHERE),
+    ] = None,
     jobs: Annotated[
         int,
         typer.Option(min=1, help="Runs side by side on this machine, which share its cores.", rich_help_panel=WHERE),
@@ -248,12 +278,12 @@ def run(
     console = make_console()
     with working(console, "Checking datasets, recipes and weights"), locating_errors(context, file):
         from diarbench.benchmarks import api
-        from diarbench.benchmarks.runs.executors.choose import make_executor
+        from diarbench.benchmarks.runs.executors.choose import Resources, check_executor, make_executor
         from diarbench.benchmarks.runs.plan import check_out, default_out
         from diarbench.datasets.roots import add_dataset_roots
 
         add_dataset_roots(dataset_root)
-        where = make_executor(executor, jobs)
+        check_executor(executor, jobs, resources := Resources(cores, gpus, memory_gb))
         plans = api.plan(
             backend,
             dataset,
@@ -268,6 +298,7 @@ def run(
             objective=objective,
             precision=precision,
             inits=init,
+            envs=env,
             loggers=logger,
             train=train,
             require_training=require_training,
@@ -308,7 +339,7 @@ def run(
         command=as_command(context),
         console=console,
         verbose=verbose,
-        executor=where,
+        executor=make_executor(executor, jobs, resources, ray_address),
         retry_failed=retry_failed,
     )
     show(comparison, folder, console, verbose)

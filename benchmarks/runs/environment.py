@@ -9,7 +9,7 @@ from pathlib import Path
 
 import psutil
 
-from diarbench.backends.packages import package_version
+from diarbench.backends.packages import importable, package_version
 from diarbench.datasets.io.errors import UserError
 from diarbench.reports.results.job import Job
 from diarbench.reports.results.run import Environment
@@ -32,6 +32,9 @@ DEVICES = ("auto", "cpu", "cuda")
 NO_TELEMETRY = {"PYANNOTE_METRICS_ENABLED": "0", "HF_HUB_DISABLE_TELEMETRY": "1", "WANDB_MODE": "disabled"}
 """Environment variables that switch off the toolkits' telemetry."""
 
+
+OWN_VARIABLES = ("PYTHONHOME", "PYTHONPATH", "VIRTUAL_ENV")
+"""Environment variables that lead to one environment's packages; a process of another environment must not see them."""
 
 END_WITH_PARENT = "DIARBENCH_END_WITH_PARENT"
 """The process that started a run's: the run's ends with it. Not set for one that a user starts on another node."""
@@ -84,17 +87,22 @@ def is_main_process(job: Job) -> bool:
 
 def set_up_device(job: Job) -> str:
     """Limit torch to this process's share of the job's threads; returns the job's device."""
-    import torch
+    if importable("torch"):
+        import torch
 
-    torch.set_num_threads(max(1, job.threads // job.devices))
+        torch.set_num_threads(max(1, job.threads // job.devices))
     return resolve_device(job.device)
 
 
 def resolve_device(device: str) -> str:
     """The device that ``auto`` stands for on this machine: cuda where available, else cpu.
 
-    Raises UserError for cuda where there is none.
+    Raises UserError for cuda where there is none. Without torch there is only the CPU.
     """
+    if not importable("torch"):
+        if device == "cuda":
+            raise UserError("--device cuda: torch is not installed here; use --device cpu, or see 'bench doctor'")
+        return "cpu"
     import torch
 
     if device == "auto":

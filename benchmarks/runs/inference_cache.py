@@ -1,9 +1,9 @@
 """A cache of inference in the user's cache folder: tuning, scoring and later runs infer a recording once.
 
 The address of an entry depends on everything that the inference depends on: the network's weights, the frozen
-hyper-parameters, the audio, and the code and versions that inferred it. A changed checkpoint therefore never matches an
-old entry. Entries are written atomically; the least recently used are dropped beyond a total size, and any may be
-deleted at any time.
+hyper-parameters, the audio, the environment, and the code and versions that inferred it. A changed checkpoint therefore
+never matches an old entry. Entries are written atomically; the least recently used are dropped beyond a total size, and
+any may be deleted at any time.
 """
 
 from __future__ import annotations
@@ -13,6 +13,8 @@ import inspect
 import io
 import logging
 import os
+import platform
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -33,6 +35,9 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 LARGEST_BYTES = 5_000_000_000
+
+ENVIRONMENT = (sys.prefix, platform.python_version())
+"""Two environments share no entry: they may differ in packages whose versions are not recorded."""
 
 COST = "cost"
 """Name of an entry's array with the seconds and the peak memory (MB) of the inference."""
@@ -56,7 +61,7 @@ class InferenceCache:
         warm-up, and so the same for every network: an entry of another process or from before a warm-up is computed
         again. A failed write is logged and does not stop the run.
         """
-        path = self.folder / f"{digest([model, sha256_of(recording.audio)])}.npz"
+        path = self.folder / f"{digest([model, sha256_of(recording.audio), *ENVIRONMENT])}.npz"
         if (not timed or path in self.timed) and (entry := self._read(path)) is not None:
             return entry
         with measure_cost() as cost:
@@ -134,17 +139,26 @@ class CachedDiarizer:
 
 def model_digest(network: torch.nn.Module, diarizer: Diarizer, device: str, frozen: Mapping[str, Any]) -> str:
     """Changes with the weights, architecture, frozen hyper-parameters, kind of device, other files, and the code."""
-    import torch
-
     weights = hashlib.sha256()
     for name, tensor in network.state_dict().items():
         weights.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
-        weights.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
+        weights.update(_bytes_of(tensor))
     kind = type(diarizer)
     architecture = network.architecture()  # type: ignore[operator]
     code = code_digest(kind)
     parts = diarizer.fingerprint if isinstance(diarizer, HasFingerprint) else None
     return digest([weights.hexdigest(), architecture, dict(frozen), device, kind.__qualname__, code, versions(), parts])
+
+
+def _bytes_of(tensor: Any) -> Any:
+    """The bytes of a tensor, or of an array where the network is not one of torch."""
+    import numpy as np
+
+    if isinstance(tensor, np.ndarray):
+        return tensor.tobytes()
+    import torch
+
+    return tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy()
 
 
 def code_digest(kind: type) -> str:

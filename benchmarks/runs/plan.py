@@ -9,12 +9,13 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from diarbench.backends import registry
-from diarbench.backends.base import AcceptsPipeline, AcceptsPlda, Backend
+from diarbench.backends.base import InitialWeights
 from diarbench.backends.recipes.schema import Recipe
-from diarbench.backends.recipes.space import SearchesRecipes, default_space, draw
+from diarbench.backends.recipes.space import default_space, draw, space_from_record
+from diarbench.benchmarks.runs.backend_facts import BackendFacts, Question, facts_of
 from diarbench.benchmarks.runs.environment import threads
 from diarbench.benchmarks.runs.evaluation import SCORED_SUBSETS, too_many_speakers_warning
+from diarbench.benchmarks.runs.interpreters import ask
 from diarbench.benchmarks.runs.tuning import TRIALS, check_speech
 from diarbench.datasets.dataset import Dataset, Subset, annotated_s, has_speech
 from diarbench.datasets.folds import Fold, draw_folds, with_fold
@@ -71,6 +72,7 @@ def plan(
     repetitions: int = 1,
     train: bool = True,
     searched_recipes: int | None = None,
+    interpreters: Mapping[str, str] = MappingProxyType({}),
 ) -> list[Plan]:
     """All runs of the matrix, in order. Raises UserError for runs that could never succeed; of audio, the
     headers are read.
@@ -80,7 +82,8 @@ def plan(
     scored too by its runs, except in a cross-validation. With ``folds``, each dataset is
     divided into so many folds, ``repetitions`` times, and each fold is a run. Without ``train``, pretrained networks
     are scored on test, tuned on dev where the dataset has one. With ``searched_recipes``, each recipe has a second run
-    that searches so many recipes around it. ``download`` fetches a ``pipeline`` that is on the hub.
+    that searches so many recipes around it. ``download`` fetches a ``pipeline`` that is on the hub. ``interpreters``
+    work the runs of some backends, by name, in other environments.
     """
     references = {dataset.info.name: () if folds else dataset.other_references for dataset in datasets}
     scored_too = [*also_score, *(reference for listed in references.values() for reference in listed)]
@@ -108,38 +111,37 @@ def plan(
             _check_speech(dataset, subset)
         if (own := _tuning_of(dataset, tuning, train)).trials != 0:
             check_speech(dataset.subset("dev"), own.condition)
-    absent = {backend: registry.missing(backend) for backend in backends}
     if pipeline and plda:
         raise UserError("--plda: with --pipeline, the pipeline's own PLDA is used; leave one of them out")
     if pipeline and not pipeline.startswith("hub:"):
         pipeline = str(Path(pipeline).expanduser().resolve())
-    loaded = {
-        name: _with_plda(_with_pipeline(registry.load(name), pipeline, download), plda)
-        for name, command in absent.items()
-        if not command
+    facts = {
+        name: _ask(
+            Question(
+                backend=name,
+                init=inits[name],
+                pipeline=pipeline,
+                plda=str(plda.resolve()) if plda else None,
+                download=download,
+                searches_recipes=searched_recipes is not None,
+            ),
+            interpreters.get(name),
+        )
+        for name in backends
     }
-    problems = {name: f"not installed: {command}" for name, command in absent.items() if command}
-    initial = {}
-    for name, each in loaded.items():
-        try:
-            initial[name] = each.resolve_init(inits[name])
-        except UserError as error:
-            if inits[name] != "auto":
-                raise
-            problems[name] = str(error)  # the other backends are run
-    pldas = {name: backend.plda_sha256 for name, backend in loaded.items() if isinstance(backend, AcceptsPlda)}
-    if plda and not pldas:
+    problems = {name: problem for name, each in facts.items() if (problem := _problem(name, each, inits[name], train))}
+    if plda and not any(each.accepts_plda for each in facts.values()):
         raise UserError(f"--plda {plda}: none of the backends uses a PLDA; pyannote does")
-    pipelines = {name: backend.pipeline for name, backend in loaded.items() if isinstance(backend, AcceptsPipeline)}
-    if pipeline and not pipelines:
+    if pipeline and not any(each.pipeline for each in facts.values()):
         raise UserError(f"--pipeline {pipeline}: none of the backends runs published pipelines; pyannote does")
     plans = []
     searches = (None,) if searched_recipes is None else (None, searched_recipes)
     for (dataset, fold), backend, recipe, searched, seed, fraction in product(
         divided, backends, recipes, searches, seeds, fractions
     ):
-        start = initial.get(backend)
-        weights = start and start.weights
+        known = facts[backend]
+        weights = known.weights
+        start = weights and InitialWeights(weights, max_speakers=known.max_speakers)
         if train:
             _check_fraction(dataset, recipe, fraction)
         elif weights and not weights.pretrained:
@@ -154,7 +156,7 @@ def plan(
             dataset_root=str(dataset.root.resolve()),
             fingerprint=dataset.info.fingerprint,
             recipe=recipe.model_dump() | ({"name": f"{recipe.name}-search{searched}"} if searched else {}),
-            recipe_search=_drawn(loaded.get(backend), dataset, recipe, searched, seed) if searched else (),
+            recipe_search=_drawn(known, dataset, recipe, searched, seed) if searched else (),
             seed=seed,
             init=inits[backend],
             # A file on the hub may be downloaded by the run itself, which then records its hash.
@@ -168,11 +170,13 @@ def plan(
             tune_seconds=own.seconds,
             tune_condition=own.condition,
             search_space=own.space.get(backend, {}),
-            plda=str(plda.resolve()) if plda and pldas.get(backend) else None,
-            plda_sha256=pldas.get(backend),
-            pipeline=pipeline if backend in pipelines else None,
-            pipeline_sha256=pipelines[backend].sha256 if pipeline and backend in pipelines else None,
+            plda=str(plda.resolve()) if plda and known.plda_sha256 else None,
+            plda_sha256=known.plda_sha256,
+            pipeline=pipeline if known.pipeline else None,
+            pipeline_sha256=known.pipeline.sha256 if pipeline and known.pipeline else None,
             fold=fold,
+            python=interpreters.get(backend),
+            environment=known.versions if backend in interpreters else {},
             **options,
         )
         plans.append(
@@ -181,7 +185,7 @@ def plan(
                 weights.origin if weights else "?",
                 problems.get(backend),
                 too_many_speakers_warning(dataset, start, recipe.objective) if start else (),
-                pipelines[backend].name if backend in pipelines else None,
+                known.pipeline.name if known.pipeline else None,
             )
         )
     names = [plan.job.name for plan in plans]
@@ -242,28 +246,33 @@ def _divided(dataset: Dataset, folds: int | None, repetitions: int) -> Iterator[
             yield with_fold(dataset, fold), fold
 
 
-def _drawn(
-    backend: Backend | None, dataset: Dataset, recipe: Recipe, count: int, seed: int
-) -> tuple[dict[str, Any], ...]:
+def _ask(question: Question, python: str | None) -> BackendFacts:
+    """The facts of a backend, here or in another interpreter."""
+    return facts_of(question) if python is None else ask(python, question, f"--env {question.backend}={python}")
+
+
+def _problem(name: str, facts: BackendFacts, init: str, train: bool) -> str | None:
+    """Why a backend's runs cannot start, while those of the others can.
+
+    Raises UserError where the given initial weights are not available.
+    """
+    if facts.missing:
+        return f"not installed: {facts.missing}"
+    if facts.problem and init != "auto":
+        raise UserError(facts.problem)
+    if not facts.problem and train and not facts.can_train:
+        return f"{name} cannot be fine-tuned without torch and lightning: install them beside it, or use --no-train"
+    return facts.problem
+
+
+def _drawn(facts: BackendFacts, dataset: Dataset, recipe: Recipe, count: int, seed: int) -> tuple[dict[str, Any], ...]:
     """The recipes of a search, as changes of the given one."""
-    space = backend.recipe_space() if isinstance(backend, SearchesRecipes) else default_space()
+    space = space_from_record(facts.recipe_space) if facts.recipe_space is not None else default_space()
     longest = min(
         max(region.end_s - region.start_s for recording in dataset.subset(subset) for region in recording.regions)
         for subset in ("train", "dev")
     )
     return tuple(draw(recipe, space, count, seed, longest))
-
-
-def _with_pipeline(backend: Backend, pipeline: str | None, download: bool) -> Backend:
-    return (
-        backend.with_pipeline(pipeline, download=download)
-        if pipeline and isinstance(backend, AcceptsPipeline)
-        else backend
-    )
-
-
-def _with_plda(backend: Backend, plda: Path | None) -> Backend:
-    return backend.with_plda(plda) if plda and isinstance(backend, AcceptsPlda) else backend
 
 
 def _domain(dataset: Dataset) -> Domain:

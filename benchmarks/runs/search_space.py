@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -76,14 +76,18 @@ def edit_space(space: Space, defaults: Mapping[str, Any], edits: Mapping[str, Ma
     return edited
 
 
-def load_space(path: Path) -> dict[str, dict[str, dict[str, Any]]]:
-    """Ranges by backend and hyper-parameter from a YAML file. Raises UserError for an invalid file or range."""
+def load_space(path: Path, elsewhere: Collection[str] = ()) -> dict[str, dict[str, dict[str, Any]]]:
+    """Ranges by backend and hyper-parameter from a YAML file. Raises UserError for an invalid file or range.
+
+    ``elsewhere``: backends of other environments, which this one need not know.
+    """
     content = read_yaml(path)
     if not isinstance(content, dict) or not all(isinstance(ranges, dict) for ranges in content.values()):
         raise UserError(f"{path}: not a search space (expected ranges by hyper-parameter under each backend's name)")
     for backend, ranges in content.items():
         try:
-            registry.check_name(str(backend))
+            if backend not in elsewhere:
+                registry.check_name(str(backend))
         except UserError as error:
             raise UserError(f"{path}: {visible(error)}") from error
         for name, edit in ranges.items():

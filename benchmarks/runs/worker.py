@@ -29,12 +29,18 @@ from diarbench.backends.base import (
     InitialWeights,
     SpeakerBounds,
 )
-from diarbench.backends.checkpoints import load_checkpoint, save_checkpoint
+from diarbench.backends.checkpoints import load_checkpoint, number_of_parameters, save_checkpoint
 from diarbench.backends.initial_weights import download_weights
 from diarbench.backends.objective import Objective
 from diarbench.backends.recipes.schema import Recipe
 from diarbench.backends.training.loggers import open_loggers
-from diarbench.benchmarks.runs.environment import END_WITH_PARENT, environment, is_main_process, set_up_device
+from diarbench.benchmarks.runs.environment import (
+    END_WITH_PARENT,
+    OWN_VARIABLES,
+    environment,
+    is_main_process,
+    set_up_device,
+)
 from diarbench.benchmarks.runs.evaluation import (
     bounded,
     mark_cancelled,
@@ -56,7 +62,7 @@ from diarbench.datasets.dataset import Dataset, Recording, Subset, annotated_s, 
 from diarbench.datasets.folds import with_fold
 from diarbench.datasets.io.errors import UserError
 from diarbench.datasets.io.files import remove_partial, write_atomic
-from diarbench.datasets.io.records import read_record, write_record
+from diarbench.datasets.io.records import write_record
 from diarbench.datasets.io.rttm import read_rttm, write_rttm
 from diarbench.datasets.subsampling import with_mixed_in, with_train
 from diarbench.datasets.verification import check_unchanged
@@ -243,7 +249,7 @@ class Worker:
     def _keep_pretrained(self, backend: Backend, start: InitialWeights) -> None:
         """Save the pretrained network as the run's best one."""
         network: Any = backend.network(start, _with_own_head(Recipe(**self.job.recipe).objective))
-        self._note(parameters=sum(p.numel() for p in network.parameters()))
+        self._note(parameters=number_of_parameters(network))
         save_checkpoint(self.files.checkpoint("best"), backend.name, network)
 
     def _tune(self, backend: Backend, start: InitialWeights, dataset: Dataset, device: str) -> None:
@@ -397,8 +403,7 @@ def _with_own_head(objective: Objective) -> Objective:
 
 def main() -> None:
     """Run the job. A failure is recorded in ``run.json`` and gives a non-zero exit status."""
-    path = Path(sys.argv[1])
-    folder = path.parent
+    folder = Path(sys.argv[1]).parent
     # Whatever the toolkits print goes to the log; the original standard output carries only events.
     events = os.fdopen(os.dup(1), "w", encoding="utf-8")
     refuse_links(folder)
@@ -406,7 +411,10 @@ def main() -> None:
     os.dup2(log.fileno(), 1)
     os.dup2(log.fileno(), 2)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s: %(message)s", stream=sys.stderr, force=True)
-    worker = Worker(folder, read_record(path, Job), events)
+    worker = Worker(folder, RunFolder(folder).read_job(), events)
+    if worker.job.python:  # for the processes that train with this one
+        for name in OWN_VARIABLES:
+            os.environ.pop(name, None)
     if not worker.is_main_process:
         _work(worker)
         return

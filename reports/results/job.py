@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from pydantic import AliasChoices, Field, field_validator
 
 from diarbench.datasets.folds import Fold
-from diarbench.datasets.io.files import digest
+from diarbench.datasets.io.errors import UserError
+from diarbench.datasets.io.files import digest, read_json
 from diarbench.datasets.io.names import Name, check_name
-from diarbench.datasets.io.records import Record
+from diarbench.datasets.io.records import Record, read_record
+
+JOB_FORMAT = 1
+"""Rises when a job says something that earlier versions of diarbench would not heed."""
 
 
 class Domain(Record):
@@ -84,6 +89,12 @@ class Job(RunIdentity):
     """The published pipeline: its folder or ``hub:ID``; not part of the hash. None: the backend's own."""
     pipeline_sha256: str | None = None
     """Fingerprint of that pipeline's files."""
+    python: str | None = None
+    """The interpreter that works the run, in another environment; not part of the hash. None: the planning one."""
+    environment: dict[str, str] = Field(default_factory=dict)
+    """The versions in that environment; empty where the run is worked in the planning one."""
+    format: int = JOB_FORMAT
+    """The version of this record's form; see `read_job`."""
 
     @field_validator("recipe", mode="before")
     @classmethod
@@ -122,13 +133,15 @@ class Job(RunIdentity):
     @property
     def hash(self) -> str:
         """Changes with whatever was asked; where the job runs, and where its files are, is not part of it."""
-        return digest(self.portable.model_dump(mode="json", exclude=NOT_HASHED))
+        return digest(self.portable.model_dump(mode="json", exclude=NOT_HASHED | self._own_environment))
 
     @property
     def former_hash(self) -> str:
         """The hash by which version 0.1 named default folders: with the device, the threads and the path of weights."""
         former = self.portable.model_copy(update={"init": self.init})
-        return digest(former.model_dump(mode="json", exclude=NOT_HASHED - {"device", "threads"}))
+        return digest(
+            former.model_dump(mode="json", exclude=NOT_HASHED - {"device", "threads"} | self._own_environment)
+        )
 
     @property
     def portable(self) -> Job:
@@ -140,6 +153,28 @@ class Job(RunIdentity):
         recipe = {**self.recipe, "mix": mix} if mix else self.recipe
         return self.model_copy(update={"also_score": without_roots, "init": init, "recipe": recipe})
 
+    @property
+    def _own_environment(self) -> set[str]:
+        """Keeps the hash of a run without another environment what it was before there were any."""
+        return set() if self.environment else {"environment"}
 
-NOT_HASHED = {"dataset_root", "device", "loggers", "pipeline", "plda", "profile", "threads"}
+
+NOT_HASHED = {"dataset_root", "device", "format", "loggers", "pipeline", "plda", "profile", "python", "threads"}
 """Fields that do not say what was asked."""
+
+
+def read_job(path: Path) -> Job:
+    """The job in a file. Raises UserError where it is missing, damaged, or written by a newer version of diarbench."""
+    if (written := _format_of(path)) > JOB_FORMAT:
+        raise UserError(
+            f"{path}: was written by a newer diarbench (format {written}, this one reads {JOB_FORMAT}); update this one"
+        )
+    return read_record(path, Job, "remove it, and run the command that made it again")
+
+
+def _format_of(path: Path) -> int:
+    with suppress(UserError):  # `read_record` tells what is wrong with the file
+        content = read_json(path)
+        if isinstance(content, dict) and isinstance(content.get("format"), int):
+            return int(content["format"])
+    return JOB_FORMAT

@@ -24,7 +24,7 @@ from diarbench.datasets.io.errors import UserError
 from diarbench.datasets.io.files import sha256_of
 from diarbench.datasets.io.records import read_record
 from diarbench.reports.results.comparison import Comparison
-from diarbench.reports.results.job import Job
+from diarbench.reports.results.job import Job, read_job
 from diarbench.reports.results.run import Run
 
 
@@ -98,8 +98,8 @@ class RunFolder:
         return read_record(self.run, Run, "run the command that made it again, which writes it anew")
 
     def read_job(self) -> Job:
-        """Raises UserError where ``job.json`` is missing or damaged."""
-        return read_record(self.job, Job, "remove it, and run the command that made it again")
+        """Raises UserError where ``job.json`` is missing, damaged, or written by a newer version of diarbench."""
+        return read_job(self.job)
 
     def rttm(self, run: Run, dataset: str, stage: str) -> Path:
         """The folder of a stage's RTTM, with a folder for each subset in it."""

@@ -1,4 +1,7 @@
-"""A third-party backend that takes loudness as speech. Some values of ``--init`` make it fail on purpose."""
+"""A third-party backend that takes loudness as speech. Some values of ``--init`` make it fail on purpose.
+
+Where torch is not installed its network is of NumPy: it is tuned and scored, and cannot be trained.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +10,7 @@ import signal
 import time
 
 from diarbench.backends.base import Inference, InitialWeights
+from diarbench.backends.packages import importable
 from diarbench.datasets.dataset import to_annotation
 from diarbench.datasets.io.errors import UserError
 from diarbench.datasets.io.rttm import Turn
@@ -48,6 +52,35 @@ class DummyBackend:
 
 
 def make_network():
+    return make_torch_network() if importable("torch") else ArrayNetwork()
+
+
+class ArrayNetwork:
+    """The network without torch: the loudness of each frame, for two speakers."""
+
+    def __init__(self):
+        import numpy as np
+
+        self.weights = {"weight": np.array([[1.0], [0.5]]), "bias": np.array([3.0, 1.0])}
+
+    def state_dict(self):
+        return self.weights
+
+    def load_state_dict(self, weights):
+        self.weights = weights
+
+    def architecture(self):
+        return {}
+
+    def activity_of(self, samples):
+        import numpy as np
+
+        frames = samples[: len(samples) // HOP * HOP].reshape(-1, HOP)
+        loudness = np.log10(np.square(frames).mean(-1, keepdims=True) + 1e-8)
+        return 1 / (1 + np.exp(-(loudness @ self.weights["weight"].T + self.weights["bias"])))
+
+
+def make_torch_network():
     import torch
 
     from diarbench.backends.base import Losses
@@ -68,6 +101,10 @@ def make_network():
         def activity(self, waveforms):
             frames = waveforms[:, : waveforms.shape[1] // HOP * HOP].unflatten(1, (-1, HOP))
             return torch.sigmoid(self.layer(torch.log10(frames.square().mean(-1, keepdim=True) + 1e-8)))
+
+        def activity_of(self, samples):
+            with torch.no_grad():
+                return self.activity(torch.from_numpy(samples)[None])[0].numpy()
 
         def loss(self, waveforms, targets):
             loss = torch.nn.functional.binary_cross_entropy(self.activity(waveforms), targets)
@@ -98,11 +135,9 @@ class DummyDiarizer:
 
     def infer(self, recording):
         import soundfile
-        import torch
 
         audio, _ = soundfile.read(recording.audio, dtype="float32")
-        with torch.no_grad():
-            return Inference(activity=self.network.activity(torch.from_numpy(audio)[None])[0].numpy())
+        return Inference(activity=self.network.activity_of(audio))
 
     def decode(self, recording, inference, hyperparameters):
         return to_annotation(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 
+from diarbench.benchmarks.runs.interpreters import ISOLATED
 from diarbench.reports.results.job import Job
 from diarbench.reports.results.run_folder import RunFolder
 
@@ -12,5 +13,9 @@ HELD = 75
 
 
 def worker_command(folder: RunFolder, job: Job) -> list[str]:
-    """The command that works the job of a run's folder."""
-    return [sys.executable, "-m", "diarbench.benchmarks.runs.worker", str(folder.job)]
+    """The command that works the job of a run's folder, in the environment that the job names.
+
+    Another environment's interpreter sees no packages of this one, by PYTHONPATH or in the current folder.
+    """
+    interpreter = [job.python, *ISOLATED] if job.python else [sys.executable]
+    return [*interpreter, "-m", "diarbench.benchmarks.runs.worker", str(folder.job)]
