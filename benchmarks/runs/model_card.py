@@ -109,7 +109,8 @@ def _text(run: Run, tested: Sequence[Row]) -> Iterator[str]:
     if run.weights:
         yield from map(visible, _origins(run.weights))
     if run.pipeline:
-        licence = run.pipeline.licence or "unknown"
+        # A pipeline without files of its own is put together from the parts that are listed above.
+        licence = run.pipeline.licence or ("unknown" if run.pipeline.files else "those of its parts")
         yield visible(f"Pipeline: {run.pipeline.name} from {run.pipeline.source}; licence: {licence}.")
     yield "## Evaluation"
     if not tested:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import base64
 import json
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from threading import Thread
 from typing import Any
 
@@ -24,12 +26,16 @@ class Hub:
     private: dict[str, bool] = field(default_factory=dict)
     """By repository."""
     objects: dict[str, bytes] = field(default_factory=dict)
-    """Large files by their hash."""
+    """Large files by their hash, as uploaded over plain HTTP."""
+    storage: Path | None = None
+    """A folder in which xet, the protocol of the real hub, stores large files instead; its client writes them there."""
+    hashes: dict[str, str] = field(default_factory=dict)
+    """The SHA-256 of each large file in the storage, by path in the repository."""
     files: dict[str, bytes] = field(default_factory=dict)
     """By path in the repository."""
     commits: int = 0
     fails_at: str = ""
-    """A part of a path at which the hub answers that it is broken."""
+    """A part of a path at which the hub refuses."""
 
 
 @contextmanager
@@ -40,7 +46,10 @@ def hub_stand_in() -> Iterator[Hub]:
         def log_message(self, *_: object) -> None: ...
 
         def do_GET(self) -> None:
-            self.answer({"name": "me", "type": "user"} if self.path == "/api/whoami-v2" else {})
+            if "/xet-write-token/" in self.path:
+                self.answer({"casUrl": f"local://{hub.storage}", "accessToken": "any", "exp": int(time.time()) + 3600})
+            else:
+                self.answer({"name": "me", "type": "user"} if self.path == "/api/whoami-v2" else {})
 
         def do_POST(self) -> None:
             content = self.rfile.read(int(self.headers["Content-Length"]))
@@ -75,6 +84,8 @@ def hub_stand_in() -> Iterator[Hub]:
                 value = line["value"]
                 if line["key"] == "file":
                     hub.files[value["path"]] = base64.b64decode(value["content"])
+                elif line["key"] == "lfsFile" and hub.storage:
+                    hub.hashes[value["path"]] = value["oid"]
                 elif line["key"] == "lfsFile":
                     hub.files[value["path"]] = hub.objects[value["oid"]]
             hub.commits += not hub.fails_at
@@ -84,7 +95,7 @@ def hub_stand_in() -> Iterator[Hub]:
         def answer(self, body: dict[str, Any]) -> None:
             is_object = self.path.startswith("/objects/")  # its address is its permission
             is_known = is_object or self.headers.get("Authorization") == f"Bearer {TOKEN}"
-            status = 401 if not is_known else 500 if hub.fails_at and hub.fails_at in self.path else 200
+            status = 401 if not is_known else 403 if hub.fails_at and hub.fails_at in self.path else 200
             content = json.dumps(body if status == 200 else {"error": "refused"}).encode()
             self.send_response(status)
             self.send_header("Content-Type", "application/json")

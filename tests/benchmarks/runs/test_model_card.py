@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -68,6 +69,8 @@ def test_what_is_not_known_is_not_stated() -> None:
     card = ModelCard(model_card(run, [], CODE, None))
     assert card.data.to_dict() == {"library_name": "nemo", "tags": ["speaker-diarization", "diarbench"]}
     assert "Not scored on a test set." in card.text and "hf download" not in card.text
+    packaged = run.model_copy(update={"pipeline": Pipeline(name="a with b", source="installed packages")})
+    assert "from installed packages; licence: those of its parts." in model_card(packaged, [], CODE, None)
     other = run.model_copy(update={"weights": PRETRAINED.model_copy(update={"licence": "GPL-2.0-only"})})
     data = ModelCard(model_card(other, [], CODE, None)).data
     assert (data.license, data.license_name) == ("other", "gpl-2.0-only")
@@ -80,11 +83,20 @@ def hub(monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
     with hub_stand_in() as server:
         monkeypatch.setattr(constants, "ENDPOINT", server.endpoint)
         monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
-        monkeypatch.setattr(
-            constants, "HF_HUB_DISABLE_XET", True
-        )  # its storage has no public interface to stand in for
+        monkeypatch.setattr(constants, "HF_HUB_DISABLE_XET", True)  # as where hf_xet is not installed
         monkeypatch.setenv("HF_TOKEN", TOKEN)
         yield server
+
+
+@pytest.fixture
+def xet_hub(hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Hub:
+    """The hub with xet's storage, which large files go to where hf_xet is installed, as it is with huggingface_hub."""
+    from huggingface_hub import constants
+
+    monkeypatch.setattr(constants, "HF_HUB_DISABLE_XET", False)
+    hub.storage = tmp_path / "storage"
+    hub.storage.mkdir()
+    return hub
 
 
 @pytest.fixture
@@ -102,6 +114,26 @@ def test_a_folder_is_uploaded(hub: Hub, exported: Path) -> None:
     assert hub.files == files and len(files) == 2
     assert hub.private == {"me/mine": True}
     upload(exported, "me/mine")  # again, into the repository that exists
+
+
+def test_large_files_are_uploaded_by_the_xet_protocol(xet_hub: Hub, exported: Path, tmp_path: Path) -> None:
+    hf_xet = pytest.importorskip("hf_xet")
+    upload(exported, "me/mine")
+    network = exported / "segmentation" / "pytorch_model.bin"
+    assert xet_hub.hashes == {"segmentation/pytorch_model.bin": hashlib.sha256(network.read_bytes()).hexdigest()}
+    assert list(xet_hub.files) == ["README.md"] and not xet_hub.objects
+    (stored,) = hf_xet.hash_files([str(network)])
+    with hf_xet.XetSession().new_file_download_group(endpoint=f"local://{xet_hub.storage}") as group:
+        group.start_download_file(hf_xet.XetFileInfo(stored.hash, stored.file_size), str(tmp_path / "copy"))
+    assert (tmp_path / "copy").read_bytes() == network.read_bytes()
+
+
+def test_a_storage_that_refuses_leaves_the_folder(xet_hub: Hub, exported: Path) -> None:
+    pytest.importorskip("hf_xet")
+    xet_hub.fails_at = "/xet-write-token/"
+    with pytest.raises(UserError, match="is complete, upload it with: hf upload me/mine") as caught:
+        upload(exported, "me/mine")
+    assert "\n" not in str(caught.value) and not xet_hub.commits
 
 
 @pytest.mark.parametrize("name", ["mine", "me/mine/too", "me/a b", "../x", ""])
