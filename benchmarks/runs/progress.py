@@ -29,6 +29,13 @@ EPOCH_HEADS = {
 """The columns of epochs.csv that fit a terminal of 80 characters."""
 
 
+class _Spinner(SpinnerColumn):
+    """Turns for as long as the phase is shown: what follows its last event, such as loading the next network, too."""
+
+    def render(self, task: Task) -> RenderableType:
+        return self.spinner.render(task.get_time())
+
+
 class _Bar(BarColumn):
     """A bar that pulses while the worker reports nothing."""
 
@@ -43,7 +50,7 @@ class _Time(ProgressColumn):
 
     def render(self, task: Task) -> Text:
         left = task.time_remaining
-        if left is not None and task.completed:
+        if left is not None and task.completed and not task.finished:
             return Text(f"{timedelta(seconds=int(left))} left", style="progress.remaining")
         return Text(f"{timedelta(seconds=int(task.elapsed or 0))}", style="progress.elapsed")
 
@@ -78,7 +85,7 @@ class RunProgress:
         self.console, self.verbose = console, verbose
         self.live = console.is_terminal
         self.bars = _Display(
-            SpinnerColumn(),
+            _Spinner(),
             TextColumn("{task.description}", markup=False),
             _Bar(bar_width=None),
             TextColumn("{task.fields[figures]}", markup=False),
@@ -164,7 +171,8 @@ class RunProgress:
         self.console.print("".join(f"{cell:>9}" for cell in cells), highlight=False)
 
     def _line(self, shown: _Shown, text: str) -> None:
-        self.console.print(f"{shown.heading}: {text}", soft_wrap=True, highlight=False, markup=False)
+        """On a terminal in lines of whole words; elsewhere in one line, as a log is searched."""
+        self.console.print(f"{shown.heading}: {text}", soft_wrap=not self.live, highlight=False, markup=False)
 
     def _open(self, shown: _Shown, phase: str) -> None:
         self._close(shown)

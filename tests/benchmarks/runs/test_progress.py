@@ -74,6 +74,28 @@ def test_the_bar_has_phase_epoch_loss_dev_der_and_time_at_every_width(width: int
     assert lines.count("1/2 ami-mini-pyannote-quick-seed1: done") == 1
 
 
+def test_notes_are_wrapped_at_words_on_a_terminal() -> None:
+    lines = [line.strip() for line in re.split("[\r\n]+", shown(live=True, width=60))]
+    assert "1/2 ami-mini-pyannote-quick-seed1: a batch of 256 windows is" in lines and "more than there are" in lines
+
+
+def test_a_bar_whose_work_is_done_moves_until_the_next_phase(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As the worker loads the next network, it reports nothing."""
+    progress = RunProgress(Console(file=io.StringIO(), force_terminal=True, width=80))
+    progress.name("a-run", "1/1")
+    progress.begin("a-run")
+    progress.on("a-run", {"stage": "tuned", "done": 4, "total": 4})
+    (task,) = progress.bars.tasks
+    spinner, *_, time_column = progress.bars.columns
+    now = task.get_time()
+    frames = []
+    for seconds in (0.0, 0.1, 0.2):
+        monkeypatch.setattr(task, "_get_time", lambda seconds=seconds: now + seconds)
+        frames.append(str(spinner.render(task)))
+    assert len(set(frames)) == 3
+    assert "left" not in str(time_column.render(task))
+
+
 def test_epochs_are_a_table_with_verbose_alone() -> None:
     row = ["1", "0.5000", "0.6000", "0.2000", "0.2500", "0.1000", "0.1000", "0.0500"]
     assert row in [line.split() for line in shown(live=True, verbose=True).splitlines()]
