@@ -389,10 +389,11 @@ def print_plans(plans: Sequence[Plan], folder: Path, console: Console) -> None:
         what = f"{_training(job)}, {job.device}, from {', '.join(details)}"
         line = f"  {job.name}: {f'cannot run: {planned.problem}' if planned.problem else what}"
         console.print(line, highlight=False, soft_wrap=True)
-    console.print(_estimate(plans, folder), highlight=False, soft_wrap=True)
+    if estimate := _estimate(plans, folder):
+        console.print(estimate, highlight=False, soft_wrap=True)
 
 
-def _estimate(plans: Sequence[Plan], folder: Path) -> str:
+def _estimate(plans: Sequence[Plan], folder: Path) -> str | None:
     """How long all runs will take, one after another, by those that are done in this folder and beside it."""
     from diarbench.benchmarks.runs.estimate import Estimator
 
@@ -400,7 +401,7 @@ def _estimate(plans: Sequence[Plan], folder: Path) -> str:
     costs = [estimator.cost(planned.job) for planned in plans]
     known = [cost.total_s for cost in costs if cost]
     if not known:
-        return "No earlier run beside this folder says how long they take."
+        return None
     text = f"About {duration(sum(known))} of computing in all, by earlier runs"
     unknown = len(plans) - len(known)
     return f"{text}; without {plural(unknown, 'run')} unlike any of them" if unknown else text
