@@ -14,6 +14,7 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 
+from diarbench.datasets.io.names import plural
 from diarbench.reports.results.statistics import Choice
 
 LEVEL = 0.8
@@ -56,7 +57,7 @@ def weigh(
         reason = f"{kept}: {better}, but a single recording cannot show that this holds for others"
         return choice.model_copy(update={"reason": reason})
     at_least = gain - float(stdtrit(recordings - 1, level)) * standard_error(gains, speech)
-    bound = f"{100 * level:g} % lower bound {100 * at_least:+.1f} points, {recordings} recordings"
+    bound = f"{100 * level:g} % lower bound {100 * at_least:+.1f} points, {plural(recordings, 'recording')}"
     if at_least <= 0:
         reason = f"{kept}: {better}, which is not shown ({bound})"
         return choice.model_copy(update={"at_least": at_least, "reason": reason})

@@ -129,8 +129,10 @@ def _with_valid_names(corpus: Corpus) -> Iterator[SourceRecording]:
         require_name(uri, "choose another")
         if uri.casefold() in seen:
             other = seen[uri.casefold()]
-            raise UserError(f"{recording.uri}: two recordings have this name (the other is {other}); rename one")
-        seen[uri.casefold()] = recording.uri
+            if other == str(recording.clips[0]):
+                raise UserError(f"{other}: is listed twice; remove one")
+            raise UserError(f"{recording.clips[0]}: has the same name, {uri}, as {other}; rename one")
+        seen[uri.casefold()] = str(recording.clips[0])
         if uri != recording.uri:
             log.warning("%r: renamed to %s", recording.uri, uri)
             corpus.changes["recordings renamed (spaces, Unicode form)"] += 1

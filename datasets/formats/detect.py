@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import inspect
 import logging
+from collections import Counter
 from collections.abc import Callable, Mapping
 from functools import partial
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
+from typing import NoReturn
 
 from diarbench.datasets.conversion.corpus import Corpus
 from diarbench.datasets.io.audio import AUDIO_SUFFIXES
@@ -61,7 +63,7 @@ def find_corpus(source: str, format_name: str | None = None, dataset: str = "", 
     if format_name is None:
         format_name = next((name for name in FORMATS if _format(name).sniff(path)), None)
         if format_name is None:
-            raise UserError(f"{source}: {_what_is_missing(path)}")
+            _refuse(path)
         log.info("%s: format %s", source, format_name)
     elif format_name not in FORMATS:
         hint = did_you_mean(format_name, FORMATS)
@@ -72,13 +74,21 @@ def find_corpus(source: str, format_name: str | None = None, dataset: str = "", 
     return _call(find, path, options)
 
 
-def _what_is_missing(path: Path) -> str:
-    formats = f"the format was not recognised; set it with --from ({', '.join(FORMATS)})"
+def _refuse(path: Path) -> NoReturn:
+    """Raises the UserError that says best why no format was recognised: a reader's own, if a name suggests one."""
+    choice = f"the format was not recognised; set it with --from ({', '.join(FORMATS)})"
     suffixes = AUDIO_SUFFIXES | CONTAINER_SUFFIXES
     audio = next(iter(files(path, suffixes)), path if path.suffix.lower() in suffixes else None)
+    if path.suffix.lower() in (".yml", ".yaml"):
+        _format("pyannote").find(path)
     if audio is None:
-        return formats
-    return f"has audio ({audio.name}) but no reference, such as {audio.stem}.rttm; add one, or {formats}"
+        raise UserError(f"{path}: {choice}")
+    turns = _format("turns")
+    for file in files(path, turns.READERS):
+        if file.stem == audio.stem:
+            turns.read_turn_file(file, Counter())
+    missing = f"has audio ({audio.name}) but no reference, such as {audio.stem}.rttm"
+    raise UserError(f"{path}: {missing}; add one, or {choice}")
 
 
 def _format(name: str) -> ModuleType:

@@ -23,6 +23,7 @@ from diarbench.datasets.formats.matching import make_turns, one_line, reporting_
 from diarbench.datasets.io.audio import Clip
 from diarbench.datasets.io.errors import UserError, require
 from diarbench.datasets.io.files import files, nfc
+from diarbench.datasets.io.names import plural
 from diarbench.datasets.io.rttm import Turn
 
 COLUMNS = ("audio", "timestamps_start", "timestamps_end", "speakers")
@@ -38,11 +39,17 @@ def find(path: Path) -> Corpus:
     changes: Counter[str] = Counter()
     parquets = _parquets(path)
     subsets = subsets_from_names(str(file.relative_to(path.parent)) for file in parquets)
+    stems = Counter(file.stem for file in parquets)
     recordings = (
         replace(recording, subset_name=subset_name(str(file.relative_to(path.parent)), recording.subset))
         for file in parquets
         for recording in _read_recordings(
-            _rows(file), file.name, file.parent, subsets[str(file.relative_to(path.parent))], changes
+            _rows(file),
+            str(file),
+            file.stem if stems[file.stem] == 1 else "-".join(file.relative_to(path).with_suffix("").parts),
+            file.parent,
+            subsets[str(file.relative_to(path.parent))],
+            changes,
         )
     )
     return Corpus(path.stem, reporting_unread(recordings, path, parquets, changes), str(path), changes=changes)
@@ -61,7 +68,7 @@ def hub(name: str, config: str | None = None) -> Corpus:
     recordings = (
         recording
         for split, rows in undecoded.items()
-        for recording in _read_recordings(rows, split, Path(), subsets[split], changes)
+        for recording in _read_recordings(rows, split, split, Path(), subsets[split], changes)
     )
     return Corpus(name, recordings, f"hf:{name}", licence="the dataset card's", changes=changes)
 
@@ -84,19 +91,21 @@ def _rows(path: Path) -> Iterator[dict[str, Any]]:
 
 
 def _read_recordings(
-    rows: Iterable[dict[str, Any]], name: str, folder: Path, subset: Any, changes: Counter[str]
+    rows: Iterable[dict[str, Any]], source: str, name: str, folder: Path, subset: Any, changes: Counter[str]
 ) -> Iterator[SourceRecording]:
+    """The recordings in rows; ``name`` begins the names of those whose audio has none."""
     for number, row in enumerate(rows):
-        where = f"{name}: row {number}"
+        where = f"{source}: row {number}"
         starts, ends, speakers = (_values(row, column, where) for column in COLUMNS[1:])
         if not len(starts) == len(ends) == len(speakers):
-            counts = f"{len(starts)} starts, {len(ends)} ends and {len(speakers)} speakers"
+            bounds = f"{plural(len(starts), 'start')}, {plural(len(ends), 'end')}"
+            counts = f"{bounds} and {plural(len(speakers), 'speaker')}"
             raise UserError(f"{where}: {counts}; a turn needs one of each")
         turns: list[Turn] = []
         for start, end, speaker in zip(starts, ends, speakers, strict=True):
             turns += make_turns(start, end, speaker, where, changes)
         clip, audio_name = _audio(row.get("audio"), where, folder)
-        uri = audio_name or f"{Path(name).stem}-{number:05d}"
+        uri = audio_name or f"{name}-{number:05d}"
         yield SourceRecording(nfc(uri), (clip,), turns, None, subset)
 
 

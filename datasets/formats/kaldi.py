@@ -27,6 +27,7 @@ from diarbench.datasets.formats.matching import (
 from diarbench.datasets.io.audio import Clip
 from diarbench.datasets.io.errors import UserError
 from diarbench.datasets.io.files import nfc
+from diarbench.datasets.io.names import plural
 from diarbench.datasets.io.rttm import RttmRecording, Turn, read_lines, seconds
 
 REST = float("inf")
@@ -112,5 +113,5 @@ def _table(path: Path, fields: int) -> Iterator[tuple[str, list[str]]]:
         if line.strip():
             values = line.strip().split(maxsplit=fields - 1)
             if len(values) != fields:
-                raise UserError(f"{where}: {len(values)} fields where {path.name} has {fields}")
+                raise UserError(f"{where}: {plural(len(values), 'field')} where {path.name} has {fields}")
             yield where, values

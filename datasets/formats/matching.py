@@ -17,7 +17,7 @@ from diarbench.datasets.io.containers import CONTAINER_SUFFIXES
 from diarbench.datasets.io.errors import UserError
 from diarbench.datasets.io.exclusions import outside, unscored
 from diarbench.datasets.io.files import all_files, files, nfc
-from diarbench.datasets.io.names import first_names
+from diarbench.datasets.io.names import first_names, renamings
 from diarbench.datasets.io.rttm import Problem, Region, RttmRecording, Turn, UemRegions, read_recordings, seconds
 from diarbench.datasets.io.rttm import read_regions as read_uem_regions
 
@@ -28,6 +28,8 @@ T = TypeVar("T")
 NO_REFERENCE = "recordings left out: no reference"
 
 NO_AUDIO = "references left out: no audio"
+
+OTHER_NAME = "files that name another recording than their own"
 
 NO_LENGTH = "turns dropped: no length"
 
@@ -107,7 +109,11 @@ class AudioIndex:
     def name_of(self, reference: Path, uri: str = "") -> str:
         """The name of the audio that a file describes: the first of its uri, stem and folder that has audio."""
         names = [nfc(name) for name in (uri, reference.stem, reference.parent.name) if name]
-        return next((name for name in names if name in self), names[0])
+        found = next((name for name in names if name in self), names[0])
+        if uri and nfc(uri) not in (found, nfc(reference.stem)) and not renamings([uri], [found]):
+            log.warning("%s: describes %s, and was taken for %s", reference, uri, found)
+            self.changes[OTHER_NAME] += 1
+        return found
 
     def take(self, name: str, where: object) -> Path | None:
         """The file of this name, or the only one whose name starts with it (``R1_M2`` -> ``R1_M2_MS4``).
@@ -200,6 +206,8 @@ def read_references(path: Path, changes: Counter[str]) -> dict[str, RttmRecordin
     skipped: list[Problem] = []
     references: dict[str, RttmRecording] = {}
     for uri, reference in read_recordings(path, problems, skipped).items():
+        if any(turn.speaker == "<NA>" for turn in reference.turns):
+            raise UserError(f"{path}: {uri} has a turn without a speaker (<NA>); add the name")
         references.setdefault(nfc(uri), RttmRecording(reference.where)).extend(reference)
     for problem in problems:
         if problem.kind != "zero length":
@@ -232,7 +240,7 @@ def select_recording(by_uri: Mapping[str, T], uri: str, path: Path, changes: Cou
         raise UserError(f"{path}: describes {len(by_uri)} recordings, none of them named {uri}; correct the name")
     (other,) = by_uri
     log.warning("%s: describes %s, and was taken for %s", path, other, uri)
-    changes["files that name another recording than their own"] += 1
+    changes[OTHER_NAME] += 1
     return by_uri[other]
 
 

@@ -91,6 +91,8 @@ def _rows(manifest: Path) -> dict[Path, list[tuple[str, dict[str, Any]]]]:
                     f"{where}: a row must be one line; write each JSON object on a line of its own"
                 ) from error
             raise
+        if not isinstance(row, dict):
+            raise UserError(f"{where}: not a JSON object; write each row as one, on a line of its own")
         rows.setdefault(_path(row, "audio_filepath", manifest, where), []).append((where, row))
     return rows
 
@@ -104,8 +106,8 @@ def _begins_a_row(lines: list[str]) -> bool:
     return True
 
 
-def _path(row: Any, key: str, manifest: Path, where: str) -> Path:
-    value = row.get(key) if isinstance(row, dict) else None
+def _path(row: dict[str, Any], key: str, manifest: Path, where: str) -> Path:
+    value = row.get(key)
     if not isinstance(value, str) or not value.strip():
         raise UserError(f"{where}: {key} is missing or not a text; every row needs it")
     return manifest.parent / value

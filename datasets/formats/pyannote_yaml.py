@@ -26,7 +26,6 @@ from diarbench.datasets.formats.matching import (
     NO_REGIONS,
     annotated,
     log,
-    one_line,
     read_references,
     read_regions,
 )
@@ -56,7 +55,7 @@ def find(path: Path, protocol: str = "") -> Corpus:
             for name, entries in (tasks.get("SpeakerDiarization") or {}).items()
         }
     except (TypeError, KeyError, AttributeError) as error:
-        raise UserError(f"{path}: not a pyannote.database YAML ({one_line(error)})") from error
+        raise UserError(f"{path}: not a pyannote.database YAML, which has Protocols by database and task") from error
     if not protocol and len(protocols) == 1:
         protocol = next(iter(protocols))
     if protocol not in protocols:
@@ -118,7 +117,12 @@ def _read_recordings(
         scored = _text(f"{path}: {name}: annotated", entry["annotated"]) if entry.get("annotated") else None
         audio = [_text(f"{path}: {name}: audio", entry["audio"])] if "audio" in entry else default_audio
         reader = _Reader(path.parent, database, name, changes)
-        for uri in read_uris(reader.path(uris, "")):
+        listed = read_uris(reader.path(uris, ""))
+        if not listed:
+            raise UserError(
+                f"{reader.path(uris, '')}: lists no recording; add some, or remove {name} from the protocol"
+            )
+        for uri in listed:
             turns = reader.reference(annotation, uri)
             if turns is None and "{uri}" not in annotation:
                 log.warning("%s: no turns of %s in %s", path, uri, annotation)

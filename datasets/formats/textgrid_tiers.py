@@ -12,6 +12,8 @@ praatio reads the files.
 
 from __future__ import annotations
 
+import codecs
+import re
 from collections import Counter
 from pathlib import Path
 
@@ -36,6 +38,7 @@ def find(path: Path, tiers: str = "", dataset: str = "") -> Corpus:
 def read_textgrid(path: Path, changes: Counter[str], tiers: str = "") -> list[Turn]:
     """Read the turns in a TextGrid's interval tiers, see `read_tiers`. Raises UserError if it is not a TextGrid."""
     textgrid = require("praatio.textgrid", "reading a TextGrid")
+    _check_complete(path)
     try:
         grid = textgrid.openTextgrid(str(path), includeEmptyIntervals=False, reportingMode="error")
         intervals = {
@@ -47,3 +50,27 @@ def read_textgrid(path: Path, changes: Counter[str], tiers: str = "") -> list[Tu
         raise UserError(f"{path}: not a readable TextGrid ({one_line(error)})") from error
     changes["point tiers left out: points have no length"] += len(grid.tiers) - len(intervals)
     return read_tiers(intervals, tiers, path, changes)
+
+
+def _check_complete(path: Path) -> None:
+    """Raises UserError where a file is no TextGrid, or has less than it declares, about which praatio is silent.
+
+    As in Praat, only numbers and texts that stand alone count: a tier is its class, name, start, end, the number of
+    its intervals, and for each its start, end and label; a point has no end.
+    """
+    content = path.read_bytes()
+    try:
+        text = content.decode("utf-16" if content[:2] in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE) else "utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path}: neither UTF-8 nor UTF-16 text (byte {error.start}); save it as UTF-8") from error
+    values = iter(re.findall(r'"(?:[^"]|"")*"|(?<!\S)-?\d[\d.eE+-]*(?!\S)', text))
+    if not next(values, "").startswith('"ooTextFile') or next(values, "") != '"TextGrid"':
+        raise UserError(f"{path}: not a TextGrid; save it as one in Praat")
+    try:
+        tiers = int([next(values) for _ in range(3)][2])
+        for _ in range(tiers):
+            kind, _, _, _, size = [next(values) for _ in range(5)]
+            for _ in range(int(size) * (3 if kind == '"IntervalTier"' else 2)):
+                next(values)
+    except (RuntimeError, StopIteration, ValueError) as error:
+        raise UserError(f"{path}: truncated or damaged: has less than it declares; get the file again") from error

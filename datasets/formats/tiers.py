@@ -29,7 +29,18 @@ FEWEST_TURNS = 4
 
 _LEVELS = frozenset(
     f"{level}{ending}"
-    for level in ("phone", "phoneme", "segment", "sentence", "syllable", "token", "utterance", "word")
+    for level in (
+        "phone",
+        "phoneme",
+        "segment",
+        "sentence",
+        "speaker",
+        "syllable",
+        "token",
+        "turn",
+        "utterance",
+        "word",
+    )
     for ending in ("", "s")
 ) | {"comments", "lemma", "notes", "orthography", "transcript", "transcription", "translation"}
 

@@ -32,6 +32,7 @@ from diarbench.datasets.io.containers import CONTAINER_SUFFIXES
 from diarbench.datasets.io.errors import UserError
 from diarbench.datasets.io.exclusions import outside
 from diarbench.datasets.io.files import files, read_json
+from diarbench.datasets.io.names import plural
 from diarbench.datasets.io.rttm import Region, read_lines, seconds
 
 NOT_READ = "files not read: no turns recognised in them"
@@ -150,7 +151,7 @@ def _table_rows(path: Path, changes: Counter[str]) -> Rows:
             if not _is_time(values[columns["start"]]):
                 continue
         if len(values) <= max(columns.values()):
-            raise UserError(f"{where}: {len(values)} values, too few for the columns {', '.join(columns)}")
+            raise UserError(f"{where}: {plural(len(values), 'value')}, too few for the columns {', '.join(columns)}")
         yield _row(where, {name: values[position].strip() for name, position in columns.items()})
 
 
@@ -171,7 +172,7 @@ def _columns(first: list[str]) -> dict[str, int] | None:
     """The position of each value, by the header or, if the first row is a turn already, by order."""
     if len(first) >= 3 and _is_time(first[0]) and _is_time(first[1]):
         return {"start": 0, "end": 1, "speaker": 2}
-    header = [value.strip().lower() for value in first]
+    header = [re.sub(r"[^a-z]+", "_", value.lower()).strip("_") for value in first]  # "Start (s)" is start_s
     columns = {name: header.index(known[0]) for name, words in COLUMNS.items() if (known := _known(words, header))}
     return columns if {"start", "speaker"} <= columns.keys() and {"end", "duration"} & columns.keys() else None
 
@@ -210,6 +211,8 @@ def _json_rows(path: Path, changes: Counter[str]) -> Rows:
 
 def _items(content: Any) -> list[Any] | None:
     """The turns in JSON; None if it has no list of them."""
+    if isinstance(content, dict) and isinstance(content.get("output"), dict):
+        content = content["output"]  # a job of pyannoteAI
     if isinstance(content, dict):
         content = next((content[key] for key in LISTS if key in content), None)
     match content:
@@ -246,7 +249,7 @@ def _stm_rows(path: Path, changes: Counter[str]) -> Rows:
     for where, line in _fields(path):
         if len(line) < 5:
             text = "recording, channel, speaker, start, end and text"
-            raise UserError(f"{where}: {len(line)} fields where STM has {text}")
+            raise UserError(f"{where}: {plural(len(line), 'field')} where STM has {text}")
         recording, channel, speaker, start, end = line[:5]
         if "ignore_time_segment_in_scoring" in (word.lower() for word in line[5:]):
             yield Ignored(where, recording, start, end)
@@ -264,7 +267,7 @@ def _ctm_rows(path: Path, changes: Counter[str]) -> Rows:
     for where, line in _fields(path):
         if len(line) != 8:
             text = "recording, channel, start, duration, word, confidence, type and speaker"
-            raise UserError(f"{where}: {len(line)} fields where CTM with speakers has {text}")
+            raise UserError(f"{where}: {plural(len(line), 'field')} where CTM with speakers has {text}")
         if line[6].lower() in SPOKEN:
             names = ("recording", "channel", "start", "duration")
             yield _row(where, {**dict(zip(names, line, strict=False)), "speaker": line[7]})

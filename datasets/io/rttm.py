@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 from diarbench.datasets.io.errors import UserError
 from diarbench.datasets.io.files import write_atomic
-from diarbench.datasets.io.names import check_relative_path
+from diarbench.datasets.io.names import check_relative_path, plural
 
 
 class Turn(NamedTuple):
@@ -137,7 +137,7 @@ def scan_lines(
         if kind == "SPEAKER":
             has_turns = True
             if len(fields) not in (9, 10):
-                text = f"{len(fields)} fields where RTTM has 10 (a space in a name?)"
+                text = f"{plural(len(fields), 'field')} where RTTM has 10 (a space in a name?)"
                 _report(Problem("malformed line", where, text), problems)
                 continue
             span = _span(fields[3], fields[4], where, problems, is_duration=True)
@@ -212,7 +212,7 @@ def _scan_uem(path: Path, problems: list[Problem] | None) -> dict[str, UemRegion
         if not fields or fields[0][0] in ";#":
             continue
         if len(fields) != 4:
-            text = f"{len(fields)} fields where UEM has 4 (uri, channel, start, end)"
+            text = f"{plural(len(fields), 'field')} where UEM has 4 (uri, channel, start, end)"
             _report(Problem("malformed line", where, text), problems)
             continue
         span = _span(fields[2], fields[3], where, problems, is_duration=False)

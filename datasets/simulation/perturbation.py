@@ -73,7 +73,7 @@ def perturb(
     work.mkdir(parents=True, exist_ok=True)
     jobs = _jobs(dataset, work, copies, effects, perturbation, seed)
     source = (
-        f"{copies} copies of each train recording of {dataset.info.name}, "
+        f"{copies} {'copy' if copies == 1 else 'copies'} of each train recording of {dataset.info.name}, "
         f"its speakers{perturbation.description}, seed {seed}"
     )
     return Corpus(dataset.info.corpus, results_of(_write_copy, jobs, workers), source, dataset.info.licence)

@@ -276,9 +276,12 @@ def test_errors(tmp_path: Path) -> None:
     (tmp_path / "there").mkdir()
     with pytest.raises(UserError, match="already exists"):
         convert(Corpus("c", source), tmp_path / "there")
-    for twice in ("R0", source[0].uri):
-        with pytest.raises(UserError, match="two recordings have this name"):
-            convert(Corpus("c", [*source, SourceRecording(twice, source[0].clips, [])]), tmp_path / "twice")
+    for other, message in (
+        (1, r"r1\.wav: has the same name, R0, as .*r0\.wav; rename one"),
+        (0, r"r0\.wav: is listed twice"),
+    ):
+        with pytest.raises(UserError, match=message):
+            convert(Corpus("c", [*source, SourceRecording("R0", source[other].clips, [])]), tmp_path / "twice")
     (tmp_path / "r1.wav").write_bytes(b"")
     (tmp_path / "r2.wav").unlink()
     with pytest.raises(UserError, match=r"r1\.wav: not readable audio.*and 1 more"):

@@ -43,13 +43,21 @@ def test_numbers_as_speakers(speakers: list[float], name: str, tmp_path: Path) -
     assert recording.turns == [Turn(0.5, 1.0, name)]
 
 
+def test_files_of_the_same_name_in_two_folders(tmp_path: Path) -> None:
+    sound = {"bytes": write_wav(tmp_path / "sound.wav").read_bytes(), "path": None}
+    for subset in ("test", "train"):
+        write_row(tmp_path / "in" / subset, audio=sound)
+    recordings = list(find_corpus(str(tmp_path / "in")).recordings)
+    assert [(r.uri, r.subset) for r in recordings] == [("test-x-00000", "test"), ("train-x-00000", "train")]
+
+
 @pytest.mark.parametrize(
     ("changed", "message"),
     [
         ({"timestamps_start": 0.5}, "timestamps_start is '0.5'; expected a list"),
         ({"speakers": "bob"}, "speakers is 'bob'; expected a list"),
         ({"timestamps_end": None}, "timestamps_end is missing; expected a list"),
-        ({"speakers": ["bob", "eve"]}, "1 starts, 1 ends and 2 speakers; a turn needs one of each"),
+        ({"speakers": ["bob", "eve"]}, "1 start, 1 end and 2 speakers; a turn needs one of each"),
         ({"speakers": [float("nan")]}, "a turn without a speaker; add the name"),
         ({"audio": 7}, "audio is neither a path nor bytes"),
         ({"audio": {"bytes": None, "path": 7}}, "audio is neither a path nor bytes"),

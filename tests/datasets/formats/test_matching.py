@@ -9,6 +9,7 @@ import pytest
 from corpora import textgrid_text, write_wav
 
 from diarbench.datasets.formats.detect import find_corpus
+from diarbench.datasets.formats.matching import OTHER_NAME
 from diarbench.datasets.io.errors import UserError
 from diarbench.datasets.io.rttm import Region, Turn, rttm_text
 
@@ -27,7 +28,7 @@ def test_a_folder_per_recording_with_rttm(uri: str, tmp_path: Path) -> None:
         "call-1": (BOB, [Region(0, 2.5)]),
         "call-2": (EVE, [Region(0, 2.5)]),
     }
-    assert not +corpus.changes
+    assert +corpus.changes == ({OTHER_NAME: 4} if uri == "other" else {})
 
 
 def test_a_folder_per_recording_with_textgrids(tmp_path: Path) -> None:

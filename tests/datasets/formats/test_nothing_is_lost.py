@@ -10,6 +10,7 @@ from corpora import MAKERS, write_wav
 
 from diarbench.datasets.conversion.corpus import SourceRecording
 from diarbench.datasets.formats.detect import find_corpus
+from diarbench.datasets.formats.matching import OTHER_NAME
 from diarbench.datasets.io.errors import UserError
 from diarbench.datasets.io.rttm import Region, Turn
 
@@ -80,6 +81,17 @@ def test_lines_that_are_almost_rttm(folder: Path) -> None:
     assert changes == {"RTTM passed over: unknown lines": 1, "RTTM passed over: SPKR-INFO lines": 1}
     (folder / "a.rttm").write_text("SPEAKER,a,1,0,1,<NA>,<NA>,x,<NA>,<NA>\n", encoding="utf-8")
     with pytest.raises(UserError, match=r"a\.rttm:1: neither this line nor another is a turn"):
+        read(folder)
+
+
+def test_a_reference_that_names_another_recording_is_counted(folder: Path) -> None:
+    """A name that differs in its folder, suffix or case alone is the recording's."""
+    (folder / "a.rttm").write_text(turn("elsewhere"), encoding="utf-8")
+    (folder / "b.rttm").write_text(turn("audio/B.wav"), encoding="utf-8")
+    recordings, changes = read(folder)
+    assert recordings.keys() == {"a", "b"} and changes == {OTHER_NAME: 1}
+    (folder / "a.rttm").write_text(turn("a").replace(" x ", " <NA> "), encoding="utf-8")
+    with pytest.raises(UserError, match=r"a\.rttm: a has a turn without a speaker \(<NA>\); add the name"):
         read(folder)
 
 

@@ -75,3 +75,10 @@ def test_values_of_the_wrong_kind(change: Any, message: str, source: Path) -> No
     path = write(source, change)
     with pytest.raises(UserError, match=f"changed.yml: {message}"):
         list(find_corpus(str(path)).recordings)
+
+
+def test_an_empty_list_of_recordings(source: Path) -> None:
+    source.with_name("empty.txt").write_text("\n", encoding="utf-8")
+    path = write(source, lambda _, protocol: protocol["train"].update(uri="empty.txt"))
+    with pytest.raises(UserError, match=r"empty\.txt: lists no recording; add some, or remove train from the protocol"):
+        list(find_corpus(str(path)).recordings)

@@ -68,6 +68,40 @@ def test_labels_of_silence_are_counted(tmp_path: Path) -> None:
     assert changes["intervals left out: labelled as silence"] == 1
 
 
+def test_a_tier_of_speakers_is_no_speaker(tmp_path: Path) -> None:
+    """One tier whose labels are the names."""
+    corpus = find_corpus(str(write_textgrid(tmp_path, [Turn(0.0, 1.0, "speaker")])))
+    list(corpus.recordings)
+    assert corpus.changes[NO_SPEAKERS] == 1
+
+
+SHORT = (
+    'File type = "ooTextFile"\nObject class = "TextGrid"\n\n0\n3\n<exists>\n1\n"IntervalTier"\n"a ""b"" 3"\n0\n3\n2\n'
+)
+SHORT += '0\n1\n"yes"\n1\n3\n""\n'
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (textgrid_text(WORDS + PHONES)[:-60].encode(), "truncated or damaged: has less than it declares; get"),
+        (SHORT[:-6].encode("utf-16"), "truncated or damaged: has less than it declares; get"),
+        (
+            SHORT.replace("yes", "José").encode("latin-1"),
+            r"neither UTF-8 nor UTF-16 text \(byte \d+\); save it as UTF-8",
+        ),
+        (b"<html>", "not a TextGrid; save it as one in Praat"),
+        (b"", "not a TextGrid; save it as one in Praat"),
+    ],
+)
+def test_damaged_textgrids(content: bytes, message: str, tmp_path: Path) -> None:
+    (tmp_path / "x.TextGrid").write_bytes(SHORT.encode("utf-16"))
+    assert read_textgrid(tmp_path / "x.TextGrid", Counter()) == [Turn(0.0, 1.0, 'a "b" 3')]
+    (tmp_path / "x.TextGrid").write_bytes(content)
+    with pytest.raises(UserError, match=rf"x\.TextGrid: {message}"):
+        read_textgrid(tmp_path / "x.TextGrid", Counter())
+
+
 def read_elan(folder: Path, text: str, tiers: str = "") -> tuple[list[Turn], dict[str, int]]:
     changes: Counter[str] = Counter()
     (folder / "x.eaf").write_text(text, encoding="utf-8")

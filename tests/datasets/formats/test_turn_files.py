@@ -38,8 +38,10 @@ def read(folder: Path, name: str, text: str) -> tuple[list[Turn], dict[str, int]
         ("x.csv", '\ufeffSpeaker;Text;Begin;Duration\r\nbob;a, b;0.5;0.75\r\n"Ana María";;61;1.5\r\n'),
         ("x.tsv", "label\tonset\tend_time\nbob\t00:00:00.5\t0:01.25\nAna María\t1:01\t00:01:02.500\n"),
         ("x.csv", "0.5,1.25,bob\n61,62.5,Ana María\n"),
+        ("x.csv", "Start (s),End Time,Speaker\n0.5,1.25,bob\n61,62.5,Ana María\n"),
         ("x.txt", "0.500000\t1.250000\tbob\n\\\t100.0\t200.0\n61.000000\t62.500000\tAna María\n"),
         ("x.json", json.dumps([BOB, ANA])),
+        ("x.json", json.dumps({"jobId": "1", "output": {"diarization": [BOB, ANA]}})),
         ("x.json", json.dumps({"segments": [{**BOB, "words": []}, {**ANA, "start": "61"}]})),
         (
             "x.srt",
@@ -130,6 +132,29 @@ def test_the_turns_of_a_channel(name: str, text: str, tmp_path: Path) -> None:
 def test_what_is_refused(name: str, text: str, message: str, tmp_path: Path) -> None:
     with pytest.raises(UserError, match=message):
         read(tmp_path, name, text)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("x.csv", b"start_ms,end_ms,speaker\n0,1000,bob\n", r"x\.csv:1: no columns start, end and speaker; add"),
+        (
+            "x.csv",
+            "start,end,speaker\n0,1,José\n".encode("latin-1"),
+            r"x\.csv: not UTF-8 text \(byte \d+\); save it as",
+        ),
+        ("x.json", b'{"utterances": []}', r"x\.json: no list of turns with start, end and speaker"),
+        ("x.yml", b"Databases:\n\tMade: x\n", r"x\.yml:2: not YAML of plain values"),
+        ("x.yaml", b"- Made\n", r"x\.yaml: not a pyannote\.database YAML, which has Protocols by database and task"),
+    ],
+)
+def test_the_reason_is_that_of_the_file_beside_the_audio(
+    name: str, content: bytes, message: str, tmp_path: Path
+) -> None:
+    write_wav(tmp_path / "x.wav")
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(UserError, match=message):
+        find_corpus(str(tmp_path / name if "y" in name else tmp_path))
 
 
 def test_files_without_turns_are_counted(tmp_path: Path) -> None:
