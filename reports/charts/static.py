@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import warnings
 from textwrap import fill
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -41,9 +42,11 @@ class Plot(NamedTuple):
     figure: Figure
 
     def image(self) -> bytes:
-        """The PNG; the same results give the same bytes."""
+        """The PNG; the same results give the same bytes. Letters that matplotlib's font lacks are boxes."""
         out = io.BytesIO()
-        self.figure.savefig(out, format="png", dpi=120)
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", r"Glyph \d+ .* missing from font")  # one a letter, on every command
+            self.figure.savefig(out, format="png", dpi=120)
         return out.getvalue()
 
 

@@ -62,7 +62,8 @@ def test_a_run_without_results_has_no_charts():
     assert draw(summarize(make_comparison((failed,), []))) == []
 
 
-@pytest.mark.parametrize("name", [r"$\frac{", "a\nb", "%_^~", "x" * 200])
+@pytest.mark.parametrize("name", [r"$\frac{", "a\nb", "%_^~", "x" * 200, "회의"])
+@pytest.mark.filterwarnings("error")
 def test_no_name_breaks_a_picture(name):
     run = make_run(name, name=name, recipe=name, dataset=name)
     comparison = make_comparison((run,), make_rows(run, "finetuned", ("one", 10, 1, 1, 1)))
