@@ -60,7 +60,8 @@ def _folder() -> Path | None:
 def _optimizers(folder: Path) -> Classes:
     optimizers: dict[str, Mapping[str, bool]] = {}
     for node in _parsed(folder / "__init__.py").body:
-        if isinstance(node, ast.ImportFrom) and node.module and node.module.startswith("torch.optim."):
+        # torch 2.4 and earlier import by relative names
+        if isinstance(node, ast.ImportFrom) and node.module and (node.level or node.module.startswith("torch.optim.")):
             names = [alias.name for alias in node.names]
             classes = _classes(folder / f"{node.module.removeprefix('torch.optim.')}.py")
             optimizers |= {name: classes[name] for name in names if name in classes and name not in UNFIT_OPTIMIZERS}

@@ -30,7 +30,7 @@ def diarize(
     from diarbench.benchmarks import api
     from diarbench.datasets.io.names import visible
 
-    _set_up_process()
+    _set_up_process(run)
     with FileProgress("diarized", len(audio)) as progress:
 
         def show(path: Path) -> None:
@@ -63,17 +63,25 @@ def export(
     """Export a run's network for its toolkit, a pyannote.audio pipeline folder or a .nemo file, with a model card."""
     from diarbench.benchmarks.runs import deploy
 
-    _set_up_process()
+    _set_up_process(run)
     code = deploy.export(run, dest, push_to_hub)
     if push_to_hub:
         typer.echo(f"Uploaded to {push_to_hub}\n")
     typer.echo(f"Load {dest} with:\n\n{code}", nl=False)
 
 
-def _set_up_process() -> None:
-    """The environment variables of a run, set before a toolkit is imported: threads, and no telemetry."""
+def _set_up_process(run: Path) -> None:
+    """Go on in the environment of a run, with its variables: threads, and no telemetry. No toolkit is loaded yet."""
     import os
 
-    from diarbench.benchmarks.runs.environment import threads, worker_environment
+    from diarbench.benchmarks.runs.deploy import elsewhere
+    from diarbench.benchmarks.runs.environment import OWN_VARIABLES, threads, worker_environment
+    from diarbench.benchmarks.runs.interpreters import ISOLATED, check_interpreter
+    from diarbench.reports.results.run_folder import RunFolder
 
     os.environ.update(worker_environment(threads()))
+    folder = RunFolder(run)
+    if folder.job.is_file() and (python := elsewhere(folder.read_job())):
+        check_interpreter(python, f"{run}: its environment")
+        others = {name: value for name, value in os.environ.items() if name not in OWN_VARIABLES}
+        os.execve(python, [python, *ISOLATED, "-m", "diarbench.benchmarks.cli", *sys.argv[1:]], others)

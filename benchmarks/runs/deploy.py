@@ -14,7 +14,7 @@ from typing import Any
 
 from diarbench.backends import registry
 from diarbench.backends.base import Backend, DecodesExclusively, Diarizer, SpeakerBounds
-from diarbench.backends.checkpoints import load_checkpoint
+from diarbench.backends.checkpoints import is_of_torch, load_checkpoint
 from diarbench.backends.initial_weights import best_checkpoint, read_run
 from diarbench.benchmarks.runs.environment import DEVICES, resolve_device
 from diarbench.benchmarks.runs.evaluation import bounded
@@ -26,6 +26,7 @@ from diarbench.datasets.io.errors import UserError, check_choice
 from diarbench.datasets.io.files import make_folder, temporary_folder, write_atomic
 from diarbench.datasets.io.records import read_record
 from diarbench.datasets.io.rttm import Turn, rttm_text
+from diarbench.reports.results.job import Job
 from diarbench.reports.results.run_folder import RunFolder
 from diarbench.reports.results.scores import Row, Scores
 
@@ -52,6 +53,12 @@ FORMATS: dict[str, tuple[str, Format]] = {
 """Suffix and writer of each format."""
 
 
+def elsewhere(job: Job) -> str | None:
+    """The interpreter that a run's network needs; None where it is the one of this process."""
+    is_here = job.python is None or Path(job.python).absolute() == Path(sys.executable).absolute()
+    return None if is_here else job.python
+
+
 class TrainedRun:
     """A finished run's best network and its tuned hyper-parameters, or the defaults where it was not tuned."""
 
@@ -60,6 +67,10 @@ class TrainedRun:
         self.run = read_run(files, str(folder))
         self.checkpoint = best_checkpoint(files, self.run, str(folder))
         job = files.read_job()
+        if python := elsewhere(job):
+            raise UserError(
+                f"{folder}: its network needs another environment: {python} -m diarbench.benchmarks.cli ..."
+            )
         self.backend: Backend = registry.load_for(job)
         self.bounds = SpeakerBounds(job.min_speakers, job.max_speakers)
         self.rows: tuple[Row, ...] = read_record(files.scores, Scores).rows if files.scores.is_file() else ()
@@ -157,7 +168,9 @@ def export(run: Path, destination: Path, repository: str | None = None) -> str:
     with temporary_folder(destination) as temporary:
         folder = temporary / destination.name
         with quiet(temporary / "log.txt"), _writing(destination):
-            network = trained.network().eval()
+            network = trained.network()
+            if is_of_torch(network):
+                network.eval()
             defaults = trained.backend.diarizer(network, "cpu").defaults
             code = trained.backend.export(network, trained.hyperparameters(defaults), folder)
         name = repository.rpartition("/")[2] if repository else destination.name

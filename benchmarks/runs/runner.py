@@ -19,6 +19,7 @@ from diarbench.benchmarks.runs.executors.base import Ended, Executor
 from diarbench.benchmarks.runs.executors.command import HELD
 from diarbench.benchmarks.runs.executors.local import LocalExecutor, last_line
 from diarbench.benchmarks.runs.executors.watch import Watch
+from diarbench.benchmarks.runs.interpreters import check_interpreter
 from diarbench.benchmarks.runs.lock import hold, holder_of
 from diarbench.benchmarks.runs.plan import Plan
 from diarbench.benchmarks.runs.progress import RunProgress
@@ -162,8 +163,12 @@ class Driver:
             if underway.folder.cancelled.exists():
                 self._settle(underway, Ended(underway.job.name, 1, CANCELLED))
                 continue
-            self.submitted[underway.job.name] = underway
-            self.executor.submit(underway.folder, underway.job)
+            try:
+                self.executor.submit(underway.folder, underway.job)
+            except UserError as error:  # its environment was deleted meanwhile; the other runs go on
+                self._settle(underway, Ended(underway.job.name, 1, str(error)))
+            else:
+                self.submitted[underway.job.name] = underway
 
     def _listen(self) -> None:
         if not self.submitted:
@@ -241,6 +246,8 @@ def tune(out: Path, trials: int | None, seconds: float | None, command: str, pro
     before = ComparisonFolder(out).read_results()
     command = f"{before.command} && {command}"
     jobs = [ComparisonFolder(out).run(run.name).read_job() for run in before.trained_runs]
+    for backend, python in dict.fromkeys((job.backend, job.python) for job in jobs if job.python):
+        check_interpreter(python, f"--env {backend}={python}")
     for job in jobs:
         dataset = with_fold(find_dataset(job.dataset, Path(job.dataset_root), job.fingerprint), job.fold)
         check_speech(dataset.subset("dev"), job.tune_condition)

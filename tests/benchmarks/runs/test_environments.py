@@ -9,12 +9,15 @@ from pathlib import Path
 
 import pytest
 from environments import make_environment
+from run_helpers import plan_of, run
 
 from diarbench.backends import registry
 from diarbench.benchmarks import api
 from diarbench.benchmarks.runs import inference_cache
 from diarbench.benchmarks.runs.backend_facts import Question, facts_of
+from diarbench.benchmarks.runs.deploy import TrainedRun
 from diarbench.benchmarks.runs.interpreters import ask, interpreters
+from diarbench.benchmarks.runs.plan import Plan
 from diarbench.benchmarks.runs.virtual_environments import create, folder_of, made, python_of
 from diarbench.datasets.dataset import Dataset
 from diarbench.datasets.io.errors import UserError
@@ -33,19 +36,30 @@ def test_a_backend_without_torch_is_run_and_scored_elsewhere(python: Path, ami_m
     options = {"envs": [f"dummy={python}"], "inits": ["pretrained"], "train": False, "trials": 3}
     plans = api.plan(["dummy"], [str(ami_mini.root)], **options)  # type: ignore[arg-type]
     comparison = api.run(plans, tmp_path / "out")
-    (run,) = comparison.runs
-    assert (run.state, run.failure) == ("done", None)
+    (done,) = comparison.runs
+    assert (done.state, done.failure) == ("done", None)
     assert {row.stage for row in comparison.rows if row.run} == {"pretrained", "tuned"}
-    assert run.parameters == 4 and run.environment is not None
-    assert "torch" not in run.environment.versions and run.environment.versions["numpy"]
+    assert done.parameters == 4 and done.environment is not None
+    assert "torch" not in done.environment.versions and done.environment.versions["numpy"]
     assert "dummy_backend" not in sys.modules
-    job = RunFolder(tmp_path / "out" / run.name).read_job()
-    assert (job.python, job.environment["diarbench"]) == (str(python), run.environment.versions["diarbench"])
+    job = RunFolder(tmp_path / "out" / done.name).read_job()
+    assert (job.python, job.environment["diarbench"]) == (str(python), done.environment.versions["diarbench"])
 
+    with pytest.raises(UserError, match=f"needs another environment: {python} -m diarbench"):
+        TrainedRun(tmp_path / "out" / done.name)
     changed = plans[0].job.model_copy(update={"environment": {**job.environment, "numpy": "1"}})
     assert changed.hash != job.hash, "other versions are another run"
     with pytest.raises(UserError, match="dummy cannot be fine-tuned without torch and lightning"):
         raise UserError(api.plan(["dummy"], [str(ami_mini.root)], envs=options["envs"])[0].problem)  # type: ignore[arg-type]
+
+
+def test_an_environment_that_is_gone_fails_its_run_alone(ami_mini: Dataset, tmp_path: Path) -> None:
+    gone = tmp_path / "gone" / "bin" / "python"
+    planned = plan_of(ami_mini, "pretrained")
+    comparison, _ = run(tmp_path / "out", Plan(planned.job.model_copy(update={"python": str(gone)}), ""))
+    (failed,) = comparison.runs
+    assert failed.failure is not None
+    assert f"--env dummy={gone}: no such file any more; make the environment again" in failed.failure
 
 
 def test_the_answers_are_the_same_here_and_there() -> None:
