@@ -24,6 +24,8 @@ class Entry(NamedTuple):
     """Modules that must be importable."""
     extra: str = ""
     """The extra of diarbench that installs them."""
+    own_environment: bool = False
+    """Whether they exclude the packages of the other backends."""
 
 
 BUILTIN = {
@@ -38,6 +40,12 @@ BUILTIN = {
         ("transformers.models.nemotron3_diarization", "lightning"),
         "nemotron",
     ),
+    "nemo-msdd": Entry(
+        "diarbench.backends.msdd.backend:MsddBackend",
+        ("nemo.collections.asr.models.msdd_models", "lightning"),
+        "msdd",
+        own_environment=True,
+    ),
 }
 
 
@@ -49,8 +57,11 @@ def entries() -> dict[str, Entry]:
 def missing(name: str) -> str | None:
     """The command that installs a backend's missing packages, or None. Imports no toolkit."""
     entry = entries()[name]
-    absent = [module for module in entry.requires if not importable(module)]
-    return f"pip install 'diarbench[{entry.extra}]'" if absent else None
+    if all(map(importable, entry.requires)):
+        return None
+    if entry.own_environment:
+        return f"bench env create {name}, then --env {name}=auto"
+    return f"pip install 'diarbench[{entry.extra}]'"
 
 
 def check_name(name: str) -> None:

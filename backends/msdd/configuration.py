@@ -24,6 +24,9 @@ SPEAKER_PARTS = {
 
 DECODER = f"{MODULES}.msdd_diarizer.MSDD_module"
 
+CAMPLUSPLUS = "CAM++"
+"""In place of a speaker network's configuration: the installed CAM++, which is no part of the model."""
+
 EMBEDDING_SIZE = 192
 
 PUBLISHED_DECODER = {
@@ -81,6 +84,7 @@ TINY_SPEAKER: dict[str, Any] = {
 """A speaker network of TitaNet's form and a hundredth of its size."""
 
 TINY = {"speaker": TINY_SPEAKER, "msdd": TINY_DECODER}
+ON_CAMPLUSPLUS = {"speaker": CAMPLUSPLUS, "msdd": PUBLISHED_DECODER}
 
 
 def safe_architecture(architecture: Any, source: Path | str) -> dict[str, Any]:
@@ -93,7 +97,8 @@ def safe_architecture(architecture: Any, source: Path | str) -> dict[str, Any]:
             f"{source}: an MSDD for {decoder.get('num_spks')} speakers at {decoder.get('scale_n')} scales; diarbench "
             f"runs those for pairs of speakers at {len(SCALES)} scales"
         )
-    return {"speaker": safe_speaker(architecture["speaker"], source), "msdd": decoder}
+    speaker = architecture["speaker"]
+    return {"speaker": speaker if speaker == CAMPLUSPLUS else safe_speaker(speaker, source), "msdd": decoder}
 
 
 def safe_speaker(config: Any, source: Path | str) -> dict[str, Any]:
@@ -128,20 +133,31 @@ def _scales(config: Any) -> tuple[Any, Any]:
         return None, None
 
 
-def nemo_config(architecture: Mapping[str, Any]) -> dict[str, Any]:
-    """The whole configuration from which NeMo builds, saves and runs an ``EncDecDiarLabelModel``."""
+def speaker_embeddings() -> dict[str, Any]:
+    """The scales, as NeMo's configurations name them."""
     parameters = {
         "window_length_in_sec": [scale.window_s for scale in SCALES],
         "shift_length_in_sec": [scale.shift_s for scale in SCALES],
         "multiscale_weights": [1] * len(SCALES),
         "save_embeddings": True,
     }
+    return {"model_path": None, "parameters": parameters}
+
+
+def nemo_config(architecture: Mapping[str, Any]) -> dict[str, Any]:
+    """The whole configuration from which NeMo builds, saves and runs an ``EncDecDiarLabelModel``.
+
+    In place of CAM++, which NeMo cannot build, it has a tiny speaker network.
+    """
+    speaker = architecture["speaker"]
+    if speaker == CAMPLUSPLUS:
+        speaker = safe_speaker(TINY_SPEAKER, "configuration")
     return {
-        "preprocessor": architecture["speaker"]["preprocessor"],
+        "preprocessor": speaker["preprocessor"],
         "msdd_module": architecture["msdd"],
-        "speaker_model_cfg": architecture["speaker"],
+        "speaker_model_cfg": speaker,
         "loss": {"_target_": "nemo.collections.asr.losses.bce_loss.BCELoss", "weight": None},
-        "diarizer": {"out_dir": None, "speaker_embeddings": {"model_path": None, "parameters": parameters}},
+        "diarizer": {"out_dir": None, "speaker_embeddings": speaker_embeddings()},
         "max_num_of_spks": 2,
         "scale_n": len(SCALES),
         "emb_batch_size": 0,  # the speaker network is not trained

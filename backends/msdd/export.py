@@ -9,15 +9,24 @@ from typing import Any
 import yaml
 from omegaconf import OmegaConf
 
-from diarbench.backends.msdd.configuration import nemo_config
+from diarbench.backends.msdd.configuration import CAMPLUSPLUS, nemo_config, speaker_embeddings
 from diarbench.backends.msdd.decoding import CHUNK, MOST_OVERLAPPING, OVERLAP_LIMIT
 from diarbench.backends.msdd.network import MsddNetwork
 from diarbench.backends.msdd.pipeline import SIGMOID, SPEAKERS, THRESHOLD
+from diarbench.datasets.io.errors import UserError
 from diarbench.datasets.io.files import write_atomic
 
 
 def export(network: MsddNetwork, hyperparameters: Mapping[str, Any], folder: Path) -> str:
-    """Write ``model.nemo`` and ``diarizer.yaml``; returns lines of Python that load them."""
+    """Write ``model.nemo`` and ``diarizer.yaml``; returns lines of Python that load them.
+
+    Raises UserError for an MSDD on CAM++, which NeMo cannot build.
+    """
+    if network.settings["speaker"] == CAMPLUSPLUS:
+        raise UserError(
+            "this MSDD uses CAM++, which NeMo cannot load: run it with bench diarize, or fine-tune one from the .nemo "
+            "file of a TitaNet"
+        )
     folder.mkdir(parents=True, exist_ok=True)
     file, settings = folder / "model.nemo", folder / "diarizer.yaml"
     # NeMo 2.7.3 leaves the speaker network's configuration out of the file, without which it cannot load it again.
@@ -28,14 +37,13 @@ def export(network: MsddNetwork, hyperparameters: Mapping[str, Any], folder: Pat
         "from nemo.collections.asr.models.msdd_models import NeuralDiarizer\n"
         "from omegaconf import OmegaConf\n"
         f'config = OmegaConf.load("{settings}")\n'
-        "# Also set manifest_filepath, out_dir and vad.external_vad_manifest (stretches of speech) in config.diarizer.\n"
+        "# Also set manifest_filepath, out_dir and vad.external_vad_manifest (the speech) in config.diarizer.\n"
         "NeuralDiarizer(config).diarize()\n"
     )
 
 
 def diarizer_config(file: Path, hyperparameters: Mapping[str, Any]) -> dict[str, Any]:
     """The configuration of a ``NeuralDiarizer`` with a network and hyper-parameters, without its input and output."""
-    embeddings = nemo_config({"speaker": {"preprocessor": {}}, "msdd": {}})["diarizer"]["speaker_embeddings"]
     return {
         "device": "cpu",
         "verbose": False,
@@ -49,7 +57,7 @@ def diarizer_config(file: Path, hyperparameters: Mapping[str, Any]) -> dict[str,
             "collar": 0.0,
             "ignore_overlap": False,
             "vad": {"model_path": None, "external_vad_manifest": None, "parameters": {}},
-            "speaker_embeddings": embeddings,
+            "speaker_embeddings": speaker_embeddings(),
             "clustering": {
                 "parameters": {
                     "oracle_num_speakers": False,

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Mapping, Sequence
-from itertools import combinations
+from itertools import combinations, groupby, islice
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -20,7 +20,7 @@ from diarbench.backends import losses
 from diarbench.backends.base import Losses
 from diarbench.backends.checkpoints import check_checkpoint, is_checkpoint, load_tensors
 from diarbench.backends.msdd.configuration import (
-    EMBEDDING_SIZE,
+    CAMPLUSPLUS,
     PUBLISHED_DECODER,
     nemo_config,
     of_nemo_file,
@@ -38,6 +38,7 @@ from diarbench.backends.msdd.segments import (
     label_pair,
     stretches,
 )
+from diarbench.backends.msdd.speaker import CamPlusPlusSpeaker, NemoSpeaker, SpeakerNetwork
 from diarbench.backends.nemo.checkpoints import WEIGHTS, read_config
 from diarbench.backends.objective import Objective
 from diarbench.datasets.io.archives import read_tar_member
@@ -49,9 +50,6 @@ SPEAKER = "msdd._speaker_model."
 
 MOST_SPEAKERS = 8
 """NeMo's own limit for clustering."""
-
-EMBEDDED_AT_ONCE = 64
-"""Segments in a batch of the speaker network."""
 
 
 class Example(NamedTuple):
@@ -79,7 +77,7 @@ class MsddNetwork(torch.nn.Module):
         state = random.getstate()
         self.model = EncDecDiarLabelModel(cfg=OmegaConf.create(nemo_config(architecture)))
         random.setstate(state)
-        self.speaker.requires_grad_(False)
+        self.speaker = self._take_speaker()
         self.objective = Objective()
         self.train()
 
@@ -107,7 +105,7 @@ class MsddNetwork(torch.nn.Module):
         architecture = safe_architecture({"speaker": safe_speaker(config, path), "msdd": PUBLISHED_DECODER}, path)
         _check_shapes(architecture, {f"{SPEAKER}{name}": tensor for name, tensor in tensors.items()}, SPEAKER, path)
         network = cls(architecture)
-        _load(network.speaker, tensors, path)
+        _load(network.model.msdd._speaker_model, tensors, path)
         return network
 
     @classmethod
@@ -123,10 +121,13 @@ class MsddNetwork(torch.nn.Module):
         _load(network.model, tensors, source)
         return network
 
-    @property
-    def speaker(self) -> Any:
-        """NeMo's ``EncDecSpeakerLabelModel``."""
-        return self.model.msdd._speaker_model
+    def _take_speaker(self) -> SpeakerNetwork:
+        """The speaker network: NeMo's, which is a part of the model, or CAM++, which is not."""
+        if self.settings["speaker"] == CAMPLUSPLUS:
+            self.model.msdd._speaker_model = None
+            return CamPlusPlusSpeaker()
+        self.model.msdd._speaker_model.requires_grad_(False)
+        return NemoSpeaker(self.model.msdd._speaker_model)
 
     def architecture(self) -> dict[str, Any]:
         return self.settings
@@ -134,7 +135,8 @@ class MsddNetwork(torch.nn.Module):
     def train(self, mode: bool = True) -> MsddNetwork:
         """As in torch, but the speaker network stays in evaluation mode."""
         super().train(mode)
-        self.speaker.eval()
+        if self.model.msdd._speaker_model is not None:
+            self.model.msdd._speaker_model.eval()
         return self
 
     def num_frames(self, samples: int) -> int:
@@ -204,64 +206,23 @@ class MsddNetwork(torch.nn.Module):
         As in NeMo, a short row is padded with its first segment.
         """
         longest = max(len(example.segments.base) for example in examples)
-        sequences: list[torch.Tensor] = [torch.empty(0)] * len(examples)
-        profiles: list[torch.Tensor] = [torch.empty(0)] * len(examples)
-        for window, waveform in enumerate(waveforms):
-            rows = [row for row, example in enumerate(examples) if example.window == window]
-            if not rows:
-                continue
-            embedded = self._embed_window(waveform, [examples[row].segments for row in rows])
-            for row, by_scale in zip(rows, embedded, strict=True):
-                segments, labels = examples[row].segments, examples[row].labels
+        sequences, profiles = [], []
+        for window, group in groupby(examples, key=lambda example: example.window):
+            of_window = list(group)
+            times = [each for example in of_window for each in example.segments.times]
+            counts = [len(each) for each in times]
+            embedded = iter(self.speaker.in_window(waveforms[window], np.concatenate(times)).split(counts))
+            for _, segments, labels in of_window:
+                by_scale = list(islice(embedded, len(SCALES)))
                 padding = longest - len(segments.base)
                 nearest = torch.from_numpy(np.pad(segments.mapping, ((0, 0), (0, padding))))
-                sequences[row] = torch.stack([e[k] for e, k in zip(by_scale, nearest, strict=True)], dim=1)
-                profiles[row] = torch.stack([_profiles(e, c) for e, c in zip(by_scale, labels.clusters, strict=True)])
+                sequences.append(torch.stack([e[k] for e, k in zip(by_scale, nearest, strict=True)], dim=1))
+                profiles.append(torch.stack([_profiles(e, c) for e, c in zip(by_scale, labels.clusters, strict=True)]))
         return torch.stack(sequences), torch.stack(profiles)
 
-    @torch.no_grad()
-    def _embed_window(self, waveform: torch.Tensor, parts: Sequence[Segments]) -> list[list[torch.Tensor]]:
-        """For each of several cuts of a window, its segments' embeddings (segments, size), a scale each.
-
-        As in NeMo's training, the features are those of the whole window, cut and padded to the longest scale.
-        """
-        length = torch.tensor([len(waveform)], device=waveform.device)
-        features, _ = self.speaker.preprocessor(input_signal=waveform[None], length=length)
-        longest = int(SCALES[0].window_s * FRAMES_PER_S)
-        wanted = np.concatenate([frames(times) for segments in parts for times in segments.times])
-        different, position = np.unique(wanted, axis=0, return_inverse=True)
-        padded = features.new_zeros(len(different), features.shape[1], longest)
-        lengths = torch.from_numpy((different[:, 1] - different[:, 0]).clip(max=longest)).to(waveform.device)
-        for row, (start, _), size in zip(padded, different, lengths.tolist(), strict=True):
-            row[:, :size] = features[0, :, start : start + size]
-        embedded = torch.cat(
-            [
-                self.speaker.forward_for_export(audio_signal=signal, length=size)[1]
-                for signal, size in zip(padded.split(EMBEDDED_AT_ONCE), lengths.split(EMBEDDED_AT_ONCE), strict=True)
-            ]
-        )
-        counts = [len(times) for segments in parts for times in segments.times]
-        by_scale = embedded[torch.from_numpy(position.reshape(-1))].split(counts)
-        return [list(by_scale[k : k + len(SCALES)]) for k in range(0, len(by_scale), len(SCALES))]
-
-    @torch.inference_mode()
     def embed_segments(self, waveform: np.ndarray, segments: Segments) -> list[np.ndarray]:
-        """The embeddings (segments, size) of a recording's segments, a scale each.
-
-        As in NeMo's inference, each segment has features of its own; one that is shorter than its scale is repeated.
-        """
-        device = next(self.parameters()).device
-        embedded = []
-        for scale, times in zip(SCALES, segments.times, strict=True):
-            size = int(scale.window_s * SAMPLE_RATE)
-            pieces = [waveform[int(start * SAMPLE_RATE) : int(end * SAMPLE_RATE)][:size] for start, end in times]
-            signals = torch.from_numpy(np.stack([_repeated(piece, size) for piece in pieces])).to(device)
-            outputs = [
-                self.speaker(input_signal=part, input_signal_length=torch.full((len(part),), size, device=device))[1]
-                for part in signals.split(EMBEDDED_AT_ONCE)
-            ]
-            embedded.append(torch.cat(outputs).reshape(-1, EMBEDDING_SIZE).cpu().numpy())
-        return embedded
+        """The embeddings (segments, size) of a recording's segments, a scale each."""
+        return self.speaker.in_recording(waveform, segments.times)
 
 
 def make_examples(targets: np.ndarray) -> list[Example]:
@@ -286,12 +247,6 @@ def _profiles(embeddings: torch.Tensor, clusters: np.ndarray) -> torch.Tensor:
     """The mean embedding of each of two speakers (size, 2); zero for one without segments."""
     own = torch.from_numpy(np.stack([clusters == speaker for speaker in (0, 1)], axis=1)).to(embeddings)
     return embeddings.T @ own / own.sum(dim=0).clamp(min=1)
-
-
-def _repeated(piece: np.ndarray, size: int) -> np.ndarray:
-    """A signal, repeated to a size; as in NeMo, the last part of it comes at the end."""
-    repeats, rest = divmod(size, len(piece))
-    return np.concatenate([piece] * repeats + ([piece[-rest:]] if rest else []))
 
 
 def _check_shapes(architecture: Mapping[str, Any], tensors: Mapping[str, Any], prefix: str, source: Path | str) -> None:
