@@ -77,11 +77,11 @@ def _environments(options: Sequence[str]) -> Iterator[tuple[str, str, str]]:
 
 def backends() -> None:
     """List the toolkits that can be fine-tuned and their initial weights."""
-    from rich.table import Table
+    from rich.table import Column, Table
 
     from diarbench.reports.console import make_console
 
-    table = Table("backend", "installed", "--init auto")
+    table = Table("backend", Column("installed", overflow="fold"), Column("--init auto", overflow="fold"))
     for name, command, origin in _backends():
         table.add_row(name, command or "yes", origin)
     make_console().print(table)
@@ -120,42 +120,51 @@ def doctor(
     ] = [],  # noqa: B006
 ) -> None:
     """Show installed packages, available weights, datasets and devices, and how to install what is missing."""
+    from rich.table import Column, Table
+
+    from diarbench.reports.console import make_console
+
+    console = make_console()
+    rows = list(_findings(env))
+    table = Table("item", Column("status", overflow="fold"))
+    for item, status, _ in rows:
+        table.add_row(item, status)
+    console.print(table)
+    for item, _, fix in rows:
+        if fix:  # below the table, in one line each, so that commands can be copied
+            console.print(f"{item}: {fix}", soft_wrap=True, highlight=False)
+
+
+def _findings(env: list[str]) -> Iterator[tuple[str, str, str]]:
+    """Each item with its status and what to do; empty where nothing is."""
     import subprocess
     import sys
-
-    from rich.table import Table
 
     from diarbench.backends.packages import importable, package_version
     from diarbench.benchmarks.runs.environment import TRACKED_PACKAGES, environment
     from diarbench.datasets.corpora.catalog import KNOWN, location
-    from diarbench.reports.console import make_console
 
-    console = make_console()
     machine = environment("")
-    table = Table("item", "status", "fix")
-    table.add_row("python", machine.python, "")
-    table.add_row("machine", f"{machine.cores} cores, {machine.memory_gb:g} GB, {machine.platform}", "")
+    yield "python", machine.python, ""
+    yield "machine", f"{machine.cores} cores, {machine.memory_gb:g} GB, {machine.platform}", ""
     for package in TRACKED_PACKAGES:
-        table.add_row(package, package_version(package) or "-", "")
+        yield package, package_version(package) or "-", ""
     for name, command, origin in _backends():
-        table.add_row(f"backend {name}", "not installed" if command else f"initial weights: {origin}", command or "")
-    for item, status, fix in _pipelines():
-        table.add_row(item, status, fix)
-    for row in _environments(env):
-        table.add_row(*row)
+        yield f"backend {name}", "not installed" if command else f"initial weights: {origin}", command or ""
+    yield from _pipelines()
+    yield from _environments(env)
     for name in KNOWN:
         folder = location(name)
         status, fix = (str(folder), "") if folder.is_dir() else ("-", f"bench data fetch {name}")
-        table.add_row(f"dataset {name}", status, fix)
+        yield f"dataset {name}", status, fix
     if importable("torch"):
         # A separate process, since this one must not import a toolkit.
         probe = [sys.executable, "-P", "-c", PROBE]
         done = subprocess.run(probe, capture_output=True, text=True, check=False)
         device, _, decoder = done.stdout.strip().partition("\n")
         fix = "" if done.returncode == 0 else "pip install torch"
-        table.add_row("device", device or "torch cannot be imported", fix)
+        yield "device", device or "torch cannot be imported", fix
         if importable("pyannote.audio") and device:
             status = "works" if decoder == "works" else "no FFmpeg for torchcodec; bench itself needs none"
             fix = "" if decoder == "works" else "apt-get install ffmpeg, or pass samples as bench export prints"
-            table.add_row("pyannote.audio on paths", status, fix)
-    console.print(table)
+            yield "pyannote.audio on paths", status, fix

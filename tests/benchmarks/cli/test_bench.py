@@ -104,6 +104,7 @@ def test_doctor_lists_packages_backends_datasets_and_the_device() -> None:
     backends = ("backend pyannote", "backend nemo", "pipeline community-1")
     for part in ("python", *backends, "dataset ami-mini", "device", "pyannote.audio on paths"):
         assert part in done.stdout
+    assert "…" not in done.stdout, "no name or command is cut"
 
 
 def test_every_option_of_run_is_in_a_panel() -> None:
