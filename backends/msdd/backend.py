@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from diarbench.backends.base import InitialWeights
 from diarbench.backends.camplusplus.files import camplusplus_description
 from diarbench.backends.initial_weights import SCRATCH, weights_in_file, weights_of_run, weights_on_hub
+from diarbench.backends.msdd.configuration import holds_msdd
 from diarbench.backends.nemo.checkpoints import read_config
 from diarbench.backends.packages import package_version
 from diarbench.datasets.io.errors import UserError
@@ -65,7 +66,7 @@ class MsddBackend:
             return weights_of_run(init, self.name)
         initial = weights_in_file(init, (".nemo", ".ckpt"))
         assert initial.path is not None
-        if initial.path.suffix == ".nemo" and not _has_decoder(initial.path):
+        if initial.path.suffix == ".nemo" and not holds_msdd(read_config(initial.path), initial.path):
             return _speaker_network(initial.path, initial.weights)
         return initial
 
@@ -120,11 +121,6 @@ def _on_camplusplus() -> InitialWeights:
 
 def _tiny(origin: str) -> InitialWeights:
     return InitialWeights(SCRATCH.model_copy(update={"origin": origin}), max_speakers=MOST_SPEAKERS)
-
-
-def _has_decoder(path: Path) -> bool:
-    config = read_config(path)
-    return isinstance(config, dict) and "msdd_module" in config
 
 
 def _speaker_network(path: Path | None, weights: Weights, initial: InitialWeights | None = None) -> InitialWeights:

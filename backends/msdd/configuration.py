@@ -104,7 +104,7 @@ def safe_architecture(architecture: Any, source: Path | str) -> dict[str, Any]:
 def safe_speaker(config: Any, source: Path | str) -> dict[str, Any]:
     """The configuration of a speaker network, of known parts. Raises UserError where it would build anything else."""
     if not isinstance(config, Mapping) or not set(SPEAKER_PARTS) <= set(config):
-        raise UserError(f"{source}: not a speaker network: it has no {' or no '.join(SPEAKER_PARTS)}")
+        raise UserError(f"{source}: its speaker network lacks one of {', '.join(SPEAKER_PARTS)}")
     speaker = {name: safe_part(name, target, config[name], source) for name, target in SPEAKER_PARTS.items()}
     loss = config.get("loss")
     if isinstance(loss, Mapping) and "angular" in str(loss.get("_target_", "")).lower():
@@ -115,6 +115,17 @@ def safe_speaker(config: Any, source: Path | str) -> dict[str, Any]:
             f"TitaNet, of size {EMBEDDING_SIZE}"
         )
     return speaker
+
+
+def holds_msdd(config: Any, source: Path | str) -> bool:
+    """Whether the configuration of a ``.nemo`` file is that of an MSDD, and not of a speaker network alone.
+
+    Raises UserError where it is of neither.
+    """
+    keys = set(config) if isinstance(config, Mapping) else set()
+    if "msdd_module" in keys or set(SPEAKER_PARTS) <= keys:
+        return "msdd_module" in keys
+    raise UserError(f"{source}: holds neither an MSDD nor a speaker network such as TitaNet")
 
 
 def of_nemo_file(config: Any, source: Path | str) -> dict[str, Any]:

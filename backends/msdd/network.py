@@ -22,6 +22,7 @@ from diarbench.backends.checkpoints import check_checkpoint, is_checkpoint, load
 from diarbench.backends.msdd.configuration import (
     CAMPLUSPLUS,
     PUBLISHED_DECODER,
+    holds_msdd,
     nemo_config,
     of_nemo_file,
     safe_architecture,
@@ -100,7 +101,7 @@ class MsddNetwork(torch.nn.Module):
             return cls.from_checkpoint(check_checkpoint(path, content, "nemo-msdd"), path)
         config = read_config(path)
         tensors = load_tensors(path, content=read_tar_member(path, WEIGHTS))
-        if isinstance(config, dict) and "msdd_module" in config:
+        if holds_msdd(config, path):
             return cls._with_tensors(of_nemo_file(config, path), tensors, path)
         architecture = safe_architecture({"speaker": safe_speaker(config, path), "msdd": PUBLISHED_DECODER}, path)
         _check_shapes(architecture, {f"{SPEAKER}{name}": tensor for name, tensor in tensors.items()}, SPEAKER, path)
@@ -170,7 +171,7 @@ class MsddNetwork(torch.nn.Module):
         wanted = torch.nn.utils.rnn.pad_sequence(
             [torch.from_numpy(example.labels.targets) for example in examples], batch_first=True
         ).to(waveforms.device)
-        predicted = self.decode_pairs(*embedded)
+        predicted = self.decode_pairs(*embedded).to(wanted.dtype)  # losses are not computed in 16 bits
         segmentation = self.model.loss(probs=predicted, labels=wanted, target_lens=lengths)
         spoken = torch.arange(wanted.shape[1])[None] < lengths[:, None]
         each = losses.sigmoid_marginals(predicted[spoken][None])
