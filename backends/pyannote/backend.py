@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from diarbench.backends.base import Diarizer
     from diarbench.backends.objective import Objective
+    from diarbench.backends.pyannote.parts import FixedParts
     from diarbench.backends.recipes.space import RecipeSpace
 
 
@@ -99,6 +100,8 @@ class PyannoteBackend:
         """See Backend."""
         from diarbench.backends.pyannote.network import PyannoteNetwork
 
+        if self.published or self.plda:
+            self._parts()  # files that cannot be used are told before training, not after it
         network = PyannoteNetwork.from_file(start.path) if start.path else PyannoteNetwork.from_scratch()
         return network.train_on(objective)
 
@@ -113,12 +116,10 @@ class PyannoteBackend:
         from diarbench.backends.pyannote.network import PyannoteNetwork
 
         with _without("nemo.collections.asr.models"):
-            from diarbench.backends.pyannote.parts import packaged_parts, published_parts
             from diarbench.backends.pyannote.pipeline import PyannoteDiarizer
 
         assert isinstance(network, PyannoteNetwork)
-        parts = published_parts(self.published) if self.published else packaged_parts(self.plda)
-        return PyannoteDiarizer(network, device, parts)
+        return PyannoteDiarizer(network, device, self._parts())
 
     def export(self, network: torch.nn.Module, hyperparameters: Mapping[str, Any], folder: Path) -> str:
         """See Backend: a folder that ``Pipeline.from_pretrained`` loads."""
@@ -136,6 +137,13 @@ class PyannoteBackend:
 
         filters = {"nothing": {}, "filters": {"pyannote": ["model.sincnet.*"]}}
         return {**usual_space(1e-5, 3e-3), "freeze": filters}
+
+    def _parts(self) -> FixedParts:
+        """The parts that are not fine-tuned. Raises UserError for files that are not what they should be."""
+        with _without("nemo.collections.asr.models"):
+            from diarbench.backends.pyannote.parts import packaged_parts, published_parts
+
+        return published_parts(self.published) if self.published else packaged_parts(self.plda)
 
     @staticmethod
     def _at_hand() -> InitialWeights:

@@ -277,7 +277,9 @@ class _HubRepository:
         files = HubFiles(self.repository, (name,), self.revision)
         path = cached_hub_file(files)
         if path is None and not self.download:
-            raise UserError(f"hub:{self.repository}: {name} is not in the hub's cache: hf download {self.repository}")
+            page = f"after consent at https://huggingface.co/{self.repository}"
+            command = f"hf download {self.repository}"
+            raise UserError(f"hub:{self.repository}: {name} is not in the hub's cache: {command}, {page}")
         path = path or download_weights(InitialWeights(SCRATCH, hub=files)).path
         assert path is not None
         return path

@@ -52,7 +52,7 @@ def _pipelines() -> Iterator[tuple[str, str, str]]:
             status, fix = f"at hand: --pipeline {source}", ""
         except UserError as error:
             reason, _, command = str(error).rpartition(": ")
-            status, fix = reason, f"{command}, after consent at https://huggingface.co/{repository}"
+            status, fix = reason, command
         yield f"pipeline {known.name}", status, fix
 
 

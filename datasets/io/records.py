@@ -41,8 +41,13 @@ def read_record(path: Path, kind: type[R], cure: str = "") -> R:
         raise UserError(f"{path}: not a valid {kind.__name__}: {first_problem(error)}{what_to_do}") from error
 
 
+IN_PLAIN_WORDS = {"extra_forbidden": "unknown key; remove it", "missing": "is missing; add it"}
+"""What pydantic's commonest kinds of errors are called in messages."""
+
+
 def first_problem(error: ValidationError) -> str:
     """The key and the message of the first thing that is wrong with a record."""
     first = error.errors()[0]
     where = ".".join(str(part) for part in first["loc"])
-    return visible(f"{where}: {first['msg'].removeprefix('Value error, ')}".removeprefix(": "))
+    message = IN_PLAIN_WORDS.get(first["type"]) or first["msg"].removeprefix("Value error, ")
+    return visible(f"{where}: {message}".removeprefix(": "))

@@ -166,19 +166,19 @@ REFUSED: dict[str, tuple[Callable[[Path], None], str]] = {
         edited(lambda config: config["pipeline"].update(name="os.system")),
         "pipeline.name: os.system is not supported",
     ),
-    "an unknown option": (params(use_auth_token="x"), "pipeline.params.use_auth_token: Extra inputs"),
+    "an unknown option": (params(use_auth_token="x"), "pipeline.params.use_auth_token: unknown key; remove it"),
     "another clustering": (params(clustering="KMeansClustering"), "pipeline.params.clustering: Input should be"),
     "an unknown hyper-parameter": (
         edited(lambda config: config["params"]["clustering"].update(method="centroid")),
-        "params.clustering.method: Extra inputs",
+        "params.clustering.method: unknown key; remove it",
     ),
-    "no hyper-parameters": (edited(lambda config: config.pop("params")), "params: Field required"),
+    "no hyper-parameters": (edited(lambda config: config.pop("params")), "params: is missing; add it"),
     "one hyper-parameter missing": (
         edited(lambda config: config["params"]["clustering"].pop("Fa")),
-        "params.clustering.Fa: Field required",
+        "params.clustering.Fa: is missing; add it",
     ),
     "an unknown group": (edited(lambda config: config["params"].update(x={})), "params.x: not supported"),
-    "preprocessors": (edited(lambda config: config.update(preprocessors={})), "preprocessors: Extra inputs"),
+    "preprocessors": (edited(lambda config: config.update(preprocessors={})), "preprocessors: unknown key; remove it"),
     "outside": (params(embedding="$model/../embedding"), r"embedding: \$model/../embedding is not supported"),
     "an absolute path": (params(embedding="/etc"), "embedding: /etc is not supported"),
     "a URL": (params(embedding="https://x.org/y"), "embedding: https://x.org/y is not supported"),
@@ -241,6 +241,15 @@ def test_files_that_do_not_fit_are_refused_when_they_are_read(published: Path, t
     refused("threshold", threshold, "params.segmentation.threshold: its segmentation network has a powerset")
 
 
+def test_parts_that_do_not_fit_are_told_before_training(published: Path, tmp_path: Path) -> None:
+    folder = configured(published, tmp_path / "pipeline")
+    (folder / "plda" / "plda.npz").unlink()
+    (folder / "plda" / "plda.npz").write_bytes(b"")
+    backend = load_or_skip("pyannote").with_pipeline(str(folder))
+    with pytest.raises(UserError, match=r"plda\.npz: "):
+        backend.network(backend.resolve_init("auto"), Objective())
+
+
 SEGMENTATION = Path("segmentation") / "pytorch_model.bin"
 
 
@@ -260,7 +269,9 @@ def test_the_hub_s_cache_serves_a_pipeline_and_what_is_missing_is_named(
     )
     with pytest.raises(UserError, match=f"hub:{community}: config.yaml cannot be downloaded"):
         open_pipeline(f"hub:{community}", download=True)
-    with pytest.raises(UserError, match=f"hub:{community}: config.yaml is not in the hub's cache"):
+    with pytest.raises(
+        UserError, match=f"config.yaml is not in the hub's cache: hf download {community}, after consent at https"
+    ):
         open_pipeline(f"hub:{community}")
     files = {path.relative_to(published).as_posix(): path for path in published.rglob("*") if path.is_file()}
     form.write_snapshot(tmp_path, community, {name: path for name, path in files.items() if "plda.npz" not in name})
