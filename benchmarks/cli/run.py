@@ -214,12 +214,24 @@ def run(
     ] = "auto",
     executor: Annotated[
         str,
-        typer.Option(help="What works the runs: local (this machine) or ray (a cluster).", rich_help_panel=WHERE),
+        typer.Option(
+            help="What works the runs: local (this machine), ray or slurm; see docs/clusters.md.", rich_help_panel=WHERE
+        ),
     ] = "local",
+    jobs: Annotated[
+        int,
+        typer.Option(min=1, help="Runs side by side on this machine, which share its cores.", rich_help_panel=WHERE),
+    ] = 1,
     ray_address: Annotated[
-        str,
-        typer.Option(help="The Ray cluster, as 'ray start' printed it; auto: this machine's.", rich_help_panel=WHERE),
-    ] = "auto",
+        str | None,
+        typer.Option(
+            help="The Ray cluster, as 'ray start' printed it.", show_default="this machine's", rich_help_panel=WHERE
+        ),
+    ] = None,
+    partition: Annotated[
+        str | None,
+        typer.Option(help="The Slurm partition.", show_default="the cluster's own", rich_help_panel=WHERE),
+    ] = None,
     cores: Annotated[
         int | None,
         typer.Option(min=1, help="Cores of each run on a cluster.", show_default="4", rich_help_panel=WHERE),
@@ -228,7 +240,7 @@ def run(
         float | None,
         typer.Option(
             min=0,
-            help="GPUs of each run on a cluster; 0.5 lets two runs share one.",
+            help="GPUs of each run on a cluster; on Ray, 0.5 lets two runs share one.",
             show_default="0",
             rich_help_panel=WHERE,
         ),
@@ -237,10 +249,15 @@ def run(
         float | None,
         typer.Option(min=0, help="Memory of each run on a cluster (10^9 bytes).", rich_help_panel=WHERE),
     ] = None,
-    jobs: Annotated[
-        int,
-        typer.Option(min=1, help="Runs side by side on this machine, which share its cores.", rich_help_panel=WHERE),
-    ] = 1,
+    minutes: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            help="Slurm's time limit of each run, after which it is queued again and goes on.",
+            show_default="720",
+            rich_help_panel=WHERE,
+        ),
+    ] = None,
     retry_failed: Annotated[
         bool,
         typer.Option(
@@ -278,12 +295,13 @@ def run(
     console = make_console()
     with working(console, "Checking datasets, recipes and weights"), locating_errors(context, file):
         from diarbench.benchmarks import api
-        from diarbench.benchmarks.runs.executors.choose import Resources, check_executor, make_executor
+        from diarbench.benchmarks.runs.executors.choose import Cluster, check_executor, make_executor
         from diarbench.benchmarks.runs.plan import check_out, default_out
         from diarbench.datasets.roots import add_dataset_roots
 
         add_dataset_roots(dataset_root)
-        check_executor(executor, jobs, resources := Resources(cores, gpus, memory_gb))
+        cluster = Cluster(ray_address, partition, cores, gpus, memory_gb, minutes)
+        check_executor(executor, jobs, cluster)
         plans = api.plan(
             backend,
             dataset,
@@ -339,7 +357,7 @@ def run(
         command=as_command(context),
         console=console,
         verbose=verbose,
-        executor=make_executor(executor, jobs, resources, ray_address),
+        executor=make_executor(executor, jobs, cluster, folder),
         retry_failed=retry_failed,
     )
     show(comparison, folder, console, verbose)

@@ -59,7 +59,10 @@ def run(
         _clean(out)
         with executor or LocalExecutor() as executor:
             driver = Driver(out, executor, progress)
-            driver.work([planned for planned in plans if driver.is_to_do(planned, plans, retry_failed)])
+            positions = (f"{number}/{len(plans)}" for number in range(1, len(plans) + 1))
+            driver.work(
+                [plan for plan, at in zip(plans, positions, strict=True) if driver.is_to_do(plan, at, retry_failed)]
+            )
         progress.work("comparing the runs")
         comparison = build_comparison(out, [planned.job for planned in plans], command)
         write_record(ComparisonFolder(out).results, comparison)
@@ -98,10 +101,10 @@ class Driver:
         """Runs that processes of other commands work at."""
         self.looked_s = 0.0
 
-    def is_to_do(self, planned: Plan, plans: Sequence[Plan], retry_failed: bool) -> bool:
+    def is_to_do(self, planned: Plan, position: str, retry_failed: bool) -> bool:
         """Whether a run is neither done nor impossible; tells how it ended otherwise."""
         folder, job = ComparisonFolder(self.out).run(planned.job.name), planned.job
-        self.progress.name(job.name, f"{plans.index(planned) + 1}/{len(plans)}")
+        self.progress.name(job.name, position)
         if planned.problem is not None:
             record = queued_run(job).model_copy(update={"state": "failed", "failure": planned.problem})
             write_record(folder.job, job)
@@ -178,8 +181,8 @@ class Driver:
                 self.progress.on(happened.run, happened.content)
                 continue
             underway = self.submitted.pop(happened.run)
-            if happened.status == HELD:
-                self._queue(underway)
+            if happened.status == HELD or holder_of(underway.folder.path):
+                self._queue(underway)  # another process works at it, which may have outlived a cluster's own
             else:
                 self._settle(underway, happened)
 
@@ -203,7 +206,7 @@ class Driver:
         """Record how a run ended, where its worker could not."""
         folder = underway.folder
         record = folder.read_run() if folder.run.is_file() else queued_run(underway.job)
-        if ended.status and record.state != "failed":
+        if ended.status and record.state not in ("done", "failed"):
             failure = ended.reason if ended.reason == CANCELLED else _failure(ended, record, folder)
             record = record.model_copy(update={"state": "failed", "failure": failure})
             write_record(folder.run, record)

@@ -66,7 +66,7 @@ def run(out: Path, *plans: Plan, **options: Any) -> tuple[Comparison, str]:
         return runner.run(out, plans, "bench run ...", progress, **options), shown.getvalue()
 
 
-def wait_for(condition: Callable[[], bool], timeout_s: float = 60) -> None:
+def wait_for(condition: Callable[[], bool], timeout_s: float = 300) -> None:
     deadline = time.monotonic() + timeout_s
     while not condition():
         assert time.monotonic() < deadline, f"nothing happened within {timeout_s:g} s"

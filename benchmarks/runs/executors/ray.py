@@ -1,0 +1,111 @@
+"""Runs on a Ray cluster whose nodes share a disk: one task a run, which starts its worker and waits for it."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+from types import TracebackType
+from typing import Any, Self
+
+from diarbench.backends.packages import importable
+from diarbench.benchmarks.runs.executors.base import Ended, Event
+from diarbench.benchmarks.runs.executors.local import last_line
+from diarbench.benchmarks.runs.executors.node import node_task, work_on_node
+from diarbench.benchmarks.runs.executors.watch import Watch
+from diarbench.datasets.io.errors import UserError
+from diarbench.reports.results.job import Job
+from diarbench.reports.results.run_folder import RunFolder
+
+POLL_S = 1.0
+
+RETRIES = 3
+"""How often a task whose node was lost, or whose process was killed, is started again."""
+
+WAIT_S = 60.0
+"""After so long without a node that is large enough, the user is told."""
+
+
+class RayExecutor:
+    """Hands all runs to a Ray cluster, which starts them as its nodes have room. They end with the driver."""
+
+    slots = 1_000_000
+    queues = True
+
+    def __init__(self, address: str, cores: int, gpus: float = 0, memory_gb: float | None = None) -> None:
+        if not importable("ray"):
+            raise UserError("--executor ray: needs ray: pip install 'diarbench[ray]'")
+        import ray
+
+        self.threads: int | None = cores
+        self.cores, self.gpus, self.memory_gb = cores, gpus, memory_gb
+        self._runs: dict[Any, tuple[str, Watch]] = {}
+        """The name and the watch of each submitted run, by its task."""
+        self._since = time.monotonic()
+        try:
+            ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
+        except (ConnectionError, ValueError, RuntimeError) as error:
+            raise UserError(
+                f"--ray-address {address}: no Ray cluster answers there ({last_line(str(error))}); start one with 'ray "
+                "start --head', or give the address that it printed"
+            ) from error
+
+    def submit(self, folder: RunFolder, job: Job) -> None:
+        """See Executor."""
+        import ray
+
+        task = ray.remote(work_on_node).options(
+            name=job.name,
+            num_cpus=self.cores,
+            num_gpus=self.gpus or None,  # 0 would hide the GPUs from the run
+            memory=None if self.memory_gb is None else int(self.memory_gb * 1e9),
+            max_retries=RETRIES,
+        )
+        reference = task.remote(node_task(folder, job))
+        self._runs[reference] = job.name, Watch(folder, job.recipe["epochs"])
+
+    def poll(self) -> Iterator[Event | Ended]:
+        """See Executor."""
+        import ray
+
+        ended, _ = ray.wait(list(self._runs), num_returns=len(self._runs), timeout=POLL_S)
+        for name, watch in self._runs.values():
+            yield from (Event(name, event) for event in watch.events())
+        for reference in ended:
+            name, _ = self._runs.pop(reference)
+            self._since = time.monotonic()
+            try:
+                yield Ended(name, *ray.get(reference))
+            except ray.exceptions.RayError as error:
+                yield Ended(name, 1, f"Ray: {last_line(str(error))}")
+        if not ended and time.monotonic() - self._since > WAIT_S:
+            self._since = time.monotonic()
+            yield from self._too_large()
+
+    def _too_large(self) -> Iterator[Event]:
+        """Tell the user where no node is large enough for any run."""
+        import ray
+
+        nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+        wanted = {"CPU": self.cores, "GPU": self.gpus, "memory": (self.memory_gb or 0) * 1e9}
+        if any(all(node.get(kind, 0) >= amount for kind, amount in wanted.items()) for node in nodes):
+            return
+        largest = max((node.get("CPU", 0) for node in nodes), default=0)
+        note = (
+            f"waits: none of the cluster's {len(nodes)} nodes has {self.cores} cores, {self.gpus:g} GPUs and "
+            f"{self.memory_gb or 0:g} GB for a run, at most {largest:g} cores; add one, or stop and ask for less"
+        )
+        yield from (Event(name, {"note": note}) for name, _ in list(self._runs.values())[:1])
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        """Leave the cluster, which ends the runs that are left."""
+        import ray
+
+        for reference in self._runs:
+            with suppress(ray.exceptions.RayError):
+                ray.cancel(reference, force=True)
+        ray.shutdown()
