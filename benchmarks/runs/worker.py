@@ -62,6 +62,7 @@ from diarbench.datasets.dataset import Dataset, Recording, Subset, annotated_s, 
 from diarbench.datasets.folds import with_fold
 from diarbench.datasets.io.errors import UserError
 from diarbench.datasets.io.files import remove_partial, write_atomic
+from diarbench.datasets.io.names import plural
 from diarbench.datasets.io.records import write_record
 from diarbench.datasets.io.rttm import read_rttm, write_rttm
 from diarbench.datasets.subsampling import with_mixed_in, with_train
@@ -267,7 +268,7 @@ class Worker:
         if tuning.best and tuning.default_der is not None:
             rates = f"dev DER {tuning.default_der:.1%} to {tuning.chosen_der:.1%}"
             reason = tuning.choice.reason if tuning.choice else ""
-            self._emit(note=f"tuned in {len(tuning.trials)} trials, {rates}: {reason}")
+            self._emit(note=f"tuned in {plural(len(tuning.trials), 'trial')}, {rates}: {reason}")
         # RTTM decoded with other hyper-parameters is deleted; inference stays in the cache.
         for folder in self.files.final_rttm():
             shutil.rmtree(folder, ignore_errors=True)
