@@ -74,6 +74,14 @@ def holder_of(folder: Path, now_s: float | None = None) -> Holder | None:
     return _holder_of(locks[-1], now_s) if locks else None
 
 
+def release(folder: Path, pid: int) -> None:
+    """Remove the lock of a process of this machine that was killed: other machines need not wait until it is stale."""
+    for lock in _locks(folder)[-1:]:
+        holder = _read(lock)
+        if holder and (holder.host, holder.pid) == (socket.gethostname(), pid):
+            lock.unlink(missing_ok=True)
+
+
 def disk_time_s(folder: Path) -> float:
     """The time by the clock of the folder's disk, which stamps the files of all machines that share it."""
     try:

@@ -14,6 +14,8 @@ from pathlib import Path
 from diarbench.benchmarks.runs.environment import versions, worker_environment
 from diarbench.benchmarks.runs.executors.command import worker_command
 from diarbench.benchmarks.runs.executors.local import last_line
+from diarbench.benchmarks.runs.lock import release
+from diarbench.datasets.io.errors import UserError
 from diarbench.datasets.roots import ROOTS
 from diarbench.reports.results.job import Job
 from diarbench.reports.results.run_folder import RunFolder
@@ -33,7 +35,12 @@ class NodeTask:
 
 
 def node_task(folder: RunFolder, job: Job) -> NodeTask:
-    """The task of a run's folder. Paths are absolute, since nodes have working folders of their own."""
+    """The task of a run's folder. Paths are absolute, since nodes have working folders of their own.
+
+    Raises UserError where the run is to be trained on several nodes together.
+    """
+    if job.nodes > 1:
+        raise UserError(f"--nodes {job.nodes}: an executor works a run on one node; see docs/training.md for several")
     folder = RunFolder(folder.path.resolve())
     variables = {name: os.environ[name] for name in (ROOTS,) if name in os.environ}
     expected = {} if job.python else versions()
@@ -65,6 +72,8 @@ def work_on_node(task: NodeTask) -> tuple[int, str]:
         finally:
             with suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+            release(Path(task.folder), process.pid)
         errors.seek(0)
         return status, last_line(errors.read())
 
