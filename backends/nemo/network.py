@@ -256,6 +256,14 @@ class SortformerNetwork(torch.nn.Module):
         }
         return losses.describe_objective(words, self.objective, "Sortformer", unused)
 
+    def _apply(self, *arguments: Any, **options: Any) -> SortformerNetwork:
+        """Also tell the model where it is now: it moves audio to its own ``device``, and Lightning changes that only
+        where the model itself is moved, not where the network around it is.
+        """
+        super()._apply(*arguments, **options)
+        self.model.to(next(self.model.parameters()).device)
+        return self
+
     def activity(self, waveforms: torch.Tensor) -> torch.Tensor:
         """Sortformer's sigmoids, speakers in order of arrival."""
         lengths = torch.full((len(waveforms),), waveforms.shape[1], device=waveforms.device)
