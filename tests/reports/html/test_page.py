@@ -238,6 +238,7 @@ def test_a_real_comparison(show: Show, tmp_path: Path, ami_mini: Dataset) -> Non
     assert tab.evaluate("typeof Plotly") == "undefined", "plotly.js waits until a picture comes into view"
     assert column(tab, "#figures", 1) == ["pyannote", "pyannote", "fusion", "nemo"]
     assert column(tab, unfold(tab, "baselines and oracles"), 1) == ["reference", "reference"]
+    assert tab.locator("#recording option:checked").inner_text().endswith(", test)"), "dev comes after test"
 
     end_ms = in_view(tab)[1]
     tab.get_by_role("button", name="Zoom in").click()
