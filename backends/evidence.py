@@ -59,6 +59,6 @@ def weigh(
     at_least = gain - float(stdtrit(recordings - 1, level)) * standard_error(gains, speech)
     bound = f"{100 * level:g} % lower bound {100 * at_least:+.1f} points, {plural(recordings, 'recording')}"
     if at_least <= 0:
-        reason = f"{kept}: {better}, which is not shown ({bound})"
+        reason = f"{kept}: {better}, which may be chance ({bound})"
         return choice.model_copy(update={"at_least": at_least, "reason": reason})
     return choice.model_copy(update={"chosen": candidate, "at_least": at_least, "reason": f"{better} ({bound})"})

@@ -266,9 +266,10 @@ class Worker:
             tuning = tuner.run(diarizer, self.job.search_space, budget)
         self._note(tuning=tuning)
         if tuning.best and tuning.default_der is not None:
-            rates = f"dev DER {tuning.default_der:.1%} to {tuning.chosen_der:.1%}"
-            reason = tuning.choice.reason if tuning.choice else ""
-            self._emit(note=f"tuned in {plural(len(tuning.trials), 'trial')}, {rates}: {reason}")
+            gained = "" if tuning.chosen_der == tuning.default_der else f" to {tuning.chosen_der:.1%}"
+            reason = f"; {tuning.choice.reason}" if tuning.choice else ""
+            trials = plural(len(tuning.trials), "trial")
+            self._emit(note=f"tuned in {trials}, dev DER {tuning.default_der:.1%}{gained}{reason}")
         # RTTM decoded with other hyper-parameters is deleted; inference stays in the cache.
         for folder in self.files.final_rttm():
             shutil.rmtree(folder, ignore_errors=True)

@@ -50,7 +50,7 @@ def test_a_gain_of_one_recording_alone_is_not_chosen():
     assert choice.kept_start and choice.lowest == 1 and choice.gain == pytest.approx(0.0667, abs=1e-4)
     assert choice.at_least < 0
     assert choice.reason.startswith(
-        "the defaults are kept: trial 1 is 6.7 points better than the defaults on dev, which is not shown (80 %"
+        "the defaults are kept: trial 1 is 6.7 points better than the defaults on dev, which may be chance (80 %"
     )
 
 
