@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
 import pytest
 import typer
+from places import ROOT
 from run_helpers import Bench
 
 from diarbench.backends.recipes import load as recipes
@@ -134,3 +136,11 @@ def test_a_wrong_line_is_named(text: str, message: str, bench: Bench, tmp_path: 
     code, shown, error = bench("run", path, "--dry-run")
     assert (code, shown, error.count("\n")) == (1, "", 1)
     assert error.startswith(f"bench: {path}:{message.format(folder=tmp_path)}"), error
+
+
+def test_the_example_of_the_docs_is_planned(bench: Bench, ami_mini: Dataset, tmp_path: Path) -> None:
+    (example,) = re.findall(r"^```yaml\n(.*?)^```", (ROOT / "docs" / "environments.md").read_text(), re.M | re.S)
+    path = tmp_path / "comparison.yaml"
+    path.write_text(example)
+    code, shown, error = bench("run", path, "--dry-run")
+    assert (code, error) == (0, "") and shown.startswith("4 runs into ")
