@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import socket
 import time
 from collections.abc import Iterator
 from contextlib import suppress
@@ -22,6 +23,8 @@ POLL_S = 1.0
 
 RETRIES = 3
 """How often a task whose node was lost, or whose process was killed, is started again."""
+
+CONNECT_S = 10.0
 
 WAIT_S = 60.0
 """After so long without a node that is large enough, the user is told."""
@@ -44,8 +47,10 @@ class RayExecutor:
         """The name and the watch of each submitted run, by its task."""
         self._since = time.monotonic()
         try:
+            if address != "auto":
+                _knock(address)
             ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
-        except (ConnectionError, ValueError, RuntimeError) as error:
+        except (OSError, ValueError, RuntimeError) as error:
             raise UserError(
                 f"--ray-address {address}: no Ray cluster answers there ({last_line(str(error))}); start one with 'ray "
                 "start --head', or give the address that it printed"
@@ -109,3 +114,11 @@ class RayExecutor:
             with suppress(ray.exceptions.RayError):
                 ray.cancel(reference, force=True)
         ray.shutdown()
+
+
+def _knock(address: str) -> None:
+    """Raises OSError or ValueError where nothing listens at an address: Ray itself would try for minutes."""
+    host, _, port = address.rpartition(":")
+    if not host or not port.isdecimal():
+        raise ValueError("expected HOST:PORT")
+    socket.create_connection((host, int(port)), timeout=CONNECT_S).close()
