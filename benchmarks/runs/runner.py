@@ -57,12 +57,16 @@ def run(
     """
     with hold(out):
         _clean(out)
-        with executor or LocalExecutor() as executor:
-            driver = Driver(out, executor, progress)
-            positions = (f"{number}/{len(plans)}" for number in range(1, len(plans) + 1))
-            driver.work(
-                [plan for plan, at in zip(plans, positions, strict=True) if driver.is_to_do(plan, at, retry_failed)]
-            )
+        executor = executor or LocalExecutor()
+        driver = Driver(out, executor, progress)
+        positions = (f"{number}/{len(plans)}" for number in range(1, len(plans) + 1))
+        to_do = [plan for plan, at in zip(plans, positions, strict=True) if driver.is_to_do(plan, at, retry_failed)]
+        try:
+            with executor:
+                driver.work(to_do)
+        except BaseException:
+            driver.mark_interrupted()
+            raise
         progress.work("comparing the runs")
         comparison = build_comparison(out, [planned.job for planned in plans], command)
         write_record(ComparisonFolder(out).results, comparison)
@@ -124,7 +128,8 @@ class Driver:
         """Queue runs and work them."""
         for planned in plans:
             folder = ComparisonFolder(self.out).run(planned.job.name)
-            folder.cancelled.unlink(missing_ok=True)
+            if holder_of(folder.path) is None:
+                folder.cancelled.unlink(missing_ok=True)
             job = planned.job
             if self.executor.threads is not None:
                 job = job.model_copy(update={"threads": self.executor.threads})
@@ -132,18 +137,17 @@ class Driver:
         self.follow()
 
     def follow(self) -> None:
-        """Work what is queued. On Ctrl-C, runs that end with this process are marked as interrupted."""
-        try:
-            while self.queue or self.submitted or self.elsewhere:
-                self._submit()
-                self._listen()
-                self._look_elsewhere()
-        except BaseException:
-            self.executor.__exit__(None, None, None)
-            for underway in self.submitted.values():
-                if holder_of(underway.folder.path) is None:
-                    mark_interrupted(underway.folder)
-            raise
+        """Work what is queued, to its end."""
+        while self.queue or self.submitted or self.elsewhere:
+            self._submit()
+            self._listen()
+            self._look_elsewhere()
+
+    def mark_interrupted(self) -> None:
+        """Record that submitted runs were stopped, such as by Ctrl-C, where they do not go on without this process."""
+        for underway in self.submitted.values():
+            if holder_of(underway.folder.path) is None:
+                mark_interrupted(underway.folder)
 
     def _queue(self, underway: Underway) -> None:
         """Queue a run, or watch it where another process works at it."""
