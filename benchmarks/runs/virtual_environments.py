@@ -6,7 +6,7 @@ import json
 import shutil
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from importlib.metadata import distribution, version
+from importlib.metadata import distributions, version
 from importlib.util import find_spec
 from pathlib import Path
 from urllib.parse import unquote, urlparse
@@ -94,8 +94,9 @@ def _extra(name: str, packages: Sequence[str]) -> str:
 
 def _diarbench(extra: str) -> tuple[str, ...]:
     """What pip installs as the diarbench that runs here: a checkout where this is one, else the same version."""
-    text = distribution("diarbench").read_text("direct_url.json")
-    source = json.loads(text) if text else {}
+    # In a checkout's root its egg-info, which says nothing of this, hides the installed distribution.
+    texts = (found.read_text("direct_url.json") for found in distributions(name="diarbench"))
+    source = json.loads(next(filter(None, texts), "{}"))
     url = urlparse(source.get("url", ""))
     if url.scheme != "file":
         return (f"diarbench{extra}=={version('diarbench')}",)
