@@ -108,15 +108,6 @@ def run(
             rich_help_panel=HOW,
         ),
     ] = ["auto"],  # noqa: B006
-    env: Annotated[
-        Texts,
-        typer.Option(
-            metavar="BACKEND=PYTHON",
-            help="The interpreter that works a backend's runs, in another environment; auto: the one that 'bench env "
-            "create BACKEND' made; repeatable.",
-            rich_help_panel=WHERE,
-        ),
-    ] = [],  # noqa: B006
     epochs: Annotated[
         int | None, typer.Option(min=1, help="Number of epochs, instead of the recipe's.", rich_help_panel=HOW)
     ] = None,
@@ -198,6 +189,15 @@ def run(
     max_speakers: Annotated[
         int | None, typer.Option(min=1, help="The most speakers of a recording.", rich_help_panel=TUNING)
     ] = None,
+    env: Annotated[
+        Texts,
+        typer.Option(
+            metavar="BACKEND=PYTHON",
+            help="The interpreter that works a backend's runs, in another environment; auto: the one that 'bench env "
+            "create BACKEND' made; repeatable.",
+            rich_help_panel=WHERE,
+        ),
+    ] = [],  # noqa: B006
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.", rich_help_panel=WHERE)] = "auto",
     devices: Annotated[
         int, typer.Option(min=1, help="Devices per node that train together, one process each.", rich_help_panel=WHERE)
