@@ -245,7 +245,9 @@ def _reach(difference: Difference) -> Iterator[str]:
     """What carries the difference between the first two, and what would decide it."""
     if difference.outliers:
         yield f"Without {_listed(difference.outliers)} the verdict would be another one."
-    if difference.needs_seeds:
+    if difference.needs_seeds and difference.folds:
+        yield "The trainings of the folds differ too much: more seeds or repetitions are needed, not more recordings."
+    elif difference.needs_seeds:
         yield "The seeds differ too much: more seeds are needed, and no number of recordings replaces them."
     elif difference.is_beyond_reach:
         yield "The first two are too close: no number of recordings worth having would separate them."
@@ -272,10 +274,13 @@ def _next_steps(
 
 
 def _deciding_steps(section: Section, contenders: Sequence[Contender], command: str) -> Iterator[NextStep]:
-    """What would make the verdict firmer: more recordings tested, and more seeds."""
-    if len(section.recordings) < FEWEST_RECORDINGS and "--folds" not in command:
+    """What would make the verdict firmer: more recordings tested, and more seeds, as far as the command can take them."""
+    options = {word.partition("=")[0] for word in shlex.split(command)}
+    if "--no-train" in options:
+        return
+    if len(section.recordings) < FEWEST_RECORDINGS and not {"--folds", "--also-score"} & options:
         yield NextStep("Test every recording, by cross-validation", f"{_without_out(command)} --folds 5")
-    if "--seed" not in command and all(len(contender.lines) == 1 for contender in contenders):
+    if "--seed" not in options and all(len(contender.lines) == 1 for contender in contenders):
         yield NextStep("Repeat with more seeds", f"{command} --seed 1 --seed 2 --seed 3")
 
 

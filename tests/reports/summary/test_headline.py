@@ -169,6 +169,13 @@ def test_folds_go_into_their_own_folder():
     assert given.next_steps[0].command == "bench run --backend a --seed 2 --folds 5"
 
 
+@pytest.mark.parametrize("option", ["--no-train", "--folds=3", "--also-score calls"])
+def test_no_step_is_a_command_that_would_be_refused(option):
+    given = answer(too_small(command=f"bench run --backend a --backend b {option}"))
+    assert not any("--folds 5" in step.command for step in given.next_steps)
+    assert any("--seed 1" in step.command for step in given.next_steps) == (option != "--no-train")
+
+
 def test_a_network_that_was_kept_is_said_to_be_kept():
     comparison = staged({"a": {"pretrained": 5, "finetuned": 5}})
     choice = Choice(chosen=0, lowest=3, reason="no epoch is shown to beat the pretrained network")
