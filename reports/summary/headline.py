@@ -274,7 +274,7 @@ def _next_steps(
 
 
 def _deciding_steps(section: Section, contenders: Sequence[Contender], command: str) -> Iterator[NextStep]:
-    """What would make the verdict firmer: more recordings tested, and more seeds, as far as the command can take them."""
+    """What would make the verdict firmer, as far as the command can take it: more recordings tested, and more seeds."""
     options = {word.partition("=")[0] for word in shlex.split(command)}
     if "--no-train" in options:
         return
