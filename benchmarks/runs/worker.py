@@ -115,12 +115,11 @@ class Worker:
         )
         if self.job.train:
             own = with_train(dataset, self.job.train_fraction, self.job.seed)
-            mix = Recipe(**self.job.recipe).mix
-            others_mixed = [
-                (open_unchanged(Path(other.dataset).name, other.dataset, other.fingerprint), other.share)
-                for other in mix
+            mixed = [
+                (open_unchanged(Path(other.dataset).name, other.dataset, other.fingerprint or ""), other.share)
+                for other in Recipe(**self.job.recipe).mix
             ]
-            self._train(backend, start, with_mixed_in(own, others_mixed), device)
+            self._train(backend, start, with_mixed_in(own, mixed), device)
         if not self.is_main_process:
             return
         stages = {"finetuned": "best"}

@@ -104,7 +104,8 @@ class Job(RunIdentity):
             return recipe
         check_name(str(recipe.get("name")))
         recipe = {("cache_features" if key == "keep_features" else key): value for key, value in recipe.items()}
-        recipe = dict.fromkeys(("max_steps", "evaluate_every", "average_best")) | {"mix": []} | recipe
+        recipe = dict.fromkeys(("max_steps", "evaluate_every", "average_best")) | recipe
+        recipe["mix"] = list(recipe.get("mix", ()))  # as it is read from a file
         if isinstance(objective := recipe.get("objective"), dict) and "arrival" in objective:
             shares = objective["arrival"], objective.get("permutation")
             objective = {key: value for key, value in objective.items() if key not in ("arrival", "permutation")}
@@ -147,10 +148,11 @@ class Job(RunIdentity):
     def portable(self) -> Job:
         """The job without the paths of other datasets and of weights, which their content stands for."""
         without_roots = tuple(domain.model_copy(update={"root": ""}) for domain in self.also_score)
-        mix = [{**mixed, "dataset": ""} for mixed in self.recipe.get("mix") or ()]
         names_file = self.init_sha256 and (self.init.startswith("run:") or Path(self.init).suffix)
         init = "a file" if names_file else self.init
-        recipe = {**self.recipe, "mix": mix} if mix else self.recipe
+        recipe = {key: value for key, value in self.recipe.items() if key != "mix"}
+        if self.recipe.get("mix"):  # without one, the hash is what it was before recipes could have one
+            recipe["mix"] = [{**other, "dataset": ""} for other in self.recipe["mix"]]
         return self.model_copy(update={"also_score": without_roots, "init": init, "recipe": recipe})
 
     @property
