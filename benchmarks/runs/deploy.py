@@ -98,26 +98,34 @@ def diarize(
 
     With ``exclusive``, at most one speaker speaks at a time. ``bounds`` are by default those of the run.
 
-    Raises UserError, where possible before any computation, for unreadable audio, two inputs with the same output, an
-    output that exists or cannot be written, or a folder that holds no finished run. A file that cannot be diarized is
-    told at the end, after the others.
+    Raises UserError before any computation for two inputs with the same output, an output that exists or cannot be
+    written, a file that does not exist, a folder that holds no finished run, or where no file is readable. A file that
+    is unreadable or cannot be diarized costs itself only, and is told at the end.
     """
     check_choice("format", format_, FORMATS)
     check_choice("device", device, DEVICES)
     suffix, text = FORMATS[format_]
     targets: dict[Path, Path] = {}
+    failures = []
     for path in audio:
         target = out / f"{path.stem}{suffix}"
         if target in targets:
             raise UserError(f"{path} and {targets[target]} would both be written to {target}; run them separately")
         if target.exists():
             raise UserError(f"{target}: exists already; choose another --out")
-        _check_readable(path)
-        targets[target] = path
+        try:
+            _check_readable(path)
+        except UserError as error:
+            if not path.is_file():  # a mistake in the command
+                raise
+            failures.append(str(error))
+        else:
+            targets[target] = path
+    if not targets:
+        raise UserError("; ".join(failures))
     trained = TrainedRun(run)
     device = resolve_device(device)
     make_folder(out)
-    failures = []
     with tempfile.TemporaryDirectory(prefix="diarbench-") as temporary:
         with quiet(Path(temporary) / "log.txt"):
             diarizer = bounded(trained.backend.diarizer(trained.network(), device), bounds or trained.bounds)

@@ -276,7 +276,8 @@ def reporting_unread(
 
 
 ANNOTATIONS = frozenset({".rttm", ".uem", ".textgrid", ".eaf", ".stm", ".ctm", ".parquet"})
-KALDI_FILES = frozenset({"wav.scp", "segments", "rttm"})
+OTHER_FORMATS = frozenset({"wav.scp", "segments", "rttm", "database.yml", "database.yaml"})
+"""Files of Kaldi's and pyannote.database's formats."""
 
 
 def report_unread(root: Path, read: Iterable[Path], changes: Counter[str], audio: bool = False) -> None:
@@ -286,7 +287,7 @@ def report_unread(root: Path, read: Iterable[Path], changes: Counter[str], audio
     unread = sorted(
         str(path.relative_to(root))
         for path in all_files(root)
-        if (path.suffix.lower() in suffixes or path.name in KALDI_FILES)
+        if (path.suffix.lower() in suffixes or path.name in OTHER_FORMATS)
         and not path.name.startswith(".")
         and path.resolve() not in known
     )

@@ -93,7 +93,7 @@ def test_tuned_hyper_parameters_replace_the_defaults(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_one_bad_file_costs_itself_only_and_a_disk_that_refuses_is_named(small: Dataset, tmp_path: Path) -> None:
-    """The first file has 100 samples, for which NeMo divides by zero; the second one is diarized."""
+    """The first is no audio, the second has 100 samples, for which NeMo divides by zero; the third is diarized."""
     folder = tmp_path / "run"
     recipe = recipes.load("quick")
     (planned,) = plan(["nemo"], [small], [recipe], [1], {"nemo": "scratch"}, "cpu")
@@ -104,9 +104,11 @@ def test_one_bad_file_costs_itself_only_and_a_disk_that_refuses_is_named(small: 
     save_checkpoint(folder / "checkpoints" / "best.ckpt", "nemo", network)
     soundfile.write(tmp_path / "short.wav", np.zeros(100), SAMPLE_RATE)
     soundfile.write(tmp_path / "good.wav", np.zeros(SAMPLE_RATE), SAMPLE_RATE)
-    files = [tmp_path / "short.wav", tmp_path / "good.wav"]
+    (tmp_path / "broken.wav").write_text("no audio")
+    files = [tmp_path / f"{name}.wav" for name in ("broken", "short", "good")]
     written: list[Path] = []
-    with pytest.raises(UserError, match=r"short\.wav: 0\.01 s of audio could not be diarized") as raised:
+    told = r"broken\.wav: not readable audio; .*short\.wav: 0\.01 s of audio could not be diarized"
+    with pytest.raises(UserError, match=told) as raised:
         deploy.diarize(files, folder, "rttm", tmp_path / "out", "cpu", written.append)
     assert "good" not in str(raised.value)
     assert written == [tmp_path / "out" / "good.rttm"] == list((tmp_path / "out").iterdir())

@@ -55,11 +55,11 @@ def test_files_that_a_reader_does_not_look_for(name: str, tmp_path: Path, caplog
     MAKERS[name][0](tmp_path / "in")
     source = tmp_path / "in"
     assert NOT_READ not in read(source)[1]
-    for path in ("all.uem", "more/AMI/wav.scp", "more/c.eaf"):
+    for path in ("all.uem", "database.yml", "more/AMI/wav.scp", "more/c.eaf"):
         (source / path).parent.mkdir(parents=True, exist_ok=True)
         (source / path).write_text("meeting_1 1 0 1\n", encoding="utf-8")
-    assert read(source)[1][NOT_READ] == 3
-    assert f"{source}: not read: all.uem, more/AMI/wav.scp, more/c.eaf" in caplog.text
+    assert read(source)[1][NOT_READ] == 4
+    assert f"{source}: not read: all.uem, database.yml, more/AMI/wav.scp, more/c.eaf" in caplog.text
 
 
 def test_rows_of_a_manifest_that_span_lines(folder: Path) -> None:
