@@ -77,7 +77,8 @@ class LocalExecutor:
         assert process.stdout is not None
         with errors, process.stdout:
             for line in process.stdout:
-                self._happened.put(Event(run, json.loads(line)))
+                with suppress(ValueError):  # a line that a kill cut short, or that the interpreter printed by itself
+                    self._happened.put(Event(run, json.loads(line)))
             status = process.wait()
             errors.seek(0)
             self._happened.put(Ended(run, status, last_line(errors.read())))

@@ -12,6 +12,7 @@ from diarbench.benchmarks.runs.environment import END_WITH_PARENT, threads, work
 from diarbench.benchmarks.runs.executors.command import HELD, worker_command
 from diarbench.benchmarks.runs.executors.local import LocalExecutor
 from diarbench.benchmarks.runs.lock import holder_of
+from diarbench.benchmarks.runs.plan import Plan
 from diarbench.benchmarks.runs.status import cancel, status
 from diarbench.datasets.dataset import Dataset
 from diarbench.datasets.io.records import write_record
@@ -46,6 +47,15 @@ def test_runs_side_by_side_share_the_cores_are_shown_and_can_be_cancelled(
     again, shown = run(tmp_path, *plans, retry_failed=False)
     assert again.runs == comparison.runs
     assert f"{names[2]}: failed before: cancelled by 'bench cancel'" in shown
+
+
+def test_a_line_that_is_no_event_does_not_keep_the_command_waiting(ami_mini: Dataset, tmp_path: Path) -> None:
+    interpreter = tmp_path / "python"
+    interpreter.write_text('#!/bin/sh\necho \'{"stage": \'\necho "no toolkit here" >&2\nexit 3\n')
+    interpreter.chmod(0o755)
+    job = plan_of(ami_mini, "scratch").job.model_copy(update={"python": str(interpreter)})
+    comparison, _ = run(tmp_path / "out", Plan(job, "scratch"))
+    assert comparison.runs[0].failure == "exit 3 while queued (no toolkit here)"
 
 
 def test_a_run_that_another_process_works_at_is_waited_for_and_not_worked_twice(
