@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import re
 import shlex
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -76,6 +76,8 @@ def use_comparison_file(context: typer.Context, path: Path | None) -> Path | Non
         if not texts:
             raise UserError(f"{where}: is empty; give a value, or leave the key out")
         defaults = [_default(context, option, text, line, path) for text, line in texts]
+        if option.name == "env":
+            _check_interpreters(str(default) for default in defaults)
         values[option.name] = defaults if option.multiple else defaults[0]
         given += [Given(option.name, text, line) for text, line in texts if isinstance(text, str)]
     context.default_map = values
@@ -172,6 +174,16 @@ def _values(option: Any, node: yaml.Node, path: Path, where: str) -> Iterator[tu
         kinds = ["one value", *(["a list"] if option.multiple else [])]
         kinds += ["values by backend"] if option.name in BY_BACKEND else []
         raise UserError(f"{where}: expected {' or '.join(kinds)}")
+
+
+def _check_interpreters(options: Iterable[str]) -> None:
+    """Raises UserError for an interpreter that was never given on the command line: the file may be a stranger's."""
+    from diarbench.benchmarks.runs.interpreters import check_known, divided
+
+    for option in options:
+        backend, python = divided(option)
+        if python is not None:
+            check_known(python, backend, f"--env {option}")
 
 
 def _default(context: typer.Context, option: Any, text: str | bool, line: int, path: Path) -> str | bool:

@@ -76,12 +76,13 @@ def _set_up_process(run: Path) -> None:
 
     from diarbench.benchmarks.runs.deploy import elsewhere
     from diarbench.benchmarks.runs.environment import OWN_VARIABLES, threads, worker_environment
-    from diarbench.benchmarks.runs.interpreters import ISOLATED, check_interpreter
+    from diarbench.benchmarks.runs.interpreters import ISOLATED, check_interpreter, check_known
     from diarbench.reports.results.run_folder import RunFolder
 
     os.environ.update(worker_environment(threads()))
     folder = RunFolder(run)
-    if folder.job.is_file() and (python := elsewhere(folder.read_job())):
+    if folder.job.is_file() and (python := elsewhere(job := folder.read_job())):
+        check_known(python, job.backend, str(run))
         check_interpreter(python, f"{run}: its environment")
         others = {name: value for name, value in os.environ.items() if name not in OWN_VARIABLES}
         os.execve(python, [python, *ISOLATED, "-m", "diarbench.benchmarks.cli", *sys.argv[1:]], others)

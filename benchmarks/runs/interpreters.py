@@ -11,6 +11,7 @@ import os
 import shutil
 import subprocess
 from collections.abc import Sequence
+from contextlib import suppress
 from importlib.metadata import version
 from pathlib import Path
 
@@ -18,6 +19,8 @@ from diarbench.benchmarks.runs.backend_facts import BackendFacts, Question, Repl
 from diarbench.benchmarks.runs.environment import OWN_VARIABLES
 from diarbench.benchmarks.runs.virtual_environments import python_of
 from diarbench.datasets.io.errors import UserError
+from diarbench.datasets.io.files import cache_dir
+from diarbench.datasets.io.records import Record, read_record, write_record
 from diarbench.reports.results.job import JOB_FORMAT
 
 OLDEST_PYTHON = (3, 11)
@@ -49,14 +52,51 @@ def interpreters(options: Sequence[str]) -> dict[str, str]:
     """
     found: dict[str, str] = {}
     for option in options:
-        backend, separator, python = option.partition("=")
-        if not (backend and separator and python):
-            raise UserError(f"--env {option}: expected BACKEND=PYTHON, an interpreter's path or auto")
+        backend, python = divided(option)
         if backend in found:
             raise UserError(f"--env {option}: {backend} has an environment already; name each backend once")
-        found[backend] = str(python_of(backend)) if python == "auto" else _absolute(option, python)
+        found[backend] = python or str(python_of(backend))
         check_interpreter(found[backend], f"--env {option}")
+        _remember(found[backend])
     return found
+
+
+def divided(option: str) -> tuple[str, str | None]:
+    """The backend of an option ``BACKEND=PYTHON`` and its interpreter's path; None for ``auto``. Raises UserError."""
+    backend, separator, python = option.partition("=")
+    if not (backend and separator and python):
+        raise UserError(f"--env {option}: expected BACKEND=PYTHON, an interpreter's path or auto")
+    return backend, None if python == "auto" else _absolute(option, python)
+
+
+class KnownInterpreters(Record):
+    """``interpreters.json`` in the cache: the interpreters that were given to ``--env`` here."""
+
+    paths: tuple[str, ...] = ()
+
+
+def check_known(python: str, backend: str, where: str) -> None:
+    """Raises UserError for a run's interpreter that was never given here: a stranger's run could name any program."""
+    if python not in _known().paths:
+        raise UserError(
+            f"{where}: its environment is {python}, which was never given to --env here; if you trust it, run 'bench "
+            f"doctor --env {backend}={python}' first"
+        )
+
+
+def _known() -> KnownInterpreters:
+    with suppress(UserError):  # there is none yet
+        return read_record(_known_file(), KnownInterpreters)
+    return KnownInterpreters()
+
+
+def _known_file() -> Path:
+    return cache_dir() / "environments" / "interpreters.json"
+
+
+def _remember(python: str) -> None:
+    if python not in (paths := _known().paths):
+        write_record(_known_file(), KnownInterpreters(paths=(*paths, python)))
 
 
 def _absolute(option: str, python: str) -> str:

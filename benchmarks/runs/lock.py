@@ -146,8 +146,12 @@ def _holder_of(lock: Path, now_s: float | None = None) -> Holder | None:
 
 def _locks(folder: Path) -> list[Path]:
     """The folder's locks by number; only the last counts."""
-    found = (path for path in folder.glob(f"{PREFIX}*") if path.name.removeprefix(PREFIX).isdecimal())
-    return sorted(found, key=_number)
+    return sorted(filter(is_lock, folder.glob(f"{PREFIX}*")), key=_number)
+
+
+def is_lock(path: Path) -> bool:
+    """Whether a file is the lock of its folder, by its name."""
+    return path.name.startswith(PREFIX) and path.name.removeprefix(PREFIX).isdecimal()
 
 
 def _number(lock: Path) -> int:

@@ -19,7 +19,7 @@ from diarbench.benchmarks.runs.executors.base import Ended, Executor
 from diarbench.benchmarks.runs.executors.command import HELD
 from diarbench.benchmarks.runs.executors.local import LocalExecutor, last_line
 from diarbench.benchmarks.runs.executors.watch import Watch
-from diarbench.benchmarks.runs.interpreters import check_interpreter
+from diarbench.benchmarks.runs.interpreters import check_interpreter, check_known
 from diarbench.benchmarks.runs.lock import hold, holder_of
 from diarbench.benchmarks.runs.plan import Plan
 from diarbench.benchmarks.runs.progress import RunProgress
@@ -254,6 +254,7 @@ def tune(out: Path, trials: int | None, seconds: float | None, command: str, pro
     command = f"{before.command} && {command}"
     jobs = [ComparisonFolder(out).run(run.name).read_job() for run in before.trained_runs]
     for backend, python in dict.fromkeys((job.backend, job.python) for job in jobs if job.python):
+        check_known(python, backend, str(out))
         check_interpreter(python, f"--env {backend}={python}")
     for job in jobs:
         dataset = with_fold(find_dataset(job.dataset, Path(job.dataset_root), job.fingerprint), job.fold)

@@ -12,7 +12,7 @@ from pathlib import Path
 from urllib.parse import unquote, urlparse
 
 from diarbench.backends import registry
-from diarbench.benchmarks.runs.lock import hold
+from diarbench.benchmarks.runs.lock import hold, is_lock
 from diarbench.datasets.io.errors import UserError, did_you_mean
 from diarbench.datasets.io.files import cache_dir
 from diarbench.datasets.io.names import require_name
@@ -62,7 +62,7 @@ def create(name: str, packages: Sequence[str], run: Callable[[list[str]], int]) 
         raise UserError(f"{folder}: exists; to make it again, remove it first")
     with hold(folder):
         for entry in folder.iterdir():  # what a killed command left
-            if entry.name != ".lock":
+            if not is_lock(entry):
                 shutil.rmtree(entry) if entry.is_dir() and not entry.is_symlink() else entry.unlink()
         python = folder / "bin" / "python"
         pinned = [part for path in _constraints(name) for part in ("--constraint", str(path))]

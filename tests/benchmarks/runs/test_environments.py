@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -16,13 +17,17 @@ from diarbench.benchmarks import api
 from diarbench.benchmarks.runs import inference_cache
 from diarbench.benchmarks.runs.backend_facts import Question, facts_of
 from diarbench.benchmarks.runs.deploy import TrainedRun
-from diarbench.benchmarks.runs.interpreters import ask, interpreters
+from diarbench.benchmarks.runs.interpreters import ask, check_known, interpreters
+from diarbench.benchmarks.runs.lock import holder_of
 from diarbench.benchmarks.runs.plan import Plan
 from diarbench.benchmarks.runs.virtual_environments import create, folder_of, made, python_of
 from diarbench.datasets.dataset import Dataset
 from diarbench.datasets.io.errors import UserError
 from diarbench.datasets.io.files import cache_dir
+from diarbench.datasets.io.records import write_record
 from diarbench.reports.results.run_folder import RunFolder
+
+BENCH = (sys.executable, "-m", "diarbench.benchmarks.cli")
 
 
 @pytest.fixture(scope="module")
@@ -121,6 +126,31 @@ def test_an_interpreter_that_cannot_work_runs_is_named(
     assert message in str(caught.value) and "\n" not in str(caught.value)
 
 
+def test_a_run_cannot_name_a_program_that_was_never_given(
+    python: Path, ami_mini: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A run's folder may be a stranger's: `bench diarize`, `export` and `tune` would run what its job.json names."""
+    monkeypatch.setenv("DIARBENCH_CACHE", str(tmp_path / "cache"))
+    program = tmp_path / "python"
+    script(program, f'#!/bin/sh\ntouch {tmp_path}/ran\nexec {python} "$@"\n')
+    job = plan_of(ami_mini, "pretrained").job.model_copy(update={"python": str(program)})
+    folder = RunFolder(tmp_path / "out" / job.name)
+    write_record(folder.job, job)
+    refused = rf"which was never given to --env here; if you trust it, run 'bench doctor --env dummy={program}' first"
+    for command in (["diarize", "talk.wav", "--run", folder.path], ["export", folder.path, tmp_path / "exported"]):
+        done = subprocess.run([*BENCH, *map(str, command)], capture_output=True, text=True, check=False)
+        assert done.returncode == 1 and refused in " ".join(done.stderr.split())
+    (tmp_path / "theirs.yaml").write_text(f"backends: [dummy]\nenvs: {{dummy: {program}}}\n")
+    done = subprocess.run([*BENCH, "run", tmp_path / "theirs.yaml"], capture_output=True, text=True, check=False)
+    assert done.returncode == 1 and refused in " ".join(done.stderr.split())
+    with pytest.raises(UserError, match=refused):
+        check_known(str(program), "dummy", str(tmp_path / "out"))
+    assert not (tmp_path / "ran").exists()
+    interpreters([f"dummy={program}"])
+    check_known(str(program), "dummy", str(tmp_path / "out"))
+    assert (tmp_path / "ran").exists()
+
+
 def test_a_backend_that_is_not_there_is_named(python: Path, ami_mini: Dataset) -> None:
     with pytest.raises(UserError, match=rf"--env nemo={python}: backend nemo is not installed there: {python} -m pip"):
         api.plan(["nemo"], [str(ami_mini.root)], envs=[f"nemo={python}"])
@@ -156,6 +186,7 @@ def test_an_environment_that_cannot_be_made_leaves_nothing(tmp_path: Path, monke
     def fail(command: list[str]) -> int:
         """pip, as it ends without a network."""
         commands.append(command)
+        assert holder_of(folder_of("nemo")), "nobody else makes it meanwhile"
         return int("pip" in command)
 
     with pytest.raises(UserError, match="ended with status 1"):
