@@ -19,7 +19,7 @@ from diarbench.backends.recipes.schema import Recipe
 from diarbench.backends.training import loggers as epoch_loggers
 from diarbench.benchmarks.runs import deploy, runner
 from diarbench.benchmarks.runs import plan as planning
-from diarbench.benchmarks.runs.environment import DEVICES, NO_TELEMETRY
+from diarbench.benchmarks.runs.environment import NO_TELEMETRY, check_device
 from diarbench.benchmarks.runs.executors.base import Executor
 from diarbench.benchmarks.runs.interpreters import interpreters
 from diarbench.benchmarks.runs.plan import UNTUNED, Plan, TuningOptions, check_out, default_out
@@ -90,7 +90,7 @@ def plan(
     for name in backends:
         if name not in found:
             registry.check_name(name)
-    check_choice("device", device, DEVICES)
+    check_device(device, devices * nodes)
     check_choice("strategy", strategy, STRATEGIES)
     if nodes > 1 and not {"MASTER_ADDR", "SLURM_JOB_ID"} & os.environ.keys():
         raise UserError(f"--nodes {nodes}: MASTER_ADDR is not set, so the other nodes cannot find this one")

@@ -39,15 +39,18 @@ def launch_fabric(device: str, devices: int, nodes: int, strategy: str, precisio
     Each process runs the command that started this one. Raises UserError where this machine lacks the device or the
     precision.
     """
-    if precision == "16-mixed" and device == "cpu":
+    kind, _, number = device.partition(":")
+    if precision == "16-mixed" and kind == "cpu":
         raise UserError("precision 16-mixed: not available on a CPU; use bf16-mixed or 32-true")
-    mixed = InputPreservingMixedPrecision(precision, device) if precision in ("16-mixed", "bf16-mixed") else None  # type: ignore[arg-type]
+    if precision == "bf16-mixed" and kind == "cuda" and not torch.cuda.is_bf16_supported(including_emulation=False):
+        raise UserError("precision bf16-mixed: this GPU is too old for it; use 16-mixed or 32-true")
+    mixed = InputPreservingMixedPrecision(precision, kind) if precision in ("16-mixed", "bf16-mixed") else None  # type: ignore[arg-type]
     # Sortformer's offline form leaves some of its layers unused.
     ddp = DDPStrategy(find_unused_parameters=True) if strategy == "auto" and devices * nodes > 1 else strategy
     try:
         fabric = Fabric(
-            accelerator=device,
-            devices=devices,
+            accelerator=kind,
+            devices=[int(number)] if number else devices,
             num_nodes=nodes,
             strategy=ddp,
             precision=None if mixed else precision,  # type: ignore[arg-type]

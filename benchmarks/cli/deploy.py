@@ -18,7 +18,7 @@ def diarize(
     run: Annotated[Path, typer.Option(help="A run's folder, such as runs/.../ami-mini-pyannote-quick-seed1.")],
     format_: Annotated[str, typer.Option("--format", help="rttm, json or audacity (a label track).")] = "rttm",
     out: Annotated[Path, typer.Option(help="The folder to write to.")] = Path(),
-    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda, or a GPU such as cuda:1.")] = "auto",
     exclusive: Annotated[
         bool, typer.Option("--exclusive", help="pyannote: one speaker at a time, as transcription needs.")
     ] = False,

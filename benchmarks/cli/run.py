@@ -198,7 +198,9 @@ def run(
             rich_help_panel=WHERE,
         ),
     ] = [],  # noqa: B006
-    device: Annotated[str, typer.Option(help="auto, cpu or cuda.", rich_help_panel=WHERE)] = "auto",
+    device: Annotated[
+        str, typer.Option(help="auto, cpu, cuda, or a GPU such as cuda:1.", rich_help_panel=WHERE)
+    ] = "auto",
     devices: Annotated[
         int, typer.Option(min=1, help="Devices per node that train together, one process each.", rich_help_panel=WHERE)
     ] = 1,

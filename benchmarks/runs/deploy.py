@@ -16,7 +16,7 @@ from diarbench.backends import registry
 from diarbench.backends.base import Backend, DecodesExclusively, Diarizer, SpeakerBounds
 from diarbench.backends.checkpoints import is_of_torch, load_checkpoint
 from diarbench.backends.initial_weights import best_checkpoint, read_run
-from diarbench.benchmarks.runs.environment import DEVICES, resolve_device
+from diarbench.benchmarks.runs.environment import check_device, resolve_device
 from diarbench.benchmarks.runs.evaluation import bounded
 from diarbench.benchmarks.runs.hub import check_upload, upload
 from diarbench.benchmarks.runs.model_card import model_card
@@ -103,7 +103,7 @@ def diarize(
     is unreadable or cannot be diarized costs itself only, and is told at the end.
     """
     check_choice("format", format_, FORMATS)
-    check_choice("device", device, DEVICES)
+    check_device(device)
     suffix, text = FORMATS[format_]
     targets: dict[Path, Path] = {}
     failures = []

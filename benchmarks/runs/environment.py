@@ -10,7 +10,8 @@ from pathlib import Path
 import psutil
 
 from diarbench.backends.packages import importable, package_version
-from diarbench.datasets.io.errors import UserError
+from diarbench.datasets.io.errors import UserError, check_choice
+from diarbench.datasets.io.names import plural
 from diarbench.reports.results.job import Job
 from diarbench.reports.results.run import Environment
 
@@ -27,7 +28,7 @@ TRACKED_PACKAGES = (
 )
 """Packages whose versions can change the results."""
 
-DEVICES = ("auto", "cpu", "cuda")
+DEVICES = ("auto", "cpu", "cuda", "cuda:0")
 
 NO_TELEMETRY = {"PYANNOTE_METRICS_ENABLED": "0", "HF_HUB_DISABLE_TELEMETRY": "1", "WANDB_MODE": "disabled"}
 """Environment variables that switch off the toolkits' telemetry."""
@@ -94,22 +95,51 @@ def set_up_device(job: Job) -> str:
     return resolve_device(job.device)
 
 
+def check_device(device: str, processes: int = 1) -> None:
+    """Raises UserError for a device that no machine has, and for one GPU by number where several processes train."""
+    kind, colon, number = device.partition(":")
+    if colon and kind == "cuda" and number.isdecimal():
+        if processes > 1:
+            raise UserError(f"--device {device}: is one device, for {processes} processes; use --device cuda")
+    else:
+        check_choice("device", device, DEVICES)
+
+
 def resolve_device(device: str) -> str:
     """The device that ``auto`` stands for on this machine: cuda where available, else cpu.
 
-    Raises UserError for cuda where there is none. Without torch there is only the CPU.
+    A GPU by number, ``cuda:1``, becomes torch's current one. Without torch there is only the CPU. Raises UserError for
+    a GPU that is not there.
     """
+    is_gpu = device.startswith("cuda")
     if not importable("torch"):
-        if device == "cuda":
-            raise UserError("--device cuda: torch is not installed here; use --device cpu, or see 'bench doctor'")
+        if is_gpu:
+            raise UserError(f"--device {device}: torch is not installed here; use --device cpu, or see 'bench doctor'")
         return "cpu"
     import torch
 
     if device == "auto":
         return "cuda" if torch.cuda.is_available() else "cpu"
-    if device == "cuda" and not torch.cuda.is_available():
-        raise UserError("--device cuda: torch finds no CUDA device here; use --device cpu, or see 'bench doctor'")
+    if is_gpu and not torch.cuda.is_available():
+        found = f"torch finds no CUDA device here{_why_no_gpu()}"
+        raise UserError(f"--device {device}: {found}; use --device cpu, or see 'bench doctor'")
+    if is_gpu and ":" in device:
+        number, count = int(device.partition(":")[2]), torch.cuda.device_count()
+        if number >= count:
+            raise UserError(f"--device {device}: this machine has {plural(count, 'CUDA device')}, from cuda:0 on")
+        torch.cuda.set_device(number)
     return device
+
+
+def _why_no_gpu() -> str:
+    """The first sentence of torch's reason, such as a driver that is too old."""
+    import torch
+
+    try:
+        torch.cuda.init()
+    except (RuntimeError, AssertionError) as error:
+        return f" ({str(error).strip().partition('. ')[0]})"
+    return ""
 
 
 def _processor() -> str:

@@ -13,7 +13,7 @@ from full_disks import full_disk
 from run_helpers import Bench
 
 from diarbench.benchmarks.cli.console import working
-from diarbench.benchmarks.runs.environment import resolve_device
+from diarbench.benchmarks.runs.environment import check_device, resolve_device
 from diarbench.datasets.dataset import Dataset
 from diarbench.datasets.io.audio import Clip, write_audio
 from diarbench.datasets.io.errors import UserError, os_error_text
@@ -128,5 +128,21 @@ def test_cuda_without_a_device_is_one_line() -> None:
     torch = pytest.importorskip("torch")
     if torch.cuda.is_available():
         pytest.skip("there is a CUDA device")
-    with pytest.raises(UserError, match="--device cuda: torch finds no CUDA device here"):
-        resolve_device("cuda")
+    for device in ("cuda", "cuda:1"):
+        with pytest.raises(UserError, match=rf"--device {device}: torch finds no CUDA device here \(.+\); use"):
+            resolve_device(device)
+
+
+def test_one_gpu_by_its_number(monkeypatch: pytest.MonkeyPatch) -> None:
+    torch = pytest.importorskip("torch")
+    chosen: list[int] = []
+    for name, value in (("is_available", lambda: True), ("device_count", lambda: 2), ("set_device", chosen.append)):
+        monkeypatch.setattr(torch.cuda, name, value)
+    assert resolve_device("cuda:1") == "cuda:1" and chosen == [1]
+    with pytest.raises(UserError, match="--device cuda:9: this machine has 2 CUDA devices, from cuda:0 on"):
+        resolve_device("cuda:9")
+    check_device("cuda:1")
+    with pytest.raises(UserError, match="--device cuda:1: is one device, for 2 processes"):
+        check_device("cuda:1", 2)
+    with pytest.raises(UserError, match="--device cuda:x: no such device"):
+        check_device("cuda:x")
