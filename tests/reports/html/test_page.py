@@ -347,7 +347,8 @@ def test_hostile_names_stay_text(show: Show, tmp_path: Path) -> None:
     draw_all(tab)
     assert tab.locator("img, .plot a").count() == 0
     assert any("<img src=x" in text for text in tab.locator(".plot .ytick text").all_text_contents())
-    assert "<img src=x onerror=alert(1)>\"'`{{7*7}}|\\n\\u202e" in tab.locator("h1").inner_text()
+    assert "<img src=x onerror=alert(1)>" in tab.locator("h1").inner_text()
+    assert "<img src=x onerror=alert(1)>\"'`{{7*7}}|\\n\\u202e" in (tab.locator("body").text_content() or "")
     assert "\u202e" not in tab.content()
 
 
