@@ -15,20 +15,24 @@ PYANNOTE_NAMES = {"train": "train", "dev": "development", "test": "test"}
 
 
 def write_database_yml(dataset: Dataset, path: Path) -> None:
-    """Write a pyannote.database protocol, ``<name>.SpeakerDiarization.<name>``, with absolute paths."""
+    """Write a pyannote.database protocol, ``<name>.SpeakerDiarization.<name>``, with absolute paths.
+
+    A subset without recordings has no entry.
+    """
     import yaml
 
     name, root = dataset.info.name.replace(".", "_"), dataset.root.resolve()
+    subsets = [subset for subset, recordings in dataset.recordings.items() if recordings]
     protocol = {
         PYANNOTE_NAMES[subset]: {
             "uri": str(root / f"{subset}.txt"),
             "annotation": str(root / subset / "rttm" / "{uri}.rttm"),
             "annotated": str(root / subset / "uem" / "{uri}.uem"),
         }
-        for subset in dataset.recordings
+        for subset in subsets
     }
     content = {
-        "Databases": {name: [str(root / subset / "wav" / "{uri}.wav") for subset in dataset.recordings]},
+        "Databases": {name: [str(root / subset / "wav" / "{uri}.wav") for subset in subsets]},
         "Protocols": {name: {"SpeakerDiarization": {name: protocol}}},
     }
     write_atomic(path, yaml.safe_dump(content, allow_unicode=True, sort_keys=False))
