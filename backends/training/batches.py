@@ -95,8 +95,11 @@ class BatchLoader:
         self.samples = round(recipe.window_s * SAMPLE_RATE)
         self.centres = network.first_frame_s + np.arange(network.num_frames(self.samples)) * network.frame_s
         self.dev_windows = self._aligned(validation_windows(dataset.subset("dev"), recipe.window_s))
-        for mixed in dataset.mixed_in:
-            if not training_windows(mixed.recordings, recipe.window_s, seed, 1):
+        self.mixed_per_pass = [
+            len(training_windows(mixed.recordings, recipe.window_s, seed, 1)) for mixed in dataset.mixed_in
+        ]
+        for mixed, per_pass in zip(dataset.mixed_in, self.mixed_per_pass, strict=True):
+            if not per_pass:
                 raise UserError(
                     f"mix: {mixed.name}: no annotated train region is as long as a window of {recipe.window_s:g} s; "
                     "use a recipe with a shorter window_s, or without this dataset"
@@ -124,7 +127,8 @@ class BatchLoader:
             windows = windows[: math.ceil(self.recipe.epoch_hours * 3600 / self.recipe.window_s)]
         elif self.recipe.evaluate_every is not None and windows:
             size = self.recipe.evaluate_every * self.recipe.batch_size * self.recipe.accumulate
-            windows = windows_between(self._pass, (epoch - 1) * size, epoch * size)  # no break at the end of an epoch
+            # Passes follow each other without a break at the end of an epoch.
+            windows = windows_between(self._pass, len(windows), (epoch - 1) * size, epoch * size)
         return self._aligned(windows)
 
     def _pass(self, number: int, excluded: ExcludedSpeech | None = None) -> list[Window]:
@@ -134,10 +138,10 @@ class BatchLoader:
         if not self.dataset.mixed_in:
             return windows
         home, home_share = len(windows), 1 - sum(mixed.share for mixed in self.dataset.mixed_in)
-        for mixed in self.dataset.mixed_in:
+        for mixed, per_pass in zip(self.dataset.mixed_in, self.mixed_per_pass, strict=True):
             count = max(1, round(home * mixed.share / home_share))
             passes = partial(training_windows, mixed.recordings, window_s, seed)
-            windows += windows_between(passes, (number - 1) * count, number * count)
+            windows += windows_between(passes, per_pass, (number - 1) * count, number * count)
         return [windows[k] for k in np.random.default_rng([seed, number, home]).permutation(len(windows))]
 
     def train_batches(self, epoch: int) -> Iterator[Batch]:

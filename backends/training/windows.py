@@ -50,9 +50,8 @@ def training_windows(
     return [windows[k] for k in random.permutation(len(windows))]
 
 
-def windows_between(passes: Callable[[int], list[Window]], begin: int, end: int) -> list[Window]:
+def windows_between(passes: Callable[[int], list[Window]], per_pass: int, begin: int, end: int) -> list[Window]:
     """The windows from ``begin`` to ``end`` of an endless series of passes, which are counted from 1."""
-    per_pass = len(passes(1))
     first, last = begin // per_pass, (end - 1) // per_pass
     windows = [window for number in range(first, last + 1) for window in passes(number + 1)]
     return windows[begin - first * per_pass : end - first * per_pass]
