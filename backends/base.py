@@ -167,10 +167,20 @@ class SpeakerBounds:
         return cls(number or least or 1, number or most)
 
     @property
+    def exactly(self) -> int | None:
+        """The number of speakers, where it is known."""
+        return self.most if self.least == self.most else None
+
+    @property
+    def has_least(self) -> bool:
+        """Whether there is a least number of speakers that is not the exact one."""
+        return self.least > 1 and self.exactly is None
+
+    @property
     def text(self) -> str:
         """``exactly 2 speakers``, ``2 to 4 speakers``; empty without bounds."""
-        if self.least == self.most:
-            return f"exactly {self.least} speakers"
+        if self.exactly is not None:
+            return f"exactly {self.exactly} speakers"
         if self.most is None:
             return f"at least {self.least} speakers" if self.least > 1 else ""
         return f"{self.least} to {self.most} speakers"

@@ -18,8 +18,11 @@ ROOTS = "DIARBENCH_DATASET_ROOTS"
 
 def dataset_roots() -> list[Path]:
     """The folders whose subfolders are datasets: those of DIARBENCH_DATASET_ROOTS, then the cache's."""
-    listed = [Path(folder) for folder in os.environ.get(ROOTS, "").split(os.pathsep) if folder]
-    return [*listed, cache_dir() / "datasets"]
+    return [*_listed(), cache_dir() / "datasets"]
+
+
+def _listed() -> list[Path]:
+    return [Path(folder) for folder in os.environ.get(ROOTS, "").split(os.pathsep) if folder]
 
 
 def add_dataset_roots(folders: Iterable[Path]) -> None:
@@ -31,8 +34,7 @@ def add_dataset_roots(folders: Iterable[Path]) -> None:
     for folder in added:
         if not folder.is_dir():
             raise UserError(f"--dataset-root {folder}: no such folder; give the folder that your datasets are in")
-    listed = [folder for folder in os.environ.get(ROOTS, "").split(os.pathsep) if folder]
-    os.environ[ROOTS] = os.pathsep.join(dict.fromkeys([*map(str, added), *listed]))
+    os.environ[ROOTS] = os.pathsep.join(dict.fromkeys(map(str, [*added, *_listed()])))
 
 
 def find_dataset(name: str, root: Path, fingerprint: str) -> Dataset:

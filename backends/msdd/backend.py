@@ -10,6 +10,7 @@ from diarbench.backends.base import InitialWeights
 from diarbench.backends.camplusplus.files import camplusplus_description
 from diarbench.backends.initial_weights import SCRATCH, weights_in_file, weights_of_run, weights_on_hub
 from diarbench.backends.msdd.configuration import holds_msdd
+from diarbench.backends.msdd.decoding import MOST_SPEAKERS
 from diarbench.backends.nemo.checkpoints import read_config
 from diarbench.backends.packages import package_version
 from diarbench.datasets.io.errors import UserError
@@ -27,8 +28,6 @@ TINY, CAMPLUSPLUS = "scratch:tiny", "camplusplus"
 
 DECODER = f"{SCRATCH.origin} (the decoder)"
 """The origin of an MSDD of which only the speaker network is pretrained."""
-
-MOST_SPEAKERS = 8
 
 OF_TITANET = Weights(
     origin=f"hub:{TITANET}",
@@ -124,7 +123,7 @@ def _tiny(origin: str) -> InitialWeights:
 
 
 def _speaker_network(path: Path | None, weights: Weights, initial: InitialWeights | None = None) -> InitialWeights:
-    """A speaker network as a fixed part of an MSDD whose decoder starts from random weights."""
+    """The initial weights of an MSDD on a speaker network, which is not trained; the decoder's weights are random."""
     part = f"speaker network {weights.origin}" + (f" (sha256 {weights.sha256[:12]})" if weights.sha256 else "")
     described = Weights(
         origin=DECODER,

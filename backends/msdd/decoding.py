@@ -12,6 +12,9 @@ from diarbench.datasets.io.rttm import Turn
 CHUNK = 50
 """Base segments that are decoded at once; a speaker's profile is averaged over these."""
 
+MOST_SPEAKERS = 8
+"""NeMo's ``max_num_speakers``: the most that its clustering finds in a recording."""
+
 OVERLAP_LIMIT = 5
 """From this number of speakers on, no overlap is looked for."""
 

@@ -11,6 +11,7 @@ from omegaconf import OmegaConf
 
 from diarbench.backends.msdd.configuration import CAMPLUSPLUS, nemo_config, speaker_embeddings
 from diarbench.backends.msdd.decoding import CHUNK, MOST_OVERLAPPING, OVERLAP_LIMIT
+from diarbench.backends.msdd.inference import VOLUME
 from diarbench.backends.msdd.network import MsddNetwork
 from diarbench.backends.msdd.pipeline import SIGMOID, SPEAKERS, THRESHOLD
 from diarbench.datasets.io.errors import UserError
@@ -63,7 +64,7 @@ def diarizer_config(file: Path, hyperparameters: Mapping[str, Any]) -> dict[str,
                     "oracle_num_speakers": False,
                     "max_num_speakers": hyperparameters[SPEAKERS],
                     "max_rp_threshold": hyperparameters[THRESHOLD],
-                    "sparse_search_volume": 30,
+                    "sparse_search_volume": VOLUME,
                 }
             },
             "msdd_model": {

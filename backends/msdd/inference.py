@@ -10,15 +10,12 @@ import numpy as np
 import torch
 from nemo.collections.asr.parts.utils.longform_clustering import LongFormSpeakerClustering
 
-from diarbench.backends.msdd.decoding import contiguous, speaker_activity
+from diarbench.backends.msdd.decoding import MOST_SPEAKERS, contiguous, speaker_activity
 from diarbench.backends.msdd.segments import Segments, cut
 from diarbench.backends.msdd.speech import detector
 
 CLUSTERING_THRESHOLD = 0.25
 """NeMo's ``max_rp_threshold``: the largest share of all segments that a segment may be connected to."""
-
-MOST_SPEAKERS = 8
-"""NeMo's ``max_num_speakers``."""
 
 VOLUME = 30
 """NeMo's ``sparse_search_volume``: how many numbers of connections are tried."""

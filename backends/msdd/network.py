@@ -28,6 +28,7 @@ from diarbench.backends.msdd.configuration import (
     safe_architecture,
     safe_speaker,
 )
+from diarbench.backends.msdd.decoding import MOST_SPEAKERS
 from diarbench.backends.msdd.inference import diarize_window
 from diarbench.backends.msdd.segments import (
     FRAMES_PER_S,
@@ -48,9 +49,6 @@ from diarbench.datasets.io.errors import UserError
 
 SPEAKER = "msdd._speaker_model."
 """Under this name the model holds its speaker network."""
-
-MOST_SPEAKERS = 8
-"""NeMo's own limit for clustering."""
 
 
 class Example(NamedTuple):

@@ -13,8 +13,8 @@ from optuna.distributions import BaseDistribution, FloatDistribution, IntDistrib
 from pyannote.core import Annotation
 
 from diarbench.backends.base import Diarizer, Inference, SpeakerBounds
-from diarbench.backends.msdd.decoding import turns
-from diarbench.backends.msdd.inference import CLUSTERING_THRESHOLD, MOST_SPEAKERS, cluster, decode
+from diarbench.backends.msdd.decoding import MOST_SPEAKERS, turns
+from diarbench.backends.msdd.inference import CLUSTERING_THRESHOLD, cluster, decode
 from diarbench.backends.msdd.network import MsddNetwork
 from diarbench.backends.msdd.segments import SCALES, Segments, cut
 from diarbench.backends.msdd.speech import Stretches, detector
@@ -43,7 +43,7 @@ class MsddDiarizer:
 
     def with_speakers(self, bounds: SpeakerBounds) -> MsddDiarizer:
         """See BoundsSpeakers. Raises UserError for a least number alone, which NeMo's clustering does not have."""
-        if bounds.least > 1 and bounds.least != bounds.most:
+        if bounds.has_least:
             raise UserError(
                 f"at least {bounds.least} speakers: NeMo's clustering has no least number of speakers; give the exact "
                 "number, or the most"
@@ -87,9 +87,8 @@ class MsddDiarizer:
         key = hyperparameters[THRESHOLD], most
         known = self._activity.setdefault(inference, {})
         if key not in known:
-            exactly = self.bounds.most if self.bounds.least == self.bounds.most else None
             embeddings = [inference[f"embeddings_{k}"] for k in range(len(SCALES))]
-            clusters = cluster(embeddings, segments, *key, exactly=exactly)
+            clusters = cluster(embeddings, segments, *key, exactly=self.bounds.exactly)
             known[key] = decode(self.network, embeddings, segments, clusters)
         return known[key]
 

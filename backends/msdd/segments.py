@@ -56,7 +56,7 @@ class PairLabels:
     targets: np.ndarray
     """0/1 (base segments, 2)."""
     clusters: tuple[np.ndarray, ...]
-    """The speaker to whose profile each segment belongs, a scale each: 0, 1, or -1 for none."""
+    """For each scale, the speaker to whose profile each segment belongs: 0, 1, or -1 for none."""
 
 
 def cut(speech: Sequence[tuple[float, float]], scales: Sequence[Scale] = SCALES) -> Segments:
@@ -88,7 +88,7 @@ def frames(times: np.ndarray) -> np.ndarray:
 
 
 def label_pair(segments: Segments, activity: np.ndarray) -> PairLabels:
-    """The labels of two speakers whose 0/1 activity (frames, 2) begins where the segments' times begin.
+    """The labels of a pair of speakers from their 0/1 activity (frames, 2); the first frame is at time 0.
 
     A base segment belongs to the profile of the more active speaker. A longer segment has the label of the first base
     segment that takes it, as in NeMo: its ``mode`` compares tensors by identity and so returns the first. One that no

@@ -51,7 +51,7 @@ class SortformerDecoder:
 
         Raises UserError for a least number alone, since an output without speech cannot be made to speak.
         """
-        if bounds.least > 1 and bounds.least != bounds.most:
+        if bounds.has_least:
             raise UserError(
                 f"at least {bounds.least} speakers: an end-to-end network has no least number of speakers; give the "
                 "most, or the exact number, which is used as the most"

@@ -107,20 +107,20 @@ def open_unchanged(name: str, root: str, fingerprint: str) -> Dataset:
 
 def mark_interrupted(folder: RunFolder) -> None:
     """Record that a run was stopped before its end; a record that cannot be read or written stays as it is."""
-    with suppress(UserError):
-        run = folder.read_run()
-        if run.state not in ("done", "failed"):
-            write_record(folder.run, run.model_copy(update={"state": "interrupted"}))
-            write_atomic(folder.state, "interrupted\n")
+    _mark(folder, "interrupted", None)
 
 
 def mark_cancelled(folder: RunFolder) -> None:
     """Record that a run was cancelled; a record that cannot be read or written stays as it is."""
+    _mark(folder, "failed", CANCELLED)
+
+
+def _mark(folder: RunFolder, state: str, failure: str | None) -> None:
     with suppress(UserError):
         run = folder.read_run()
         if run.state not in ("done", "failed"):
-            write_record(folder.run, run.model_copy(update={"state": "failed", "failure": CANCELLED}))
-            write_atomic(folder.state, "failed\n")
+            write_record(folder.run, run.model_copy(update={"state": state, "failure": failure}))
+            write_atomic(folder.state, f"{state}\n")
 
 
 CANCELLED = "cancelled by 'bench cancel'"

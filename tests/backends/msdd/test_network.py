@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from msdd import TURNS, make_network, make_recording, skip_without_msdd
+from msdd import TURNS, make_network, skip_without_msdd
 
 from diarbench.backends import registry
 from diarbench.backends.checkpoints import load_checkpoint, save_checkpoint
@@ -31,16 +31,6 @@ from diarbench.backends.msdd.configuration import CAMPLUSPLUS, TINY, nemo_config
 from diarbench.backends.msdd.network import MsddNetwork, make_examples
 
 SAMPLES = 160_000
-
-
-@pytest.fixture(scope="module")
-def network() -> Any:
-    return make_network()
-
-
-@pytest.fixture(scope="module")
-def recording(tmp_path_factory: pytest.TempPathFactory) -> Recording:
-    return make_recording(tmp_path_factory.mktemp("talk"))
 
 
 @pytest.fixture(scope="module")

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from msdd import DURATION_S, make_network, make_recording, skip_without_msdd
+from msdd import DURATION_S, skip_without_msdd
 
 from diarbench.backends import registry
 from diarbench.backends.base import SpeakerBounds
@@ -28,16 +28,6 @@ from diarbench.backends.msdd.speech import EnergyDetector, SegmentationDetector
 
 VALUES = {THRESHOLD: 0.2, SPEAKERS: 4, SIGMOID: 0.45}
 """With a threshold below a half, the outputs of an untrained decoder count as overlap."""
-
-
-@pytest.fixture(scope="module")
-def network() -> Any:
-    return make_network()
-
-
-@pytest.fixture(scope="module")
-def recording(tmp_path_factory: pytest.TempPathFactory) -> Recording:
-    return make_recording(tmp_path_factory.mktemp("talk"))
 
 
 @pytest.fixture
