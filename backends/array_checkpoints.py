@@ -1,4 +1,4 @@
-"""Checkpoints of networks whose weights are NumPy arrays: those of a backend whose environment has no torch."""
+"""Checkpoints whose weights are NumPy arrays, for backends whose environment has no torch."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Compare a choice with what it would replace, on the dev recordings, and decide which of the two is used.
+"""Decide on dev whether a candidate replaces the start: a trial the defaults, an epoch the pretrained network.
 
 The lowest of many figures on a small dev set is often lowest by chance. So a choice replaces its start (the default
 hyper-parameters, the pretrained network) only where the lower confidence bound of the paired difference is above zero.

@@ -25,7 +25,7 @@ class Entry(NamedTuple):
     extra: str = ""
     """The extra of diarbench that installs them."""
     own_environment: bool = False
-    """Whether they exclude the packages of the other backends."""
+    """Whether they cannot be installed beside the packages of the other backends."""
 
 
 BUILTIN = {

@@ -222,7 +222,7 @@ def _configuration(architecture: Architecture, source: Path | str) -> Nemotron3D
 
 
 def _preset_of(path: Path, tensors: Mapping[str, Any]) -> Architecture:
-    """The preset with the encoder width and the outputs of a file of tensors, whose folder has no ``config.json``.
+    """The preset for a file of tensors without a ``config.json``: the one of the same encoder width and outputs.
 
     Raises UserError where no preset has these.
     """

@@ -101,7 +101,7 @@ class PyannoteBackend:
         from diarbench.backends.pyannote.network import PyannoteNetwork
 
         if self.published or self.plda:
-            self._parts()  # files that cannot be used are told before training, not after it
+            self._parts()  # raises for unusable files before training, not after it
         network = PyannoteNetwork.from_file(start.path) if start.path else PyannoteNetwork.from_scratch()
         return network.train_on(objective)
 

@@ -160,7 +160,7 @@ class Augmentation(Record):
 
 
 class MixedIn(Record):
-    """Another dataset whose train subset is trained on too, such as one of the original domain against forgetting."""
+    """Another dataset that is trained on too. One of the original domain helps against forgetting."""
 
     dataset: str
     """A known dataset's name, or a converted dataset's folder, relative to the recipe's own."""

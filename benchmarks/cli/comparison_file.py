@@ -31,7 +31,7 @@ ACTIONS = {"dry_run"}
 SAME_IN_PLURAL = {"also_score"}
 
 NAMES_OR_PATHS = {"also_score", "dataset", "env", "init", "pipeline", "recipe"}
-"""Options whose value may be a name or a path."""
+"""Options that take a name or a path."""
 
 BY_BACKEND = {"env", "init"}
 """Options that take ``BACKEND=VALUE``; in a file also a mapping of values by backend."""

@@ -1,4 +1,4 @@
-"""``bench env``: virtual environments of their own for backends whose packages exclude those of the others."""
+"""``bench env``: virtual environments for backends that cannot be installed beside the others."""
 
 from __future__ import annotations
 

@@ -414,7 +414,7 @@ def print_plans(plans: Sequence[Plan], folder: Path, console: Console) -> None:
 
 
 def _estimate(plans: Sequence[Plan], folder: Path) -> str | None:
-    """How long all runs will take, one after another, by those that are done in this folder and beside it."""
+    """The computing time of all runs, estimated from finished runs in this folder and beside it."""
     from diarbench.benchmarks.runs.estimate import Estimator
 
     estimator = Estimator(folder)

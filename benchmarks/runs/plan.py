@@ -79,11 +79,11 @@ def plan(
 
     ``inits`` is ``--init`` by backend, ``options`` are further fields of each Job. A dataset in both ``datasets`` and
     ``also_score`` is not scored as another domain by the runs that are trained on it. A dataset's other references are
-    scored too by its runs, except in a cross-validation. With ``folds``, each dataset is
-    divided into so many folds, ``repetitions`` times, and each fold is a run. Without ``train``, pretrained networks
-    are scored on test, tuned on dev where the dataset has one. With ``searched_recipes``, each recipe has a second run
-    that searches so many recipes around it. ``download`` fetches a ``pipeline`` that is on the hub. ``interpreters``
-    work the runs of some backends, by name, in other environments.
+    scored too by its runs, except in a cross-validation. With ``folds``, each dataset is divided into so many folds,
+    ``repetitions`` times, and each fold is a run. Without ``train``, pretrained networks are scored on test, tuned on
+    dev where the dataset has one. With ``searched_recipes``, each recipe has a second run that searches so many recipes
+    around it. ``download`` fetches a ``pipeline`` that is on the hub. ``interpreters`` work the runs of some backends,
+    by name, in other environments.
     """
     references = {dataset.info.name: () if folds else dataset.other_references for dataset in datasets}
     scored_too = [*also_score, *(reference for listed in references.values() for reference in listed)]
