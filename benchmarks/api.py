@@ -101,7 +101,7 @@ def plan(
     return planning.plan(
         backends,
         [open_dataset(name) for name in datasets],
-        [_load_recipe(name, epochs, objective, precision) for name in recipes],
+        [_load_recipe(name, found, epochs, objective, precision) for name in recipes],
         seeds,
         _inits_by_backend(inits, backends),
         device,
@@ -200,11 +200,13 @@ def diarize(
     return deploy.diarize(audio, run, format_, out, device, on_written, exclusive, bounds)
 
 
-def _load_recipe(name: str, epochs: int | None, objective: str | None, precision: str | None) -> Recipe:
-    """A recipe with the settings that are not None in place of its own."""
+def _load_recipe(
+    name: str, elsewhere: Collection[str], epochs: int | None, objective: str | None, precision: str | None
+) -> Recipe:
+    """A recipe with the settings that are not None in place of its own; ``elsewhere`` as in `recipe_files.load`."""
     settings = {"epochs": epochs, "precision": precision}
     given = {key: value for key, value in settings.items() if value is not None}
-    recipe = recipe_files.with_settings(recipe_files.load(name), **given)
+    recipe = recipe_files.with_settings(recipe_files.load(name, elsewhere), **given)
     if objective is not None:
         recipe = recipe_files.with_settings(recipe, objective=recipe.objective.renamed(objective))
     return recipe

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
+from diarbench.backends import registry
 from diarbench.backends.objective import Objective
 from diarbench.backends.recipes.schema import Augmentation, Band, MixedIn, Noise, Recipe, Schedule, Sounds
 from diarbench.datasets.io.errors import UserError, did_you_mean
@@ -27,8 +29,11 @@ def text(name: str) -> str:
     return (files(__package__) / f"{name}.yaml").read_text()
 
 
-def load(name_or_path: str) -> Recipe:
-    """A recipe by name, or from a YAML file. Raises UserError that names the file and the key that is wrong."""
+def load(name_or_path: str, elsewhere: Collection[str] = ()) -> Recipe:
+    """A recipe by name, or from a YAML file. Raises UserError that names the file and the key that is wrong.
+
+    ``elsewhere`` are backends of other environments, which the recipe may name beside those that are known here.
+    """
     path = Path(name_or_path)
     is_file = path.suffix in (".yaml", ".yml")
     settings = read_yaml(path) if is_file else parse_yaml(text(name_or_path).encode(), name_or_path)
@@ -38,6 +43,7 @@ def load(name_or_path: str) -> Recipe:
         raise UserError(f"{path}: name: not a key of a recipe; a recipe is named after its file")
     try:
         recipe = Recipe.model_validate({"name": path.stem if is_file else name_or_path, **settings})
+        _check_backends(recipe, {*registry.entries(), *elsewhere})
         resolved = {
             "augmentation": recipe.augmentation.resolved_from(path.parent),
             "mix": tuple(mixed.resolved_from(path.parent) for mixed in recipe.mix),
@@ -47,6 +53,14 @@ def load(name_or_path: str) -> Recipe:
         raise UserError(f"{name_or_path}: {_first_error(error)}") from error
     except ValueError as error:
         raise UserError(f"{name_or_path}: {error}") from error
+
+
+def _check_backends(recipe: Recipe, known: Collection[str]) -> None:
+    """Raises ValueError that names the key under which there are settings of an unknown backend."""
+    for key, settings in (("freeze", recipe.freeze), ("layer_rates", recipe.layer_rates)):
+        for name in settings:
+            if name not in known:
+                raise ValueError(visible(f"{key}: no backend {name!r}{did_you_mean(name, known)}"))
 
 
 def with_settings(recipe: Recipe, **settings: Any) -> Recipe:

@@ -8,12 +8,11 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AliasChoices, BeforeValidator, Field, field_validator, model_validator
 
-from diarbench.backends import registry
 from diarbench.backends.objective import Objective
 from diarbench.backends.recipes.torch_classes import check_optimizer, check_schedule
 from diarbench.datasets.corpora.catalog import open_dataset
 from diarbench.datasets.io.audio import AUDIO_SUFFIXES
-from diarbench.datasets.io.errors import UserError, did_you_mean
+from diarbench.datasets.io.errors import UserError
 from diarbench.datasets.io.files import digest
 from diarbench.datasets.io.files import files as files_in
 from diarbench.datasets.io.names import Name
@@ -32,13 +31,6 @@ def _parse_number(text: str) -> float | str:
         return float(text)
     except ValueError:
         return text
-
-
-def _check_backends(settings: Any) -> Any:
-    for name in settings if isinstance(settings, dict) else ():
-        if name not in registry.entries():
-            raise ValueError(f"no backend {name!r}{did_you_mean(str(name), registry.entries())}")
-    return settings
 
 
 Options = Annotated[dict[str, Any], BeforeValidator(_parse_numbers)]
@@ -214,11 +206,9 @@ class Recipe(Record):
     gradient_clip: Positive | None = None
     """Maximum gradient norm; None: no clipping."""
     precision: Literal["32-true", "16-mixed", "bf16-mixed", "64-true"] = "32-true"
-    freeze: Annotated[dict[str, tuple[str, ...]], BeforeValidator(_check_backends)] = Field(default_factory=dict)
+    freeze: dict[str, tuple[str, ...]] = Field(default_factory=dict)
     """By backend, name patterns of the parameters that are not trained: ``{pyannote: [model.sincnet.*]}``."""
-    layer_rates: Annotated[dict[str, dict[str, Positive]], BeforeValidator(_check_backends)] = Field(
-        default_factory=dict
-    )
+    layer_rates: dict[str, dict[str, Positive]] = Field(default_factory=dict)
     """By backend and name pattern, factors of the learning rate; the first matching pattern applies."""
     average: Share | None = None
     """Decay per step of an exponential moving average of the weights; the average is measured and saved as best."""

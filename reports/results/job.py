@@ -146,13 +146,18 @@ class Job(RunIdentity):
 
     @property
     def portable(self) -> Job:
-        """The job without the paths of other datasets and of weights, which their content stands for."""
+        """The job without the paths of other datasets and of weights, which their content stands for.
+
+        Of the recipe's settings by backend, only the run's own are asked for.
+        """
         without_roots = tuple(domain.model_copy(update={"root": ""}) for domain in self.also_score)
         names_file = self.init_sha256 and (self.init.startswith("run:") or Path(self.init).suffix)
         init = "a file" if names_file else self.init
         recipe = {key: value for key, value in self.recipe.items() if key != "mix"}
         if self.recipe.get("mix"):  # without one, the hash is what it was before recipes could have one
             recipe["mix"] = [{**other, "dataset": ""} for other in self.recipe["mix"]]
+        for key in {"freeze", "layer_rates"} & recipe.keys():
+            recipe[key] = {name: settings for name, settings in recipe[key].items() if name == self.backend}
         return self.model_copy(update={"also_score": without_roots, "init": init, "recipe": recipe})
 
     @property

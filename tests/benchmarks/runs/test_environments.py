@@ -12,6 +12,7 @@ import pytest
 from environments import make_environment
 from run_helpers import plan_of, run
 
+from diarbench.backends.recipes import load as recipes
 from diarbench.benchmarks import api
 from diarbench.benchmarks.runs import inference_cache
 from diarbench.benchmarks.runs.backend_facts import Question, facts_of
@@ -150,11 +151,15 @@ def test_a_run_cannot_name_a_program_that_was_never_given(
     assert (tmp_path / "ran").exists()
 
 
-def test_a_backend_that_is_not_there_is_named(python: Path, ami_mini: Dataset) -> None:
+def test_a_backend_that_is_not_there_is_named(python: Path, ami_mini: Dataset, tmp_path: Path) -> None:
     with pytest.raises(UserError, match=rf"--env nemo={python}: backend nemo is not installed there: {python} -m pip"):
         api.plan(["nemo"], [str(ami_mini.root)], envs=[f"nemo={python}"])
+    recipe = tmp_path / "mine.yaml"  # may name a backend that is known only there
+    recipe.write_text(recipes.text("quick") + "freeze: {other: [x]}\n")
     with pytest.raises(UserError, match=f"--env other={python}: no backend 'other'"):
-        api.plan(["other"], [str(ami_mini.root)], envs=[f"other={python}"])
+        api.plan(["other"], [str(ami_mini.root)], [str(recipe)], envs=[f"other={python}"])
+    with pytest.raises(UserError, match=r"mine.yaml: freeze: no backend 'other'"):
+        api.plan(["pyannote"], [str(ami_mini.root)], [str(recipe)])
     with pytest.raises(UserError, match=r"--env dummy=\.\.\.: dummy is not among the backends"):
         api.plan(["pyannote"], [str(ami_mini.root)], envs=[f"dummy={python}"])
 

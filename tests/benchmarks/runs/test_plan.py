@@ -154,6 +154,8 @@ def test_the_identity_of_a_run_is_what_was_asked_and_not_where(
     with pytest.raises(UserError, match=r"was run with init first/weights\.bin, not auto; choose another --out"):
         check_out(tmp_path / "out", [Plan(other, "")])
     assert job.model_copy(update={"init_sha256": "changed"}).hash != job.hash
+    others, own = ({**job.recipe, "layer_rates": {name: {"*": 0.1}}} for name in ("pyannote", "dummy"))
+    assert job.model_copy(update={"recipe": others}).hash == job.hash != job.model_copy(update={"recipe": own}).hash
 
     monkeypatch.chdir(tmp_path)
     assert default_out([Plan(moved, "")]) == default_out([Plan(job, "")])
