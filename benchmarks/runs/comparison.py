@@ -31,13 +31,12 @@ from diarbench.datasets.dataset import Dataset, Subset
 from diarbench.datasets.folds import all_as_test
 from diarbench.datasets.io.errors import UserError
 from diarbench.datasets.io.files import sha256_of
-from diarbench.datasets.io.records import read_record
 from diarbench.datasets.io.rttm import read_rttm, write_rttm
 from diarbench.reports.results.comparison import Comparison
 from diarbench.reports.results.job import Job
 from diarbench.reports.results.run import Run
 from diarbench.reports.results.run_folder import ComparisonFolder, RunFolder
-from diarbench.reports.results.scores import Condition, Row, Scores, sum_slices
+from diarbench.reports.results.scores import Condition, Row, sum_slices
 from diarbench.reports.results.statistics import Contrast, Difference
 from diarbench.reports.summary.comparability import STAGES
 from diarbench.reports.summary.systems import competing, system_label
@@ -120,7 +119,7 @@ def _checked(folder: RunFolder) -> Run:
     run = folder.read_run()
     if run.state == "done":
         try:
-            folder.check_sources(read_record(folder.scores, Scores).source_hashes)
+            folder.check_sources(folder.read_scores().source_hashes)
         except UserError as error:
             return _failed(run, str(error))
     return run
@@ -166,7 +165,7 @@ class DatasetComparison:
                 self._add_scored("reference", stage, None, None, subset, turns)
 
     def _add_run(self, run: Run) -> None:
-        scores = read_record(self.files.run(run.name).scores, Scores)
+        scores = self.files.run(run.name).read_scores()
         self.differences.append(scores.largest_difference_s)
         scored = [row for row in scores.rows if row.dataset == self.name]
         self.other_rows += [row for row in scored if row.subset != "test"]

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from diarbench.datasets.io.files import digest
-from diarbench.datasets.io.records import read_record, write_record
+from diarbench.datasets.io.records import write_record
 from diarbench.reports.results.job import Job
 from diarbench.reports.results.run import Phase, Run, sum_known
 from diarbench.reports.results.run_folder import ComparisonFolder
@@ -77,7 +77,7 @@ def _pool(name: str, runs: Sequence[Run]) -> Run:
 def _write_scores(folder: ComparisonFolder, pooled: Run, runs: Sequence[Run]) -> list[Row]:
     """Write the pooled scores and RTTM. Returns the folds' own rows on their test sets."""
     target = folder.run(pooled.name)
-    scores = [read_record(folder.run(run.name).scores, Scores) for run in runs]
+    scores = [folder.run(run.name).read_scores() for run in runs]
     rows = [row for of_fold in scores for row in of_fold.rows if row.subset == "test"]
     parts: dict[tuple[str, str], list[Row]] = {}
     for row in rows:

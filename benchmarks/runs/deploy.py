@@ -16,6 +16,7 @@ from diarbench.backends import registry
 from diarbench.backends.base import Backend, DecodesExclusively, Diarizer, SpeakerBounds
 from diarbench.backends.checkpoints import is_of_torch, load_checkpoint
 from diarbench.backends.initial_weights import best_checkpoint, read_run
+from diarbench.backends.threads import adapt_threads
 from diarbench.benchmarks.runs.environment import check_device, resolve_device
 from diarbench.benchmarks.runs.evaluation import bounded
 from diarbench.benchmarks.runs.hub import check_upload, upload
@@ -24,11 +25,10 @@ from diarbench.datasets.dataset import Recording, from_annotation
 from diarbench.datasets.io.audio import Clip, length_s, write_audio
 from diarbench.datasets.io.errors import UserError, check_choice
 from diarbench.datasets.io.files import make_folder, temporary_folder, write_atomic
-from diarbench.datasets.io.records import read_record
 from diarbench.datasets.io.rttm import Turn, rttm_text
 from diarbench.reports.results.job import Job
 from diarbench.reports.results.run_folder import RunFolder
-from diarbench.reports.results.scores import Row, Scores
+from diarbench.reports.results.scores import Row
 
 Format = Callable[[str, Sequence[Turn], float], str]
 """Formats a recording's name, turns and duration (s) as the text of a file."""
@@ -73,7 +73,7 @@ class TrainedRun:
             )
         self.backend: Backend = registry.load_for(job)
         self.bounds = SpeakerBounds(job.min_speakers, job.max_speakers)
-        self.rows: tuple[Row, ...] = read_record(files.scores, Scores).rows if files.scores.is_file() else ()
+        self.rows: tuple[Row, ...] = files.read_scores().rows if files.scores.is_file() else ()
 
     def network(self) -> Any:
         """The best network. Raises UserError for a checkpoint that is damaged, or of another backend or version."""
@@ -133,6 +133,7 @@ def diarize(
         diarizer = diarizer.with_frozen(hyperparameters)
         decode = _decode_of(diarizer, exclusive)
         for target, path in targets.items():
+            adapt_threads()
             try:
                 recording = _recording(path, Path(temporary))
                 with quiet(Path(temporary) / "log.txt"):

@@ -26,6 +26,7 @@ from diarbench.datasets.io.records import read_record
 from diarbench.reports.results.comparison import Comparison
 from diarbench.reports.results.job import Job, read_job
 from diarbench.reports.results.run import Run
+from diarbench.reports.results.scores import Scores
 
 
 def refuse_links(folder: Path) -> None:
@@ -100,6 +101,11 @@ class RunFolder:
     def read_job(self) -> Job:
         """Raises UserError where ``job.json`` is missing, damaged, or written by a newer version of diarbench."""
         return read_job(self.job)
+
+    def read_scores(self) -> Scores:
+        """Raises UserError where ``scores.json`` is missing or damaged."""
+        cure = f"remove it and {self.run}, and run the same command again, which scores the run anew"
+        return read_record(self.scores, Scores, cure)
 
     def rttm(self, run: Run, dataset: str, stage: str) -> Path:
         """The folder of a stage's RTTM, with a folder for each subset in it."""

@@ -249,6 +249,18 @@ def test_output_that_changed_after_scoring_costs_its_run_only(dummy: None, ami_m
     assert [record.state for record in comparison.runs] == ["failed", "done"]
     assert comparison.runs[0].failure and comparison.runs[0].failure.startswith(f"{rttm}: changed since it was scored")
     assert {row.run for row in comparison.rows} == {None, plans[1].job.name}
+    scores = tmp_path / plans[1].job.name / "scores.json"
+    scores.write_text("{")
+    comparison, _ = run(tmp_path, *plans)
+    failure = comparison.runs[1].failure
+    assert failure and failure.startswith(f"{scores}: not a valid Scores: ")
+    assert failure.endswith(
+        f"; remove it and {scores.parent / 'run.json'}, and run the same command again, which scores the run anew"
+    )
+    scores.unlink()
+    (scores.parent / "run.json").unlink()
+    comparison, _ = run(tmp_path, *plans)
+    assert comparison.runs[1].state == "done"
 
 
 def test_a_reference_that_changes_costs_its_dataset_only(dummy: None, ami_mini: Dataset, tmp_path: Path) -> None:
