@@ -15,6 +15,7 @@ import soundfile
 import torch
 
 from diarbench.backends.nemo.decoding import Latency
+from diarbench.backends.threads import adapt_threads
 from diarbench.datasets.io.audio import SAMPLE_RATE
 from diarbench.datasets.io.errors import UserError
 from nemo.collections.asr.models import SortformerEncLabelModel
@@ -49,6 +50,7 @@ def stream(model: SortformerEncLabelModel, audio: Path) -> np.ndarray:
         features = _Features(model, file)
         for begin in range(0, features.frames, modules.chunk_len * factor):
             end = min(begin + modules.chunk_len * factor, features.frames)
+            adapt_threads()
             left = min(modules.chunk_left_context * factor, begin)
             right = min(modules.chunk_right_context * factor, features.frames - end)
             chunk = features.normalised(begin - left, end + right).transpose(1, 2)

@@ -18,6 +18,7 @@ import soundfile
 import torch
 from torch.nn import functional
 
+from diarbench.backends.threads import adapt_threads
 from diarbench.datasets.io.audio import SAMPLE_RATE
 from pyannote.audio.models.segmentation import PyanNet
 from pyannote.audio.utils.reproducibility import fix_reproducibility
@@ -97,6 +98,7 @@ def blocks(audio: Path, window: int, step: int, batch_size: int) -> Iterator[tup
         for first in range(0, count, batch_size):
             file.seek(first * step)
             samples = (min(batch_size, count - first) - 1) * step + window
+            adapt_threads()
             yield first, file.read(samples, dtype="float32", fill_value=0.0)
 
 

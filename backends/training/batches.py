@@ -13,6 +13,7 @@ from lightning.fabric import Fabric
 from torch.utils.data import DataLoader
 
 from diarbench.backends.recipes.schema import Augmentation, Recipe
+from diarbench.backends.threads import adapt_threads
 from diarbench.backends.training.augmentation import Augmenter
 from diarbench.backends.training.feature_cache import FeatureCache
 from diarbench.backends.training.windows import (
@@ -170,6 +171,7 @@ class BatchLoader:
             num_workers=0 if self.fabric.device.type == "cpu" else 4,
         )
         for batch, share, (waveforms, activity, left_out) in zip(batches, shares, loader, strict=True):
+            adapt_threads()
             yield Batch(
                 [windows[k] for k in share],
                 waveforms.to(self.fabric.device),

@@ -10,6 +10,7 @@ from pathlib import Path
 import psutil
 
 from diarbench.backends.packages import importable, package_version
+from diarbench.backends.threads import adapt_threads, follow_load, usable_cores
 from diarbench.datasets.io.errors import UserError, check_choice
 from diarbench.datasets.io.names import plural
 from diarbench.reports.results.job import Job
@@ -40,6 +41,9 @@ OWN_VARIABLES = ("PYTHONHOME", "PYTHONPATH", "VIRTUAL_ENV")
 END_WITH_PARENT = "DIARBENCH_END_WITH_PARENT"
 """The process that started a run's: the run's ends with it. Not set for one that a user starts on another node."""
 
+THREADS_BY_LOAD = "DIARBENCH_THREADS_BY_LOAD"
+"""Set where a run's process chooses its number of threads by the machine's load; not where OMP_NUM_THREADS says it."""
+
 
 def environment(device: str) -> Environment:
     """This machine and the versions of its packages."""
@@ -61,17 +65,26 @@ def versions() -> dict[str, str]:
 
 
 def threads() -> int:
-    """The number of threads of a run: OMP_NUM_THREADS where it is set, else the number of cores."""
+    """The most threads of a run: OMP_NUM_THREADS where it is set, else the number of cores that it may use."""
+    return _given_threads() or len(usable_cores())
+
+
+def _given_threads() -> int | None:
     value = os.environ.get("OMP_NUM_THREADS", "")
-    return int(value) if value.isdigit() and int(value) else os.cpu_count() or 1
+    return int(value) if value.isdigit() and int(value) else None
 
 
 def worker_environment(threads: int) -> dict[str, str]:
-    """The environment variables of a run's process: its number of threads, and no telemetry."""
+    """The environment variables of a run's process: its most threads, and no telemetry.
+
+    Where OMP_NUM_THREADS does not say the number, the process chooses it by the machine's load (`watch_load`).
+    """
+    by_load = THREADS_BY_LOAD in os.environ or _given_threads() is None
     return {
         **os.environ,
         "OMP_NUM_THREADS": str(threads),
         "MKL_NUM_THREADS": str(threads),
+        **({THREADS_BY_LOAD: "1"} if by_load else {}),
         # No process of the run imports modules from the user's current folder.
         "PYTHONSAFEPATH": "1",
         **NO_TELEMETRY,
@@ -86,12 +99,24 @@ def is_main_process(job: Job) -> bool:
     return job.devices * job.nodes == 1 or all(os.environ.get(rank, "0") == "0" for rank in ranks)
 
 
+def watch_load(most: int) -> None:
+    """From now on, torch has as many threads as the machine has free cores, unless OMP_NUM_THREADS says the number."""
+    if THREADS_BY_LOAD in os.environ:
+        follow_load(most)
+
+
+def share_of_threads(job: Job) -> int:
+    """The most threads of each of the processes that train together on a node."""
+    return max(1, job.threads // job.devices)
+
+
 def set_up_device(job: Job) -> str:
     """Limit torch to this process's share of the job's threads; returns the job's device."""
     if importable("torch"):
         import torch
 
-        torch.set_num_threads(max(1, job.threads // job.devices))
+        torch.set_num_threads(share_of_threads(job))
+        adapt_threads()
     return resolve_device(job.device)
 
 

@@ -22,6 +22,7 @@ from zipfile import BadZipFile
 
 from diarbench.backends import camplusplus
 from diarbench.backends.base import Diarizer, HasFingerprint, Inference
+from diarbench.backends.threads import adapt_threads
 from diarbench.benchmarks.runs.environment import versions
 from diarbench.benchmarks.runs.timing import Cost, measure_cost
 from diarbench.datasets.dataset import Recording
@@ -64,6 +65,7 @@ class InferenceCache:
         path = self.folder / f"{digest([model, sha256_of(recording.audio), *ENVIRONMENT])}.npz"
         if (not timed or path in self.timed) and (entry := self._read(path)) is not None:
             return entry
+        adapt_threads()
         with measure_cost() as cost:
             inference = diarizer.infer(recording)
         if timed:

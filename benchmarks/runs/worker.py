@@ -40,6 +40,8 @@ from diarbench.benchmarks.runs.environment import (
     environment,
     is_main_process,
     set_up_device,
+    share_of_threads,
+    watch_load,
 )
 from diarbench.benchmarks.runs.evaluation import (
     bounded,
@@ -413,6 +415,7 @@ def main() -> None:
     os.dup2(log.fileno(), 2)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s: %(message)s", stream=sys.stderr, force=True)
     worker = Worker(folder, RunFolder(folder).read_job(), events)
+    watch_load(share_of_threads(worker.job))
     if worker.job.python:  # for the processes that train with this one
         for name in OWN_VARIABLES:
             os.environ.pop(name, None)
