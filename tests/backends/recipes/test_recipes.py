@@ -52,7 +52,7 @@ def test_each_built_in_recipe_loads_by_name_and_from_a_file(name: str, tmp_path:
         (added("accumulate: 0"), "accumulate: Input should be greater than or equal to 1"),
         (added("precision: 8"), "precision: Input should be '32-true', '16-mixed'"),
         (added("freeze: {pyanote: [x]}"), "freeze: no backend 'pyanote' (did you mean pyannote?)"),
-        (added("layer_rates: {nemo: {x: -1}}"), "layer_rates.nemo.x: Input should be greater than 0"),
+        (("nemo-msdd: {", "nemo: {x: -1, "), "layer_rates.nemo.x: Input should be greater than 0"),
         (("average: 0.9", "average: 1"), "average: Input should be less than 1"),
         (added("mix: [{dataset: ami-mini, share: 1}]"), "mix.0.share: Input should be less than 1"),
         (added("mix: [{dataset: ami-mini, shares: 0.5}]"), "mix.0.shares: unknown key (did you mean share?)"),
