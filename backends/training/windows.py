@@ -109,9 +109,10 @@ def targets(window: Window, samples: int, centres: np.ndarray, columns: int | No
     begin = window.start / SAMPLE_RATE
     end = begin + samples / SAMPLE_RATE
     active: dict[str, np.ndarray] = {}
-    for turn in window.recording.turns_between(begin, end):
-        frames = active.setdefault(turn.speaker, np.zeros(len(centres), dtype=bool))
-        frames |= (centres >= turn.start_s - begin) & (centres < turn.end_s - begin)
+    turns = window.recording.turns_between(begin, end)
+    edges = centres.searchsorted([(turn.start_s - begin, turn.end_s - begin) for turn in turns])
+    for turn, (first, last) in zip(turns, edges, strict=True):
+        active.setdefault(turn.speaker, np.zeros(len(centres), dtype=bool))[first:last] = True
     by_activity = sorted((frames for frames in active.values() if frames.any()), key=np.count_nonzero, reverse=True)
     columns = len(by_activity) if columns is None else columns
     in_order = sorted(by_activity[:columns], key=lambda frames: int(frames.argmax()))
