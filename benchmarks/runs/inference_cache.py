@@ -51,24 +51,31 @@ class InferenceCache:
         self.folder = folder or cache_dir() / "inference"
         self.largest_bytes = largest_bytes
         self.timed: set[Path] = set()
-        """Entries that this process timed, after a warm-up."""
+        """Entries that this process computed with a warm network."""
+        self._warm: set[str] = set()
+        """Models that have inferred in this process; the first inference of a network is slower than the next."""
 
     def infer(
-        self, diarizer: Diarizer, recording: Recording, model: str, timed: bool = False
+        self, diarizer: Diarizer, recording: Recording, model: str, warm_up: Recording | None = None
     ) -> tuple[Inference, Cost]:
         """``diarizer.infer(recording)``, from the cache where it has it, and the cost at the time it was computed.
 
-        ``model`` is the digest of everything but the audio. With ``timed`` the cost is this process's own, after a
-        warm-up, and so the same for every network: an entry of another process or from before a warm-up is computed
-        again. A failed write is logged and does not stop the run.
+        ``model`` is the digest of everything but the audio. With ``warm_up`` the cost is this process's own, of a
+        network that inferred before, and so the same for every network: where it did not, it infers that recording
+        first, and an entry of another process or from before is computed again. A failed write is logged and does not
+        stop the run.
         """
         path = self.folder / f"{digest([model, sha256_of(recording.audio), *ENVIRONMENT])}.npz"
-        if (not timed or path in self.timed) and (entry := self._read(path)) is not None:
+        if (warm_up is None or path in self.timed) and (entry := self._read(path)) is not None:
             return entry
+        is_warm = model in self._warm
+        if warm_up and not is_warm:
+            diarizer.infer(warm_up)
         adapt_threads()
         with measure_cost() as cost:
             inference = diarizer.infer(recording)
-        if timed:
+        self._warm.add(model)
+        if warm_up or is_warm:
             self.timed.add(path)
         self._write(path, inference, cost)
         return inference, cost
@@ -130,13 +137,9 @@ class CachedDiarizer:
         self.cache, self.diarizer = cache, diarizer.with_frozen(frozen)
         self.model = model_digest(network, diarizer, device, frozen)
 
-    def infer(self, recording: Recording, timed: bool = False) -> tuple[Inference, Cost]:
-        """Inference of a recording, and its cost at the time it was computed; with ``timed`` see `InferenceCache`."""
-        return self.cache.infer(self.diarizer, recording, self.model, timed)
-
-    def warm_up(self, recording: Recording) -> None:
-        """Infer a recording and forget it, as the first inference of a network is slower than the next."""
-        self.diarizer.infer(recording)
+    def infer(self, recording: Recording, warm_up: Recording | None = None) -> tuple[Inference, Cost]:
+        """Inference of a recording, and its cost at the time it was computed; for ``warm_up`` see `InferenceCache`."""
+        return self.cache.infer(self.diarizer, recording, self.model, warm_up)
 
 
 def model_digest(network: torch.nn.Module, diarizer: Diarizer, device: str, frozen: Mapping[str, Any]) -> str:

@@ -82,7 +82,7 @@ class PrecomputedInference(InferenceCache):
     def __init__(self, inferred):
         self.inferred = inferred
 
-    def infer(self, diarizer, recording, model, timed=False):
+    def infer(self, diarizer, recording, model, warm_up=None):
         from diarbench.benchmarks.runs.timing import Cost
 
         return self.inferred[recording.uri], Cost()

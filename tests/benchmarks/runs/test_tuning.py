@@ -425,13 +425,23 @@ def test_the_cache_infers_once_per_model_and_recording(ami_mini: Dataset, tmp_pa
 
 def test_a_timed_inference_is_this_process_own(ami_mini: Dataset, tmp_path: Path) -> None:
     diarizer, recording = CountingDiarizer(), ami_mini.subset("dev")[0]
-    InferenceCache(tmp_path).infer(diarizer, recording, "model", timed=True)  # type: ignore[arg-type]
+    InferenceCache(tmp_path).infer(diarizer, recording, "model")  # type: ignore[arg-type]
     cache = InferenceCache(tmp_path)  # as of another process
     for _ in range(2):
-        cache.infer(diarizer, recording, "model", timed=True)  # type: ignore[arg-type]
-    assert diarizer.inferred == 2, "another process's entry is computed again, and once"
+        cache.infer(diarizer, recording, "model", warm_up=recording)  # type: ignore[arg-type]
+    assert diarizer.inferred == 3, "another process's entry is computed again after a warm-up, and once"
     cache.infer(diarizer, recording, "model")  # type: ignore[arg-type]
+    assert diarizer.inferred == 3
+
+
+def test_a_network_that_inferred_before_needs_no_warm_up(ami_mini: Dataset, tmp_path: Path) -> None:
+    cache, diarizer = InferenceCache(tmp_path), CountingDiarizer()
+    first, second = ami_mini.subset("dev")
+    cache.infer(diarizer, first, "model")  # type: ignore[arg-type]
+    cache.infer(diarizer, second, "model", warm_up=first)  # type: ignore[arg-type]
     assert diarizer.inferred == 2
+    cache.infer(diarizer, first, "model", warm_up=first)  # type: ignore[arg-type]
+    assert diarizer.inferred == 3, "the first inference of a network is not its usual time"
 
 
 def test_the_cache_drops_the_least_recently_used_entries(ami_mini: Dataset, tmp_path: Path) -> None:
