@@ -407,8 +407,8 @@ def _with_own_head(objective: Objective) -> Objective:
 
 def main() -> None:
     """Run the job. A failure is recorded in ``run.json`` and gives a non-zero exit status."""
-    # Importing a toolkit makes a million objects that stay. Python's default, a collection for every 700 new ones, takes
-    # a fifth of a run's start.
+    # Importing a toolkit makes a million objects that stay. With Python's default, a collection for every 700 new ones,
+    # collecting takes a fifth of the import.
     gc.set_threshold(50_000)
     folder = Path(sys.argv[1]).parent
     # Whatever the toolkits print goes to the log; the original standard output carries only events.
