@@ -51,6 +51,12 @@ class Augmenter:
             audio = bandpass(audio, low_hz, high_hz)
         return audio
 
+    def simulate_rooms(self) -> None:
+        """Simulate all rooms now, so that processes that start from here need not do it again."""
+        if self.rooms and not self.room_files:
+            for number in range(ROOMS):
+                self._simulated_rir(number)
+
     def _rir(self, rng: np.random.Generator) -> np.ndarray:
         if self.room_files:
             return read_rir(self.room_files[int(rng.integers(len(self.room_files)))])

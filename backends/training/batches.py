@@ -13,7 +13,7 @@ from lightning.fabric import Fabric
 from torch.utils.data import DataLoader
 
 from diarbench.backends.recipes.schema import Augmentation, Recipe
-from diarbench.backends.threads import adapt_threads
+from diarbench.backends.threads import adapt_threads, usable_cores
 from diarbench.backends.training.augmentation import Augmenter
 from diarbench.backends.training.feature_cache import FeatureCache
 from diarbench.backends.training.windows import (
@@ -73,6 +73,17 @@ class Batch(NamedTuple):
     """Windows of all processes."""
 
 
+def default_workers(device: str, devices: int) -> int:
+    """Processes that read and augment the batches of each of so many devices of a kind.
+
+    On a CPU none: the network needs the cores, and reading takes less than a hundredth of its time.
+    """
+    return 0 if device == "cpu" else max(0, min(MOST_WORKERS, len(usable_cores()) // devices - 1))
+
+
+MOST_WORKERS = 8
+
+
 class BatchLoader:
     """Draws the train and dev windows of a run and reads them in batches; each process reads its share."""
 
@@ -85,8 +96,9 @@ class BatchLoader:
         fabric: Fabric,
         feature_cache: FeatureCache | None,
         excluded: ExcludedSpeech,
+        workers: int | None = None,
     ) -> None:
-        """Adds to ``excluded`` the train regions that hold no window.
+        """Adds to ``excluded`` the train regions that hold no window. For ``workers`` see `default_workers`.
 
         Raises UserError where train or dev holds no window, or where an augmentation's folder has changed.
         """
@@ -120,6 +132,9 @@ class BatchLoader:
             )
         self.batches_per_epoch = math.ceil(self.windows_per_epoch / recipe.batch_size)
         self.augmenter = Augmenter(recipe.augmentation, seed) if recipe.augmentation != Augmentation() else None
+        self.workers = default_workers(fabric.device.type, fabric.world_size) if workers is None else workers
+        if self.workers and self.augmenter:
+            self.augmenter.simulate_rooms()  # once, for all workers
 
     def train_windows(self, epoch: int, excluded: ExcludedSpeech | None = None) -> list[Window]:
         """The windows of an epoch, in training order."""
@@ -164,19 +179,29 @@ class BatchLoader:
         batches = [range(begin, min(begin + size, len(windows))) for begin in range(0, len(windows), size)]
         shares = [batch[rank::processes] for batch in batches]
         reader = self.feature_cache.read if self.feature_cache else read
+        device = self.fabric.device
         loader = DataLoader(
             WindowDataset(windows, self.samples, self.centres, self.max_speakers, reader, augment),
             batch_sampler=[list(share or batch[:1]) for share, batch in zip(shares, batches, strict=True)],
-            # On a CPU the network needs the cores; with an accelerator they are free for reading.
-            num_workers=0 if self.fabric.device.type == "cpu" else 4,
+            num_workers=self.workers,
+            pin_memory=device.type == "cuda",
         )
-        for batch, share, (waveforms, activity, left_out) in zip(batches, shares, loader, strict=True):
+        for batch, share, (waveforms, activity, left_out) in zip(batches, shares, _read(loader), strict=True):
             adapt_threads()
             yield Batch(
                 [windows[k] for k in share],
-                waveforms.to(self.fabric.device),
-                activity.to(self.fabric.device),
+                waveforms.to(device, non_blocking=True),
+                activity.to(device, non_blocking=True),
                 int(left_out.sum()) if share else 0,
                 len(share),
                 len(batch),
             )
+
+
+def _read(loader: DataLoader[Any]) -> Iterator[Any]:
+    """The batches; a UserError in a worker process is raised with its own message, not with the worker's traceback."""
+    try:
+        yield from loader
+    except UserError as error:
+        *_, message = str(error).strip().splitlines()
+        raise UserError(message.removeprefix(f"{UserError.__module__}.{UserError.__qualname__}: ")) from error

@@ -82,12 +82,16 @@ class Trainer:
         loggers: Sequence[EpochLogger] = (),
         *,
         may_keep_first: bool = False,
+        workers: int | None = None,
     ) -> None:
+        """``workers`` processes read batches ahead of the network; None: as `default_workers` says."""
         self.network, self.dataset, self.recipe, self.seed, self.fabric = network, dataset, recipe, seed, fabric
         self.folder, self.loggers, self.may_keep_first = RunFolder(folder), loggers, may_keep_first
         self.history = History()
         self.feature_cache = FeatureCache.of(network) if recipe.cache_features else None
-        self.loader = BatchLoader(network, dataset, recipe, seed, fabric, self.feature_cache, self.history.excluded)
+        self.loader = BatchLoader(
+            network, dataset, recipe, seed, fabric, self.feature_cache, self.history.excluded, workers
+        )
         self.frozen_modules = freeze(network, recipe.freeze.get(backend, ()))
         optimizer = build_optimizer(network, recipe, recipe.layer_rates.get(backend, {}))
         steps_per_epoch = math.ceil(self.loader.batches_per_epoch / recipe.accumulate)

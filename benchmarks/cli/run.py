@@ -214,6 +214,15 @@ def run(
             rich_help_panel=WHERE,
         ),
     ] = "auto",
+    workers: Annotated[
+        int | None,
+        typer.Option(
+            min=0,
+            help="Processes a device that read and augment batches ahead of the network.",
+            show_default="0 on a CPU, else by cores",
+            rich_help_panel=WHERE,
+        ),
+    ] = None,
     executor: Annotated[
         str,
         typer.Option(
@@ -337,6 +346,7 @@ def run(
             devices=devices,
             nodes=nodes,
             strategy=strategy,
+            workers=workers,
             profile=profile,
         )
     folder = out or default_out(plans)

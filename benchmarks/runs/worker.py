@@ -201,16 +201,16 @@ class Worker:
         trainer_arguments = (network, backend.name, dataset, recipe, job.seed, fabric, self.folder)
         # A fresh head has random weights: the network before training is then not the pretrained one.
         is_pretrained = start.weights.pretrained and recipe.objective.head != "fresh"
-        may_keep_first = is_pretrained and not job.require_training
+        options: dict[str, Any] = {"may_keep_first": is_pretrained and not job.require_training, "workers": job.workers}
         if not self.is_main_process:
-            Trainer(*trainer_arguments, may_keep_first=may_keep_first).run(lambda **_: None)
+            Trainer(*trainer_arguments, **options).run(lambda **_: None)
             end_group()
             return
         settings = {**job.model_dump(exclude={"recipe", "recipe_search", "loggers"}), **recipe.model_dump()}
         if search is None:
             self.speed.loaded()
         with self.speed.phase("training"), open_loggers(job.loggers, self.folder, settings) as loggers:
-            trained = Trainer(*trainer_arguments, loggers, may_keep_first=may_keep_first).run(self._emit)
+            trained = Trainer(*trainer_arguments, loggers, **options).run(self._emit)
             end_group()
         # Where training was resumed, only the training loop knows the total time.
         measured = self.speed.phases[-1]
@@ -240,7 +240,9 @@ class Worker:
         def make_trainer(candidate: Recipe, folder: Path) -> Trainer:
             seed_all(self.job.seed, 0)
             network = backend.network(start, candidate.objective)
-            return Trainer(network, backend.name, dataset, candidate, self.job.seed, fabric, folder)
+            return Trainer(
+                network, backend.name, dataset, candidate, self.job.seed, fabric, folder, workers=self.job.workers
+            )
 
         searcher = RecipeSearcher(recipe, self.job.recipe_search, self.folder, fabric, make_trainer)
         if not self.is_main_process:

@@ -61,6 +61,8 @@ class Job(RunIdentity):
     device: str
     """Not part of the hash, like ``threads``: neither says what was asked."""
     threads: int
+    workers: int | None = None
+    """Processes that read batches ahead of the network; not part of the hash. None: as `default_workers` says."""
     profile: bool = False
     """Whether to profile each phase."""
     devices: int = 1
@@ -112,7 +114,7 @@ class Job(RunIdentity):
             ats_weight, pil_weight = (None, None) if shares == (0.5, 0.5) else shares  # 0.5 each was the default
             recipe["objective"] = {**objective, "ats_weight": ats_weight, "pil_weight": pil_weight}
         if isinstance(objective := recipe.get("objective"), dict):
-            recipe["objective"] = {"outputs": None, **objective}
+            recipe["objective"] = {"outputs": None, "phantom": 0.0, **objective}
         return recipe
 
     @property
@@ -166,7 +168,9 @@ class Job(RunIdentity):
         return set() if self.environment else {"environment"}
 
 
-NOT_HASHED = {"dataset_root", "device", "format", "loggers", "pipeline", "plda", "profile", "python", "threads"}
+NOT_HASHED = {
+    *("dataset_root", "device", "format", "loggers", "pipeline", "plda", "profile", "python", "threads", "workers"),
+}
 """Fields that do not say what was asked."""
 
 

@@ -24,7 +24,9 @@ from dummy_backend import make_network
 from lightning.fabric import Fabric
 
 from diarbench.backends.checkpoints import load_checkpoint, save_checkpoint
+from diarbench.backends.threads import usable_cores
 from diarbench.backends.training.averaging import ExponentialMovingAverage
+from diarbench.backends.training.batches import default_workers
 from diarbench.backends.training.distributed import seed_all
 from diarbench.backends.training.optimizer import build_optimizer, freeze
 from diarbench.backends.training.schedule import WarmupSchedule
@@ -444,3 +446,47 @@ def test_a_batch_that_does_not_fit_into_memory(ami_mini: Dataset, tmp_path: Path
         UserError, match="a batch of 8 windows of 10 s does not fit in the memory of cpu: lower batch_size"
     ):
         training.run(lambda **_: None)
+
+
+def test_processes_that_read_ahead_change_nothing(ami_mini: Dataset, tmp_path: Path) -> None:
+    """The same epochs and weights to the bit, augmented, whether this process reads the batches or two others do."""
+    augmentation = {"noise": {"probability": 0.5}, "band": {"probability": 0.5}}
+    recipe = with_settings(BASIC, epochs=2, epoch_hours=2 / 60, augmentation=augmentation)
+    epochs, states = {}, {}
+    for workers in (0, 2):
+        seed_all(1, 0)
+        fabric, folder = Fabric(accelerator="cpu", devices=1), tmp_path / f"{workers}"
+        reading = Trainer(make_network(), "dummy", ami_mini, recipe, 1, fabric, folder, workers=workers)
+        assert reading.loader.workers == workers
+        epochs[workers] = reading.run(lambda **_: None).epochs
+        states[workers] = torch.get_rng_state()
+    assert epochs[0] == epochs[2]
+    assert torch.equal(states[0], states[2]), "a network with dropout would draw the same"
+    weights = [load_checkpoint(tmp_path / f"{workers}/checkpoints/last.ckpt", "dummy")["weights"] for workers in (0, 2)]
+    assert all(torch.equal(weights[0][name], weights[1][name]) for name in weights[0])
+
+
+def test_an_error_in_a_process_that_reads_ahead_is_one_line(ami_mini: Dataset, tmp_path: Path) -> None:
+    import soundfile
+
+    short = tmp_path / "short.wav"
+    soundfile.write(short, [0.0] * 160_000, 16_000)
+    first, *others = ami_mini.subset("train")
+    damaged = replace(first, audio=short, only=(Region(0, 10),))
+    dataset = replace(ami_mini, recordings={**ami_mini.recordings, "train": (damaged, *others)})
+    seed_all(1, 0)
+    fabric = Fabric(accelerator="cpu", devices=1)
+    reading = Trainer(make_network(), "dummy", dataset, BASIC, 1, fabric, tmp_path / "run", workers=1)
+    soundfile.write(short, [0.0] * 80_000, 16_000)
+    with pytest.raises(UserError) as raised:
+        list(reading.loader.train_batches(1))
+    assert str(raised.value) == (
+        f"{short}: ends at 5.0 s, though a window lasts until 10.0 s: it changed while it was used; restore it, "
+        "and run the same command again"
+    )
+
+
+def test_on_a_gpu_processes_read_ahead_by_cores_and_on_a_cpu_none() -> None:
+    assert default_workers("cpu", 1) == 0
+    assert default_workers("cuda", 1) == min(8, len(usable_cores()) - 1)
+    assert default_workers("cuda", 1000) == 0
