@@ -107,6 +107,15 @@ def voice_activity_loss(probabilities: SpeakerLogProbabilities, targets: torch.T
     return binary_cross_entropy(probabilities.anybody, targets.any(-1).float())
 
 
+def phantom_speaker_loss(probabilities: LogProbabilities, targets: torch.Tensor) -> torch.Tensor:
+    """Binary cross entropy of the outputs without a speaker, for 0/1 targets in the outputs' order.
+
+    Mean over their frames, in windows (batch, frames, speakers); 0 where each output has a speaker.
+    """
+    empty = ~targets.any(1, keepdim=True).expand_as(targets)
+    return -probabilities.silent[empty].mean() if empty.any() else probabilities.silent.sum() * 0
+
+
 def multilabel_loss(probabilities: SpeakerLogProbabilities, targets: torch.Tensor, dice_weight: float) -> torch.Tensor:
     """Binary cross entropy per speaker with a Dice term, for 0/1 targets in the network's order of speakers."""
     loss = binary_cross_entropy(probabilities.each, targets)
@@ -116,6 +125,11 @@ def multilabel_loss(probabilities: SpeakerLogProbabilities, targets: torch.Tenso
 def weighted(segmentation: torch.Tensor, vad: torch.Tensor, objective: Objective) -> torch.Tensor:
     """The total loss that training minimises."""
     return segmentation + objective.vad * vad if objective.vad else segmentation
+
+
+def describe_phantom(objective: Objective) -> str:
+    """The phantom-speaker loss in words, after those of the loss that it is added to."""
+    return f", phantom speakers of weight {objective.phantom:g}" if objective.phantom else ""
 
 
 def describe_objective(segmentation: str, objective: Objective, network: str, unused: Mapping[str, bool]) -> str:

@@ -29,7 +29,8 @@ class Objective(Record):
     affinity: float = Field(default=0.0, ge=0)
     """Weight of a deep-clustering loss half-way up Sortformer's encoder, which brings the frames of each speaker
     together; only in the offline form."""
-
+    phantom: float = Field(default=0.0, ge=0)
+    """Weight of Sortformer's and Nemotron's phantom-speaker loss, on the outputs that have no speaker in a window."""
     outputs: int | None = Field(default=None, ge=2, le=8)
     """Outputs of NeMo's Sortformer, one per speaker; a network with fewer gets new ones, which start silent. None: the
     network's own."""

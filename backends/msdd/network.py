@@ -153,6 +153,7 @@ class MsddNetwork(torch.nn.Module):
             "Dice": bool(self.objective.dice),
             "ATS and PIL weights": self.objective.ats_weight != self.objective.pil_weight,
             "affinity": bool(self.objective.affinity),
+            "phantom": bool(self.objective.phantom),
             "a fresh head": self.objective.head == "fresh",
             "outputs": self.objective.outputs is not None,
         }

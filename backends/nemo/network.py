@@ -196,7 +196,11 @@ class SortformerNetwork(torch.nn.Module):
             probs=activity, labels=permuted_targets, target_lens=frames
         )
         vad = losses.voice_activity_loss(losses.sigmoid_marginals(self.decoded_activity(activity)), targets)
-        return Losses(segmentation, vad.detach(), losses.weighted(segmentation, vad, self.objective))
+        total = losses.weighted(segmentation, vad, self.objective)
+        if self.objective.phantom:
+            each = losses.sigmoid_marginals(activity).each
+            total = total + self.objective.phantom * losses.phantom_speaker_loss(each, permuted_targets)
+        return Losses(segmentation, vad.detach(), total)
 
     def loss_weights(self) -> tuple[float, float]:
         """ATS and PIL weight, scaled to add up to 1: the recipe's, else those of the model's own configuration.
@@ -247,6 +251,7 @@ class SortformerNetwork(torch.nn.Module):
     def loss_description(self) -> str:
         ats_weight, pil_weight = self.loss_weights()
         shares = f"{ats_weight:.0%} sorted by arrival and {pil_weight:.0%} by best permutation"
+        shares += losses.describe_phantom(self.objective)
         auxiliary = [each.description for each in self.auxiliary_losses()]
         words = ", ".join([f"binary cross entropy per speaker, {shares}", *auxiliary])
         unused = {

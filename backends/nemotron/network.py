@@ -178,13 +178,15 @@ class NemotronNetwork(torch.nn.Module):
     def _losses(self, logits: torch.Tensor, targets: torch.Tensor) -> Losses:
         probabilities = losses.logit_marginals(logits.to(targets.dtype))  # losses are not computed in 16 bits
         ats_weight, pil_weight = self.loss_weights()
+        in_best_order = losses.in_best_order(probabilities.each, targets)
         segmentation = ats_weight * losses.binary_cross_entropy(
             probabilities.each, losses.in_order_of_arrival(targets)
-        ) + pil_weight * losses.binary_cross_entropy(
-            probabilities.each, losses.in_best_order(probabilities.each, targets)
-        )
+        ) + pil_weight * losses.binary_cross_entropy(probabilities.each, in_best_order)
         vad = losses.voice_activity_loss(probabilities, targets)
-        return Losses(segmentation, vad.detach(), losses.weighted(segmentation, vad, self.objective))
+        total = losses.weighted(segmentation, vad, self.objective)
+        if self.objective.phantom:
+            total = total + self.objective.phantom * losses.phantom_speaker_loss(probabilities.each, in_best_order)
+        return Losses(segmentation, vad.detach(), total)
 
     def loss_weights(self) -> tuple[float, float]:
         """ATS and PIL weight, scaled to add up to 1: the recipe's, else half each, as NVIDIA trains Sortformer."""
@@ -201,7 +203,7 @@ class NemotronNetwork(torch.nn.Module):
         ats_weight, pil_weight = self.loss_weights()
         words = (
             f"binary cross entropy per speaker, {ats_weight:.0%} sorted by arrival and {pil_weight:.0%} by best "
-            "permutation"
+            f"permutation{losses.describe_phantom(self.objective)}"
         )
         unused = {
             "a fresh head": self.objective.head == "fresh",

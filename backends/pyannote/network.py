@@ -134,6 +134,7 @@ class PyannoteNetwork(torch.nn.Module):
         unused = {
             "ATS and PIL weights": objective.ats_weight != objective.pil_weight,
             "affinity": bool(objective.affinity),
+            "phantom": bool(objective.phantom),
             "outputs": objective.outputs is not None,
         }
         return losses.describe_objective(words, objective, "pyannote", unused)

@@ -90,6 +90,16 @@ def test_the_total_is_the_segmentation_and_the_weighted_voice_activity() -> None
     assert losses.weighted(segmentation, vad, Objective()) is segmentation
 
 
+def test_the_phantom_speaker_loss_is_that_of_outputs_without_a_speaker() -> None:
+    probabilities = losses.logit_marginals(
+        torch.tensor([[[9.0, -1.0, 2.0], [9.0, -3.0, 0.0]], [[0.0, 0.0, 0.0]] * 2])
+    ).each
+    targets = torch.tensor([[[1.0, 0.0, 0.0], [0.0, 0.0, 0.0]], [[1.0, 1.0, 1.0]] * 2])
+    by_hand = sum(math.log1p(math.exp(x)) for x in (-1, -3, 2, 0)) / 4
+    assert losses.phantom_speaker_loss(probabilities, targets).item() == pytest.approx(by_hand, rel=1e-5)
+    assert losses.phantom_speaker_loss(probabilities, torch.ones_like(targets)).item() == 0
+
+
 @pytest.mark.parametrize("head", ["powerset", "sigmoids"])
 def test_a_confident_error_has_a_large_loss_and_an_ordinary_gradient(head: str) -> None:
     logits = torch.tensor([[[-60.0, 60.0, -60.0, -60.0], [-60.0, -60.0, -60.0, 60.0]]], requires_grad=True)

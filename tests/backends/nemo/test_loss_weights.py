@@ -68,6 +68,20 @@ def test_the_loss_is_the_weighted_sum_of_nemo_s_two_losses(
     assert losses.total.item() == losses.segmentation.item()
 
 
+def test_the_phantom_speaker_loss_is_added_to_the_total(network: Any, batch: tuple[Any, Any]) -> None:
+    waveforms, targets = batch
+    targets = targets * torch.tensor([1.0, 1.0, 1.0, 0.0])
+    with torch.no_grad():
+        own, more = (network.train_on(Objective(phantom=weight)).loss(waveforms, targets) for weight in (0.0, 0.5))
+        permuted = get_pil_targets(
+            targets.clone(), network.activity(waveforms), speaker_permutations=network.model.speaker_permutations
+        )
+        empty = (1 - network.activity(waveforms))[~permuted.any(1, keepdim=True).expand_as(permuted)]
+    assert more.segmentation == own.segmentation
+    assert (more.total - own.total).item() == pytest.approx(-0.5 * empty.log().mean().item(), rel=1e-4)
+    network.train_on(Objective())
+
+
 def test_without_weights_in_the_recipe_the_loss_equals_nemo_s_own(network: Any, batch: tuple[Any, Any]) -> None:
     waveforms, targets = batch
     frames = torch.full((2,), targets.shape[1])

@@ -99,18 +99,23 @@ def test_a_stream_does_not_hear_the_future(batch: tuple[Any, Any]) -> None:
 def test_the_objective_s_weights(batch: tuple[Any, Any]) -> None:
     network, (waveforms, targets) = make_network().eval(), batch
     with torch.no_grad():
-        arrival, best, both, with_vad = (
+        arrival, best, both, with_vad, with_phantom = (
             network.train_on(Objective(**weights)).loss(waveforms, targets)
             for weights in (
                 {"ats_weight": 1, "pil_weight": 0},
                 {"ats_weight": 0, "pil_weight": 1},
                 {"ats_weight": 1, "pil_weight": 3},
                 {"ats_weight": 1, "pil_weight": 3, "vad": 0.5},
+                {"ats_weight": 1, "pil_weight": 3, "phantom": 0.1},
             )
         )
     assert best.segmentation < arrival.segmentation
     torch.testing.assert_close(both.total, 0.25 * arrival.total + 0.75 * best.total)
     torch.testing.assert_close(with_vad.total, both.total + 0.5 * both.vad)
+    phantoms = (with_phantom.total - both.total).item() / 0.1
+    assert 0.1 < phantoms < 3, "five outputs of a random network, near a probability of a half, have no speaker"
+    assert network.loss_description.endswith("phantom speakers of weight 0.1; voice activity only reported")
+    network.train_on(Objective(ats_weight=1, pil_weight=3, vad=0.5))
     assert "25% sorted by arrival and 75% by best permutation; with a voice-activity" in network.loss_description
 
 
