@@ -61,6 +61,8 @@ class Job(RunIdentity):
     device: str
     """Not part of the hash, like ``threads``: neither says what was asked."""
     threads: int
+    workers: int | None = None
+    """Processes that read batches ahead of the network; not part of the hash. None: as `default_workers` says."""
     profile: bool = False
     """Whether to profile each phase."""
     devices: int = 1
@@ -166,7 +168,9 @@ class Job(RunIdentity):
         return set() if self.environment else {"environment"}
 
 
-NOT_HASHED = {"dataset_root", "device", "format", "loggers", "pipeline", "plda", "profile", "python", "threads"}
+NOT_HASHED = {
+    *("dataset_root", "device", "format", "loggers", "pipeline", "plda", "profile", "python", "threads", "workers"),
+}
 """Fields that do not say what was asked."""
 
 
