@@ -211,7 +211,7 @@ class Driver:
         folder = underway.folder
         record = folder.read_run() if folder.run.is_file() else queued_run(underway.job)
         if ended.status and record.state not in ("done", "failed"):
-            failure = ended.reason if ended.reason == CANCELLED else _failure(ended, record, folder)
+            failure = CANCELLED if folder.cancelled.exists() else _failure(ended, record, folder)
             record = record.model_copy(update={"state": "failed", "failure": failure})
             write_record(folder.run, record)
         self._tell(record)

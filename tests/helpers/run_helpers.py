@@ -17,9 +17,13 @@ from rich.console import Console
 from diarbench.backends.recipes import load as recipes
 from diarbench.benchmarks.runs import runner
 from diarbench.benchmarks.runs.environment import worker_environment
+from diarbench.benchmarks.runs.evaluation import CANCELLED
+from diarbench.benchmarks.runs.executors.base import Executor
 from diarbench.benchmarks.runs.plan import Plan
 from diarbench.benchmarks.runs.progress import RunProgress
+from diarbench.benchmarks.runs.status import cancel
 from diarbench.datasets.dataset import Dataset
+from diarbench.datasets.io.records import read_record
 from diarbench.reports.results.comparison import Comparison
 from diarbench.reports.results.job import Job
 
@@ -71,3 +75,29 @@ def wait_for(condition: Callable[[], bool], timeout_s: float = 300) -> None:
     while not condition():
         assert time.monotonic() < deadline, f"nothing happened within {timeout_s:g} s"
         time.sleep(0.1)
+
+
+def assert_same_results(a: Path, b: Path) -> None:
+    """The same epochs.csv and RTTM, byte for byte, and the same rows."""
+    files = sorted(path.relative_to(a) for path in a.rglob("*") if path.suffix in (".csv", ".rttm"))
+    assert len(files) > 8
+    for file in files:
+        assert (a / file).read_bytes() == (b / file).read_bytes(), file
+    rows = [read_record(folder / "results.json", Comparison).rows for folder in (a, b)]
+    assert rows[0] == rows[1]
+
+
+def cancelled_where_told(out: Path, plan: Plan, executor: Executor) -> str:
+    """Cancel a run as soon as its executor says that it waits. Returns the progress that was shown."""
+    shown = io.StringIO()
+
+    class Cancelling(RunProgress):
+        def on(self, run: str, event: dict[str, Any]) -> None:
+            super().on(run, event)
+            if "note" in event:
+                cancel(out)
+
+    with Cancelling(Console(file=shown, width=300)) as progress:
+        comparison = runner.run(out, [plan], "bench run ...", progress, executor)
+    assert comparison.runs[0].failure == CANCELLED
+    return shown.getvalue()

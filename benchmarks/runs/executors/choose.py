@@ -14,6 +14,9 @@ EXECUTORS = ("local", "ray", "slurm")
 CORES, MINUTES = 4, 720
 """What a run on a cluster gets where nothing is asked."""
 
+FEWEST_MINUTES = 5
+"""Slurm warns a job two and a half minutes before its limit at the earliest, from when on it does not go on."""
+
 
 @dataclass(frozen=True)
 class Cluster:
@@ -38,6 +41,8 @@ def check_executor(name: str, jobs: int, cluster: Cluster) -> None:
         raise UserError("--partition, --minutes: are for --executor slurm; leave them out")
     if name == "slurm" and cluster.ray_address:
         raise UserError("--ray-address: is for --executor ray; leave it out")
+    if cluster.minutes and cluster.minutes < FEWEST_MINUTES:
+        raise UserError(f"--minutes {cluster.minutes}: too few for an epoch; give at least {FEWEST_MINUTES}")
     if name == "slurm" and cluster.gpus and cluster.gpus % 1:
         raise UserError(f"--gpus {cluster.gpus:g}: Slurm gives whole GPUs; give a whole number")
 

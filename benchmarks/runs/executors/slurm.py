@@ -1,9 +1,15 @@
-"""Runs on a Slurm cluster, through submitit: one job a run. They go on where the driver ends."""
+"""Runs on a Slurm cluster, through submitit: one job a run, in job arrays. They go on where the driver ends."""
 
 from __future__ import annotations
 
+import hashlib
+import re
+import signal
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -19,16 +25,42 @@ from diarbench.reports.results.run_folder import RunFolder
 
 POLL_S = 2.0
 
+QUEUE_S = 10.0
+"""How often Slurm is asked for its queue."""
+
+WAIT_S = 60.0
+"""After so long in the queue without a run that starts, the user is told why."""
+
 MOST_TIMEOUTS = 100
 """How often a run that exceeds its time limit is put into the queue again."""
+
+WARNINGS = (signal.SIGTERM, signal.SIGUSR2)
+"""What Slurm sends before it ends a job: where a node is set down, and submitit's choice for the time limit."""
+
+END_S = 60.0
+"""How long a job may take to end after a warning."""
+
+RUNS = "None"
+"""The reason that squeue gives for a job that does not wait."""
+
+ARRAY = 1000
+"""The most jobs of an array, by Slurm's default."""
 
 
 class SlurmTask:
     """Works a run; Slurm puts it into the queue again at the time limit, and it goes on from its last epoch."""
 
     def __call__(self, task: NodeTask) -> tuple[int, str]:
-        """The worker's exit status and last words."""
-        return work_on_node(task)
+        """The worker's exit status and last words.
+
+        Slurm sends its warnings to all processes of a job. Where the worker ended by one, this process has no result to
+        report: submitit's handler queues the job again, or Slurm ends it.
+        """
+        status, words = work_on_node(task)
+        if -status in WARNINGS:
+            time.sleep(END_S)
+            sys.exit(1)
+        return status, words
 
     def checkpoint(self, task: NodeTask) -> Any:
         """What submitit queues at the time limit."""
@@ -58,8 +90,16 @@ class SlurmExecutor:
         import submitit
 
         self.threads: int | None = cores
+        self._cluster, self._name = cluster, job_name(log)
+        self._waiting: list[tuple[NodeTask, str, Watch]] = []
+        """Runs that are submitted together, at the next poll."""
         self._runs: dict[str, tuple[Any, Watch]] = {}
         """The job and the watch of each submitted run, by its name."""
+        self._looked_s = 0.0
+        self._since = time.monotonic()
+        """When a run started last, or the user was told why none does."""
+        self._missing: set[str] = set()
+        """Jobs that Slurm did not know when it was asked last."""
         try:
             self._slurm = submitit.AutoExecutor(
                 folder=log, cluster=cluster, slurm_max_num_timeout=MOST_TIMEOUTS, local_max_num_timeout=MOST_TIMEOUTS
@@ -67,36 +107,103 @@ class SlurmExecutor:
         except RuntimeError as error:
             raise UserError(f"--executor slurm: {last_line(str(error))}; run this command on a login node") from error
         self._slurm.update_parameters(
-            name="diarbench",
+            name=self._name,
             timeout_min=minutes,
             cpus_per_task=cores,
+            slurm_additional_parameters={"requeue": True},  # where a node is lost
             **({"gpus_per_node": gpus} if gpus else {}),
             **({} if memory_gb is None else {"mem_gb": memory_gb}),
             **({} if partition is None else {"slurm_partition": partition}),
         )
 
     def submit(self, folder: RunFolder, job: Job) -> None:
-        """See Executor."""
-        submitted = self._slurm.submit(SlurmTask(), node_task(folder, job))
-        self._runs[job.name] = submitted, Watch(folder, job.recipe["epochs"])
+        """See Executor. All runs until the next poll become one job array."""
+        self._waiting.append((node_task(folder, job), job.name, Watch(folder, job.recipe["epochs"])))
 
     def poll(self) -> Iterator[Event | Ended]:
-        """See Executor."""
+        """See Executor. Raises UserError where Slurm refuses the jobs."""
+        self._submit_waiting()
         time.sleep(POLL_S)
+        lost: set[str] = set()
+        if time.monotonic() - self._looked_s > QUEUE_S:
+            self._looked_s = time.monotonic()
+            with suppress(OSError, subprocess.CalledProcessError):  # Slurm does not answer for a moment
+                queue = self._queue()
+                self._cancel(queue)
+                lost = self._lost(queue)
+                yield from self._why_none_starts(queue)
         for name, (submitted, watch) in list(self._runs.items()):
             yield from (Event(name, event) for event in watch.events())
-            if submitted.done():
+            if submitted.paths.result_pickle.exists() or submitted.job_id in lost:
                 del self._runs[name]
-                yield self._ended(name, submitted)
+                yield _ended(name, submitted)
 
-    def _ended(self, name: str, submitted: Any) -> Ended:
-        try:
-            return Ended(name, *submitted.result())
-        except Exception as error:  # the job was cancelled or killed, or its process could not start
-            return Ended(name, 1, f"Slurm job {submitted.job_id}: {last_line(str(error))}")
+    def _submit_waiting(self) -> None:
+        for start in range(0, len(self._waiting), ARRAY):
+            together = self._waiting[start : start + ARRAY]
+            try:
+                with self._slurm.batch():
+                    jobs = [self._slurm.submit(SlurmTask(), task) for task, _, _ in together]
+            except RuntimeError as error:
+                raise UserError(f"--executor slurm: sbatch refused the jobs: {last_line(str(error))}") from error
+            self._runs |= {name: (job, watch) for job, (_, name, watch) in zip(jobs, together, strict=True)}
+        self._waiting.clear()
+
+    def _queue(self) -> dict[str, str]:
+        """The jobs that wait or run, with the reason for which they wait.
+
+        squeue is asked instead of sacct, which needs Slurm's accounting, and which submitit asks every ten minutes.
+        """
+        if self._cluster == "local":
+            return {job.job_id: RUNS for job, _ in self._runs.values() if not job.done()}
+        command = ["squeue", "--me", "--array", "--noheader", "--format=%i %r"]
+        listed = subprocess.run(command, check=True, capture_output=True, text=True).stdout.splitlines()
+        return dict(line.split(" ", 1) for line in listed)
+
+    def _cancel(self, queue: dict[str, str]) -> None:
+        """Take cancelled runs out of the queue; where they run, their workers end by themselves."""
+        for job, watch in self._runs.values():
+            if queue.get(job.job_id, RUNS) != RUNS and watch.folder.cancelled.exists():
+                subprocess.run(["scancel", job.job_id], check=False)
+
+    def _lost(self, queue: dict[str, str]) -> set[str]:
+        """Jobs that ended without a result, such as by scancel: two looks at the queue did not find them."""
+        missing = {job.job_id for job, _ in self._runs.values()} - set(queue)
+        lost, self._missing = missing & self._missing, missing
+        return lost
+
+    def _why_none_starts(self, queue: dict[str, str]) -> Iterator[Event]:
+        """Tell the user Slurm's reason where no run started for long."""
+        reasons = {name: queue.get(job.job_id, RUNS) for name, (job, _) in self._runs.items()}
+        if not reasons or RUNS in reasons.values():
+            self._since = time.monotonic()
+        elif time.monotonic() - self._since > WAIT_S:
+            self._since = time.monotonic()
+            name, reason = next(iter(reasons.items()))
+            yield Event(name, {"note": f"waits in Slurm's queue ({reason}); 'squeue --me' shows all jobs"})
 
     def __enter__(self) -> Self:
+        """Jobs that an earlier command left in the queue are taken out: this one submits their runs again."""
+        if self._cluster != "local":
+            subprocess.run(["scancel", "--me", "--state=PENDING", f"--name={self._name}"], check=False)
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         """Nothing ends: the same command picks the runs up again, and ``bench cancel`` ends them."""
+
+
+def job_name(log: Path) -> str:
+    """The name of a comparison's jobs."""
+    return f"diarbench-{hashlib.sha256(str(log.resolve()).encode()).hexdigest()[:8]}"
+
+
+def _ended(name: str, submitted: Any) -> Ended:
+    if submitted.paths.result_pickle.exists():
+        try:
+            return Ended(name, *submitted.result())
+        except Exception as error:  # whatever the job raised
+            reason = last_line(str(error))
+    else:
+        log = submitted.stderr() or ""
+        reason = last_line("\n".join(re.findall(r"\*\*\* (.+) \*\*\*", log)) or log) or "ended without a word"
+    return Ended(name, 1, f"Slurm job {submitted.job_id}: {reason}")

@@ -18,7 +18,7 @@ from datasets_on_disk import accept_files
 from kills import run_and_kill
 from places import TESTS
 from rich.console import Console
-from run_helpers import plan_of, run, wait_for
+from run_helpers import assert_same_results, plan_of, run, wait_for
 
 from diarbench.backends.base import InitialWeights
 from diarbench.backends.objective import Objective
@@ -138,16 +138,6 @@ def test_two_processes_train_together_and_one_writes_the_record(dummy: None, ami
         if not a.startswith("Epoch"):
             numbers = [[float(cell) for cell in line.split(",")] for line in (a, b)]
             assert numbers[0] == pytest.approx(numbers[1], abs=1e-5, nan_ok=True)
-
-
-def assert_same_results(a: Path, b: Path) -> None:
-    """The same epochs.csv and RTTM, byte for byte, and the same rows."""
-    files = sorted(path.relative_to(a) for path in a.rglob("*") if path.suffix in (".csv", ".rttm"))
-    assert len(files) > 8
-    for file in files:
-        assert (a / file).read_bytes() == (b / file).read_bytes(), file
-    rows = [read_record(folder / "results.json", Comparison).rows for folder in (a, b)]
-    assert rows[0] == rows[1]
 
 
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])

@@ -15,6 +15,7 @@ from diarbench.datasets.io.errors import UserError
         ("ray", 3, {}, "--jobs 3: is for this machine"),
         ("local", 1, {"memory_gb": 8.0, "cores": 2}, "--cores, --memory-gb: only a cluster is asked for that"),
         ("ray", 1, {"minutes": 10}, "--partition, --minutes: are for --executor slurm"),
+        ("slurm", 1, {"minutes": 2}, "--minutes 2: too few for an epoch; give at least 5"),
         ("slurm", 1, {"ray_address": "head:6379"}, "--ray-address: is for --executor ray"),
         ("slurm", 1, {"gpus": 0.5}, "--gpus 0.5: Slurm gives whole GPUs"),
     ],
