@@ -147,6 +147,10 @@ class DatasetComparison:
             self._add_run(run)
         self._add_fusions()
         self._add_statistics()
+        self.by_label: dict[str, list[System]] = {}
+        """The systems that differ only in their seeds, by their label."""
+        for system in self.systems:
+            self.by_label.setdefault(system.label, []).append(system)
         self.best = self._best_labels()
         self.contrasts = list(self._contrasts())
         self.rows = [*self.other_rows, *(row for system in self.systems for row in system.rows)]
@@ -222,17 +226,15 @@ class DatasetComparison:
 
     def _contrasts(self) -> Iterator[Contrast]:
         """Paired differences between final outputs, and to their earlier stages and the one-speaker baseline."""
-        by_label: dict[str, System] = {}
-        for system in self.systems:
-            by_label.setdefault(system.label, system)  # the first seed stands for all
-        pairs = [pair for pair in self._pairs(list(by_label.values())) if self._worth_comparing(*pair)]
+        firsts = [systems[0] for systems in self.by_label.values()]  # the first seed stands for all
+        pairs = [pair for pair in self._pairs(firsts) if self._worth_comparing(*pair)]
         pairs.sort(key=lambda pair: not all(system.final for system in pair))
         labels = [(a.label, b.label) for a, b in pairs]
         for index, name in enumerate(CONDITIONS):
             if not self.systems[0].rows[index].total:
                 continue  # without scored speech there is no rate, for example where all of it is excluded overlap
             for a, b in labels:
-                difference = difference_of(*([s.rows[index] for s in self.systems if s.label == x] for x in (a, b)))
+                difference = difference_of(*([s.rows[index] for s in self.by_label[x]] for x in (a, b)))
                 yield Contrast(
                     dataset=self.name,
                     subset="test",
@@ -268,7 +270,7 @@ class DatasetComparison:
 
     def _slices(self, label: str) -> Slices:
         """A system's error seconds by slice, summed over its seeds."""
-        return sum_slices(row for system in self.systems if system.label == label for row in system.rows)
+        return sum_slices(row for system in self.by_label[label] for row in system.rows)
 
     def _worth_comparing(self, a: System, b: System) -> bool:
         """Whether both compete at their best stages, or one of them shows the effect of one step on the other.
