@@ -1,4 +1,4 @@
-"""Runs on a Ray cluster whose nodes share a disk: one task a run, which starts its worker and waits for it."""
+"""Runs on a Ray cluster: one task a run, which starts its worker and waits for it."""
 
 from __future__ import annotations
 
@@ -7,13 +7,15 @@ import socket
 import time
 from collections.abc import Iterator
 from contextlib import suppress
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
 from diarbench.backends.packages import importable
+from diarbench.benchmarks.runs.executors.away import Home, work_away
 from diarbench.benchmarks.runs.executors.base import Ended, Event
 from diarbench.benchmarks.runs.executors.local import last_line
-from diarbench.benchmarks.runs.executors.node import node_task, work_on_node
+from diarbench.benchmarks.runs.executors.node import NodeTask, node_task, work_on_node
 from diarbench.benchmarks.runs.executors.watch import Watch
 from diarbench.datasets.io.errors import UserError
 from diarbench.reports.results.job import Job
@@ -40,6 +42,7 @@ class RayExecutor:
         if not importable("ray"):
             raise UserError("--executor ray: needs ray: pip install 'diarbench[ray]'")
         import ray
+        from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
         self.threads: int | None = cores
         self.cores, self.gpus, self.memory_gb = cores, gpus, memory_gb
@@ -55,19 +58,21 @@ class RayExecutor:
                 f"--ray-address {address}: no Ray cluster answers there ({last_line(str(error))}); start one with 'ray "
                 "start --head', or give the address that it printed"
             ) from error
+        here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
+        self._home = ray.remote(Home).options(num_cpus=0, scheduling_strategy=here).remote()
 
     def submit(self, folder: RunFolder, job: Job) -> None:
         """See Executor."""
         import ray
 
-        task = ray.remote(work_on_node).options(
+        task = ray.remote(_work).options(
             name=job.name,
             num_cpus=self.cores,
             num_gpus=self.gpus or None,  # 0 would hide the GPUs from the run
             memory=None if self.memory_gb is None else int(self.memory_gb * 1e9),
             max_retries=RETRIES,
         )
-        reference = task.remote(node_task(folder, job))
+        reference = task.remote(node_task(folder, job), self._home)
         self._runs[reference] = job.name, Watch(folder, job.recipe["epochs"])
 
     def poll(self) -> Iterator[Event | Ended]:
@@ -75,8 +80,10 @@ class RayExecutor:
         import ray
 
         ended, _ = ray.wait(list(self._runs), num_returns=len(self._runs), timeout=POLL_S)
-        for name, watch in self._runs.values():
+        for reference, (name, watch) in self._runs.items():
             yield from (Event(name, event) for event in watch.events())
+            if watch.folder.cancelled.exists():  # a task that waits for a node does not see it
+                ray.cancel(reference)
         for reference in ended:
             name, _ = self._runs.pop(reference)
             self._since = time.monotonic()
@@ -114,6 +121,12 @@ class RayExecutor:
             with suppress(ray.exceptions.RayError):
                 ray.cancel(reference, force=True)
         ray.shutdown()
+
+
+def _work(task: NodeTask, home: Any) -> tuple[int, str]:
+    """Work a run on a node, whether or not it shares the driver's disk."""
+    shares = RunFolder(Path(task.folder)).job.is_file()
+    return work_on_node(task) if shares else work_away(task, home)
 
 
 def _knock(address: str) -> None:
