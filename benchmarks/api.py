@@ -52,6 +52,7 @@ def plan(
     epochs: int | None = None,
     search_recipe: int | None = None,
     objective: str | None = None,
+    outputs: int | None = None,
     precision: str | None = None,
     inits: Sequence[str] = ("auto",),
     envs: Sequence[str] = (),
@@ -102,7 +103,7 @@ def plan(
     return planning.plan(
         backends,
         [open_dataset(name) for name in datasets],
-        [_load_recipe(name, found, epochs, objective, precision) for name in recipes],
+        [_load_recipe(name, found, epochs, objective, outputs, precision) for name in recipes],
         seeds,
         _inits_by_backend(inits, backends),
         device,
@@ -203,7 +204,12 @@ def diarize(
 
 
 def _load_recipe(
-    name: str, elsewhere: Collection[str], epochs: int | None, objective: str | None, precision: str | None
+    name: str,
+    elsewhere: Collection[str],
+    epochs: int | None,
+    objective: str | None,
+    outputs: int | None,
+    precision: str | None,
 ) -> Recipe:
     """A recipe with the settings that are not None in place of its own; ``elsewhere`` as in `recipe_files.load`."""
     settings = {"epochs": epochs, "precision": precision}
@@ -211,6 +217,8 @@ def _load_recipe(
     recipe = recipe_files.with_settings(recipe_files.load(name, elsewhere), **given)
     if objective is not None:
         recipe = recipe_files.with_settings(recipe, objective=recipe.objective.renamed(objective))
+    if outputs is not None:
+        recipe = recipe_files.with_settings(recipe, objective={**recipe.objective.model_dump(), "outputs": outputs})
     return recipe
 
 

@@ -125,6 +125,15 @@ def run(
         str | None,
         typer.Option(help="pyannote: powerset or multilabel, instead of the recipe's.", rich_help_panel=HOW),
     ] = None,
+    outputs: Annotated[
+        int | None,
+        typer.Option(
+            min=2,
+            max=8,
+            help="NeMo: outputs of Sortformer, instead of the recipe's; a network with fewer gets new ones.",
+            rich_help_panel=HOW,
+        ),
+    ] = None,
     precision: Annotated[
         str | None,
         typer.Option(help="32-true, 16-mixed, bf16-mixed or 64-true, instead of the recipe's.", rich_help_panel=HOW),
@@ -325,6 +334,7 @@ def run(
             epochs=epochs,
             search_recipe=search_recipe,
             objective=objective,
+            outputs=outputs,
             precision=precision,
             inits=init,
             envs=env,

@@ -100,6 +100,15 @@ def test_initial_weights_are_set_for_all_or_one_backend(
     assert received == [expected]
 
 
+def test_options_replace_settings_of_the_recipe(ami_mini: Dataset) -> None:
+    if command := registry.missing("nemo"):
+        pytest.skip(command)
+    (planned,) = api.plan(["nemo"], inits=["scratch"], epochs=2, objective="multilabel", outputs=8, precision="64-true")
+    recipe = planned.job.recipe
+    assert (recipe["epochs"], recipe["precision"]) == (2, "64-true")
+    assert (recipe["objective"]["name"], recipe["objective"]["outputs"]) == ("multilabel", 8)
+
+
 def write_plda(folder: Path, text: str) -> Path:
     """The two files of a PLDA; planning hashes them and does not read them."""
     folder.mkdir()
