@@ -170,6 +170,8 @@ def _run(python: str, where: str, arguments: Sequence[str], text: str = "") -> s
             env={name: value for name, value in os.environ.items() if name not in OWN_VARIABLES},
         )
     except OSError as error:
+        if not Path(python).exists():
+            raise UserError(f"{where}: {python}: no such file any more; make the environment again") from error
         raise UserError(f"{where}: {python} is not a Python interpreter ({error.strerror})") from error
     except subprocess.TimeoutExpired as error:
         raise UserError(f"{where}: {python} did not answer within {ANSWER_S} s") from error

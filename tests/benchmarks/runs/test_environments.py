@@ -65,6 +65,8 @@ def test_an_environment_that_is_gone_fails_its_run_alone(ami_mini: Dataset, tmp_
     (failed,) = comparison.runs
     assert failed.failure is not None
     assert f"--env dummy={gone}: no such file any more; make the environment again" in failed.failure
+    with pytest.raises(UserError, match=f"o: {gone}: no such file any more; make the environment again"):
+        ask(str(gone), Question(backend="dummy"), "o")
 
 
 def test_the_answers_are_the_same_here_and_there() -> None:
