@@ -66,10 +66,11 @@ def versions() -> dict[str, str]:
 
 def threads() -> int:
     """The most threads of a run: OMP_NUM_THREADS where it is set, else the number of cores that it may use."""
-    return _given_threads() or len(usable_cores())
+    return given_threads() or len(usable_cores())
 
 
-def _given_threads() -> int | None:
+def given_threads() -> int | None:
+    """OMP_NUM_THREADS where it is set to a number of threads."""
     value = os.environ.get("OMP_NUM_THREADS", "")
     return int(value) if value.isdigit() and int(value) else None
 
@@ -79,7 +80,7 @@ def worker_environment(threads: int) -> dict[str, str]:
 
     Where OMP_NUM_THREADS does not say the number, the process chooses it by the machine's load (`watch_load`).
     """
-    by_load = THREADS_BY_LOAD in os.environ or _given_threads() is None
+    by_load = THREADS_BY_LOAD in os.environ or given_threads() is None
     return {
         **os.environ,
         "OMP_NUM_THREADS": str(threads),

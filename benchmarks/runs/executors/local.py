@@ -15,7 +15,7 @@ from queue import Empty, SimpleQueue
 from types import TracebackType
 from typing import IO, Self
 
-from diarbench.benchmarks.runs.environment import threads, worker_environment
+from diarbench.benchmarks.runs.environment import given_threads, worker_environment
 from diarbench.benchmarks.runs.executors.base import Ended, Event
 from diarbench.benchmarks.runs.executors.command import worker_command
 from diarbench.reports.results.job import Job
@@ -28,13 +28,17 @@ POLL_S = 0.5
 
 
 class LocalExecutor:
-    """Works up to ``slots`` runs at a time, which share this machine's cores."""
+    """Works up to ``slots`` runs at a time, which share this machine's cores.
+
+    Each has as many threads as there are free cores, or its share of those that OMP_NUM_THREADS gives.
+    """
 
     queues = False
 
     def __init__(self, slots: int = 1) -> None:
         self.slots = slots
-        self.threads = None if slots == 1 else max(1, threads() // slots)
+        given = given_threads()
+        self.threads = None if given is None else max(1, given // slots)
         self._happened: SimpleQueue[Event | Ended] = SimpleQueue()
         self._processes: dict[str, subprocess.Popen[str]] = {}
 

@@ -6,9 +6,10 @@ import subprocess
 import threading
 from pathlib import Path
 
+import pytest
 from run_helpers import plan_of, run, wait_for
 
-from diarbench.benchmarks.runs.environment import END_WITH_PARENT, threads, worker_environment
+from diarbench.benchmarks.runs.environment import END_WITH_PARENT, worker_environment
 from diarbench.benchmarks.runs.executors.command import HELD, worker_command
 from diarbench.benchmarks.runs.executors.local import LocalExecutor
 from diarbench.benchmarks.runs.lock import holder_of
@@ -21,8 +22,9 @@ from diarbench.reports.results.run_folder import ComparisonFolder, RunFolder
 
 
 def test_runs_side_by_side_share_the_cores_are_shown_and_can_be_cancelled(
-    dummy: None, ami_mini: Dataset, tmp_path: Path
+    dummy: None, ami_mini: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setenv("OMP_NUM_THREADS", "4")
     plans = [plan_of(ami_mini, "hang", seed) for seed in (1, 2, 3)]
     names = [plan.job.name for plan in plans]
     results: list[tuple[Comparison, str]] = []
@@ -31,7 +33,7 @@ def test_runs_side_by_side_share_the_cores_are_shown_and_can_be_cancelled(
     wait_for(lambda: all(holder_of(tmp_path / name) for name in names[:2]))
     first, second, third = status(tmp_path)
     assert first.host and second.host and third.host is None and third.state == "queued", "two at a time"
-    assert RunFolder(tmp_path / names[0]).read_job().threads == max(1, threads() // 2)
+    assert RunFolder(tmp_path / names[0]).read_job().threads == 2
 
     ((name, holder),) = cancel(tmp_path, [names[0]])
     assert name == names[0] and holder and holder.host == first.host
