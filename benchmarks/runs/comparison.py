@@ -84,7 +84,7 @@ def build_comparison(out: Path, jobs: Sequence[Job], command: str) -> Comparison
             is_home = any(job.dataset == name for job in jobs)
             part = DatasetComparison(out, dataset, done, scored_subsets(dataset) if is_home else ("test",))
         except Exception as error:  # whatever is wrong with one dataset, the others are compared
-            if not isinstance(error, UserError):
+            if not isinstance(error, UserError | OSError):
                 logger.exception("%s cannot be compared", name)
             runs = [_failed(run, f"compared on {name}: {error}") if run in done else run for run in runs]
             continue

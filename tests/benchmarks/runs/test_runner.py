@@ -270,6 +270,17 @@ def test_a_reference_that_changes_costs_its_dataset_only(dummy: None, ami_mini: 
     assert {row.dataset for row in comparison.rows} == {"ami-mini"}
 
 
+def test_a_disk_that_refuses_the_comparison_is_told_without_a_traceback(
+    dummy: None, ami_mini: Dataset, uninterrupted: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    out = shutil.copytree(uninterrupted, tmp_path / "out")
+    shutil.rmtree(out / "reference")
+    (out / "reference").touch()
+    comparison, _ = run(out, plan_of(ami_mini, "scratch"))
+    failure = comparison.runs[0].failure
+    assert failure and failure.startswith("compared on ami-mini: [Errno ") and not caplog.text
+
+
 def running_commands() -> list[str]:
     import psutil
 
