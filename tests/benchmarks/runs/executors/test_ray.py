@@ -15,6 +15,7 @@ from places import TESTS
 from run_helpers import cancelled_where_told, plan_of, run, wait_for
 
 from diarbench.benchmarks.runs.executors import ray as executor_module
+from diarbench.benchmarks.runs.executors.local import LocalExecutor
 from diarbench.benchmarks.runs.executors.ray import RayExecutor
 from diarbench.benchmarks.runs.status import status
 from diarbench.datasets.dataset import Dataset
@@ -44,8 +45,9 @@ def test_runs_survive_the_loss_of_a_node_and_of_the_driver(dummy: None, ami_mini
     pytest.importorskip("ray")
     from ray.cluster_utils import Cluster
 
-    run(tmp_path / "here", *(plan_of(ami_mini, "scratch", seed) for seed in range(1, RUNS + 1)))
-    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False, **MEMORY})
+    plans = [plan_of(ami_mini, "scratch", seed) for seed in range(1, RUNS + 1)]
+    run(tmp_path / "here", *plans, executor=LocalExecutor(3))
+    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False, **MEMORY})
     try:
         nodes = [cluster.add_node(num_cpus=1, **MEMORY) for _ in range(2)]
         first = start_driver(tmp_path / "there", cluster.address)
