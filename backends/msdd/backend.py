@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from diarbench.backends.base import InitialWeights
 from diarbench.backends.camplusplus.files import camplusplus_description
 from diarbench.backends.initial_weights import SCRATCH, weights_in_file, weights_of_run, weights_on_hub
+from diarbench.backends.msdd import small_speaker
 from diarbench.backends.msdd.configuration import holds_msdd
 from diarbench.backends.msdd.decoding import MOST_SPEAKERS
 from diarbench.backends.nemo.checkpoints import read_config
@@ -24,7 +26,7 @@ if TYPE_CHECKING:
 
 TITANET = "nvidia/speakerverification_en_titanet_large"
 
-TINY, CAMPLUSPLUS = "scratch:tiny", "camplusplus"
+TINY, CAMPLUSPLUS, SMALL_SPEAKER = "scratch:tiny", "camplusplus", "small-speaker"
 
 DECODER = f"{SCRATCH.origin} (the decoder)"
 """The origin of an MSDD of which only the speaker network is pretrained."""
@@ -47,14 +49,17 @@ class MsddBackend:
         """See Backend.
 
         A speaker network's ``.nemo`` gives the embeddings, and the decoder starts from random weights; an MSDD's gives
-        both. With ``camplusplus`` the embeddings are those of CAM++. ``auto`` is NVIDIA's TitaNet where it is in the
-        hub's cache, else ``camplusplus`` where that is installed, else ``scratch:tiny``: random weights in a network
-        that is far too small for good results.
+        both. With ``camplusplus`` the embeddings are those of CAM++, with ``small-speaker`` those of a small network
+        that the run trains where this machine has none yet. ``auto`` is NVIDIA's TitaNet where it is in the hub's
+        cache, else ``camplusplus`` where that is installed, else ``scratch:tiny``: random weights in a network that is
+        far too small for good results.
         """
         if init == "auto":
             return _best_available()
         if init == CAMPLUSPLUS:
             return _on_camplusplus()
+        if init == SMALL_SPEAKER:
+            return replace(_speaker_network(None, small_speaker.WEIGHTS), preset=SMALL_SPEAKER)
         if init in ("scratch", TINY):
             return _tiny(TINY)
         if init.startswith("scratch:"):
@@ -76,6 +81,8 @@ class MsddBackend:
 
         if initial.path:
             return MsddNetwork.from_file(initial.path).train_on(objective)
+        if initial.preset == SMALL_SPEAKER:
+            return MsddNetwork.from_file(small_speaker.trained_file()).train_on(objective)
         on_camplusplus = initial.preset == CAMPLUSPLUS
         architecture = configuration.ON_CAMPLUSPLUS if on_camplusplus else configuration.TINY
         return MsddNetwork.from_scratch(architecture).train_on(objective)

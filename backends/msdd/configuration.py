@@ -46,12 +46,12 @@ PUBLISHED_DECODER = {
 TINY_DECODER = {**PUBLISHED_DECODER, "hidden_size": 64, "num_lstm_layers": 1, "cnn_output_ch": 8, "conv_repeat": 1}
 
 
-def _block(filters: int, kernel: int, repeat: int, residual: bool) -> dict[str, Any]:
+def _block(filters: int, kernel: int, repeat: int, residual: bool, stride: int = 1) -> dict[str, Any]:
     return {
         "filters": filters,
         "repeat": repeat,
         "kernel": [kernel],
-        "stride": [1],
+        "stride": [stride],
         "dilation": [1],
         "dropout": 0.1,
         "residual": residual,
@@ -82,6 +82,29 @@ TINY_SPEAKER: dict[str, Any] = {
     "decoder": {"feat_in": 256, "num_classes": 2, "pool_mode": "attention", "emb_sizes": EMBEDDING_SIZE},
 }
 """A speaker network of TitaNet's form and a hundredth of its size."""
+
+SMALL_SPEAKER: dict[str, Any] = {
+    **TINY_SPEAKER,
+    "encoder": {
+        "feat_in": 80,
+        "activation": "relu",
+        "conv_mask": True,
+        "jasper": [
+            _block(112, 3, 1, False, stride=2),
+            _block(112, 7, 2, True),
+            _block(112, 11, 1, True),
+            _block(160, 1, 1, False),
+        ],
+    },
+    "decoder": {
+        "feat_in": 160,
+        "num_classes": 2,
+        "pool_mode": "attention",
+        "attention_channels": 32,
+        "emb_sizes": EMBEDDING_SIZE,
+    },
+}
+"""The small speaker network, but for the number of speakers that it is trained on; see `small_speaker`."""
 
 TINY = {"speaker": TINY_SPEAKER, "msdd": TINY_DECODER}
 ON_CAMPLUSPLUS = {"speaker": CAMPLUSPLUS, "msdd": PUBLISHED_DECODER}

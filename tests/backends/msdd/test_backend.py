@@ -30,6 +30,8 @@ def test_an_msdd_is_pretrained_and_a_speaker_network_is_a_fixed_part(tmp_path: P
     titanet = MsddBackend().resolve_init(str(nemo_file(tmp_path / "titanet.nemo", parts)))
     assert (titanet.weights.pretrained, titanet.weights.origin) == (False, "scratch (the decoder)")
     assert str(tmp_path / "titanet.nemo") in titanet.weights.fixed_parts[0]
+    small = MsddBackend().resolve_init("small-speaker")
+    assert not small.weights.pretrained and "small-speaker (diarbench, recipe " in small.weights.fixed_parts[0]
     assert titanet.weights.sha256 and titanet.weights.sha256[:12] in titanet.weights.fixed_parts[0]
 
 
