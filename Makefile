@@ -12,6 +12,11 @@ bench: $(VENV)/installed
 test: lint
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses logical --maxprocesses 4 --dist loadscope --no-loadscope-reorder
 
+# The tests that need a CUDA device; elsewhere they are skipped.
+.PHONY: test-gpu
+test-gpu: $(VENV)/installed
+	$(BIN)/python -m pytest -m gpu
+
 # The tests of the backend nemo-msdd, in an environment of its own with NeMo 2.7.3: another 7 GB.
 .PHONY: test-msdd
 MSDD := $(VENV)/msdd
