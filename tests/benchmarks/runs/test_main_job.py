@@ -1,20 +1,24 @@
-"""The main job with the real command, recordings and toolkits, for one epoch."""
+"""The README's commands, in order, with real recordings and toolkits; the main job is one of them."""
 
 from __future__ import annotations
 
+import os
+import re
 import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from places import ROOT
 
 from diarbench.datasets.dataset import Dataset
 from diarbench.datasets.io.records import read_record
 from diarbench.reports.results.comparison import Comparison
 
 pytestmark = pytest.mark.slow
-COMMAND = (sys.executable, "-m", "diarbench.benchmarks.cli", "run", "--backend", "pyannote", "--backend", "nemo")
+MAIN_JOB = "bench run --backend pyannote --backend nemo"
+COMMAND = (sys.executable, "-m", "diarbench.benchmarks.cli", *MAIN_JOB.split()[1:])
 
 
 def without_network() -> tuple[str, ...]:
@@ -26,27 +30,38 @@ def without_network() -> tuple[str, ...]:
 
 @pytest.fixture(scope="module")
 def out(ami_mini: Dataset, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A finished run, without a network where that is possible. test_deploy.py holds that two give the same bytes."""
-    folder = tmp_path_factory.mktemp("main") / "out"
-    command = [*without_network(), *COMMAND, "--epochs", "1", "--device", "cpu", "--out", folder]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert "pretrained" in done.stdout and "Report  " in done.stdout
-    return folder
+    """The main job's comparison, after every ``sh`` block of the README was run.
+
+    The main job has no network where that is possible. test_deploy.py holds that two runs give the same bytes.
+    """
+    blocks = re.findall(r"^```sh\n(.*?)^```", (ROOT / "README.md").read_text(), re.MULTILINE | re.DOTALL)
+    commands = [line for block in blocks for line in block.splitlines()]
+    assert MAIN_JOB in commands
+    folder = tmp_path_factory.mktemp("readme")
+    environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
+    for command in commands:
+        prefix = without_network() if command == MAIN_JOB else ()
+        shell = [*prefix, "sh", "-c", command]
+        done = subprocess.run(shell, cwd=folder, env=environment, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
+        if command == MAIN_JOB:
+            assert "pretrained" in done.stdout and "Report  " in done.stdout
+    (comparison,) = folder.glob("runs/*/results.json")
+    return comparison.parent
 
 
 def test_both_toolkits_are_fine_tuned_on_the_same_audio_and_scored(out: Path) -> None:
     comparison = read_record(out / "results.json", Comparison)
     assert [(run.backend, run.state) for run in comparison.runs] == [("pyannote", "done"), ("nemo", "done")]
     pyannote, nemo = comparison.runs
-    assert pyannote.trained_audio_s == nemo.trained_audio_s == 300
+    assert pyannote.trained_audio_s == nemo.trained_audio_s == 5 * 300
     assert pyannote.weights is not None and pyannote.weights.pretrained and "AMI" in pyannote.weights.training_corpora
     assert nemo.weights is not None and nemo.weights.pretrained and "AMI" in nemo.weights.training_corpora
     rows = {(row.backend, row.stage, row.subset, row.condition): row for row in comparison.rows}
     stages = [
-        *[("pyannote", stage) for stage in ("pretrained", "finetuned", "oracle-segmentation", "oracle-clustering")],
+        *[("pyannote", stage) for stage in ("oracle-segmentation", "oracle-clustering")],
         *[(backend, "oracle-speaker-count") for backend in ("pyannote", "nemo")],
-        *[("nemo", stage) for stage in ("pretrained", "finetuned")],
+        *[(backend, stage) for backend in ("pyannote", "nemo") for stage in ("pretrained", "finetuned", "tuned")],
         *[("reference", stage) for stage in ("silence", "one-speaker")],
     ]
     for backend, stage in stages:
@@ -60,7 +75,7 @@ def test_both_toolkits_are_fine_tuned_on_the_same_audio_and_scored(out: Path) ->
     assert 0.2 < (rows["pyannote", "pretrained", "test", "full"].der or 0) < 0.7
     epochs = (out / pyannote.name / "epochs.csv").read_text().splitlines()
     assert epochs[0].startswith("Epoch,loss/val/segmentation,loss/val/vad,loss/val,DiarizationErrorRate,Confusion,")
-    assert len(epochs) == 3, "epoch 0 is before the first step"
+    assert len(epochs) == 1 + 6, "epoch 0 is before the first step"
 
 
 def test_no_network_is_needed(out: Path) -> None:
@@ -74,20 +89,16 @@ def test_no_network_is_needed(out: Path) -> None:
 
 
 def test_the_same_command_again_repeats_nothing(out: Path) -> None:
-    done = subprocess.run(
-        [*COMMAND, "--epochs", "1", "--device", "cpu", "--out", out], capture_output=True, text=True, check=False
-    )
+    done = subprocess.run([*COMMAND, "--out", out], capture_output=True, text=True, check=False)
     assert done.returncode == 0
     assert done.stdout.count("done before") == 2
 
 
 def test_other_settings_are_rejected(out: Path) -> None:
     before = (out / "results.json").read_bytes()
-    done = subprocess.run(
-        [*COMMAND, "--epochs", "2", "--device", "cpu", "--out", out], capture_output=True, text=True, check=False
-    )
+    done = subprocess.run([*COMMAND, "--epochs", "2", "--out", out], capture_output=True, text=True, check=False)
     assert done.returncode == 1
-    assert "was run with recipe epochs 1, not 2; choose another --out" in done.stderr
+    assert "was run with recipe epochs 5, not 2; choose another --out" in done.stderr
     assert (out / "results.json").read_bytes() == before
 
 
@@ -99,12 +110,10 @@ def test_reports_are_reproduced_from_the_records(out: Path) -> None:
 
 
 def test_two_processes_train_and_one_diarizes(ami_mini: Dataset, tmp_path: Path) -> None:
+    """With one toolkit: test_distributed.py trains both in two processes."""
     out = tmp_path / "out"
     options = ("--epochs", "1", "--device", "cpu", "--devices", "2", "--no-tune", "--out", out)
-    done = subprocess.run([*COMMAND, *options], capture_output=True, text=True, check=False)
+    done = subprocess.run([*COMMAND[:4], "--backend", "nemo", *options], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
-    runs = read_record(out / "results.json", Comparison).runs
-    assert [(run.backend, run.state, run.trained_audio_s) for run in runs] == [
-        ("pyannote", "done", 300),
-        ("nemo", "done", 300),
-    ]
+    (run,) = read_record(out / "results.json", Comparison).runs
+    assert (run.backend, run.state, run.trained_audio_s) == ("nemo", "done", 300)
