@@ -239,9 +239,14 @@ def run(
         ),
     ] = "local",
     jobs: Annotated[
-        int,
-        typer.Option(min=1, help="Runs side by side on this machine, which share its cores.", rich_help_panel=WHERE),
-    ] = 1,
+        int | None,
+        typer.Option(
+            min=1,
+            help="Runs side by side on this machine, which share its cores.",
+            show_default="2 on a CPU with 8 GB of free memory, else 1",
+            rich_help_panel=WHERE,
+        ),
+    ] = None,
     ray_address: Annotated[
         str | None,
         typer.Option(
@@ -379,7 +384,7 @@ def run(
         command=as_command(context),
         console=console,
         verbose=verbose,
-        executor=make_executor(executor, jobs, cluster, folder),
+        executor=make_executor(executor, jobs, cluster, folder, device, devices),
         retry_failed=retry_failed,
     )
     show(comparison, folder, console, verbose)
