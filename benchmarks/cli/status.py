@@ -6,7 +6,7 @@ import json
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -88,7 +88,9 @@ def _shown(runs: Sequence[RunStatus]) -> Group:
         totals.append(f"about {duration(sum(left))} of computing left")
     table = Table(box=None, pad_edge=False)
     for head in ("run", "state", "epoch", "dev DER", "host", "time left"):
-        table.add_column(head, justify="right" if head in ("epoch", "dev DER", "time left") else "left")
+        justify: Literal["left", "right"] = "right" if head in ("epoch", "dev DER", "time left") else "left"
+        # A name that is cut short is that of no run: its end says the seed and the fold.
+        table.add_column(head, justify=justify, no_wrap=head != "run", overflow="fold")
     for run in runs:
         table.add_row(
             Text(run.run),

@@ -31,6 +31,12 @@ def test_status_is_a_table_or_json_and_reads_runs_of_version_0_1() -> None:
     assert bench("cancel", FINISHED) == "Every run is over already.\n"
 
 
+def test_no_name_is_cut_short(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "50")
+    names = "".join(line[:12].strip() for line in bench("status", FINISHED).splitlines()[1:-1])
+    assert names == "ami-mini-nemo-quick-seed1ami-mini-pyannote-quick-seed1"
+
+
 def test_watch_and_json_exclude_each_other() -> None:
     with pytest.raises(UserError, match="--watch: shows a table; leave out --json"):
         bench("status", FINISHED, "--watch", "--json")
