@@ -160,9 +160,11 @@ class SortformerNetwork(torch.nn.Module):
             each.module.register_forward_hook(lambda module, _, output: outputs.update({module: output}))
             for each in auxiliary
         ]
-        own = self._losses(self.activity(waveforms), targets)
-        for hook in hooks:
-            hook.remove()
+        try:
+            own = self._losses(self.activity(waveforms), targets)
+        finally:
+            for hook in hooks:
+                hook.remove()
         total = own.total
         for each in auxiliary:
             total = total + each.weight * each.loss(outputs[each.module].to(targets.dtype), targets)

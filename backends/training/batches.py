@@ -169,6 +169,18 @@ class BatchLoader:
         """This process's share of each batch of the dev windows."""
         return self._batches(self.dev_windows, None)
 
+    def repeat_first_window(self, count: int) -> tuple[torch.Tensor, torch.Tensor]:
+        """Waveforms (or cached features) and targets of a batch that has the first train window so many times."""
+        window = self.train_windows(1)[0]
+        waveform = torch.from_numpy(self._reader(window, self.samples)).to(self.fabric.device)
+        activity, _ = targets(window, self.samples, self.centres, self.max_speakers)
+        repeated = torch.from_numpy(activity).to(self.fabric.device).repeat(count, 1, 1)
+        return waveform.repeat(count, *(1 for _ in waveform.shape)), repeated
+
+    @property
+    def _reader(self) -> Callable[[Window, int], np.ndarray]:
+        return self.feature_cache.read if self.feature_cache else read
+
     def _aligned(self, windows: list[Window]) -> list[Window]:
         return self.feature_cache.aligned(windows) if self.feature_cache else windows
 
@@ -178,10 +190,9 @@ class BatchLoader:
         rank, processes, size = self.fabric.global_rank, self.fabric.world_size, self.recipe.batch_size
         batches = [range(begin, min(begin + size, len(windows))) for begin in range(0, len(windows), size)]
         shares = [batch[rank::processes] for batch in batches]
-        reader = self.feature_cache.read if self.feature_cache else read
         device = self.fabric.device
         loader = DataLoader(
-            WindowDataset(windows, self.samples, self.centres, self.max_speakers, reader, augment),
+            WindowDataset(windows, self.samples, self.centres, self.max_speakers, self._reader, augment),
             batch_sampler=[list(share or batch[:1]) for share, batch in zip(shares, batches, strict=True)],
             num_workers=self.workers,
             pin_memory=device.type == "cuda",

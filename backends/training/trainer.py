@@ -27,6 +27,7 @@ from diarbench.backends.training.batches import BatchLoader
 from diarbench.backends.training.distributed import ForwardDispatch, seed_all, sum_over_processes
 from diarbench.backends.training.feature_cache import FeatureCache
 from diarbench.backends.training.loggers import TRAIN_LOSSES, EpochLogger, write_epochs
+from diarbench.backends.training.memory import check_batch_fits
 from diarbench.backends.training.optimizer import build_optimizer, freeze
 from diarbench.backends.training.schedule import WarmupSchedule
 from diarbench.backends.training.state import History, TrainingState, merit
@@ -128,6 +129,8 @@ class Trainer:
         started = time.perf_counter()
         if self.feature_cache:
             self._cache_features(self.feature_cache, progress)
+        if self.fabric.device.type == "cuda":
+            check_batch_fits(self.network, self.loader, self.fabric)
         if self.state.resume():
             self._report_resumed()
         else:
@@ -190,7 +193,8 @@ class Trainer:
         for done, batch in enumerate(loader.train_batches(epoch), start=1):
             windows_before = (done - 1) // recipe.accumulate * windows_per_step
             windows_of_step = min(windows_per_step, loader.windows_per_epoch - windows_before)
-            with self._explaining_errors(f"in epoch {epoch}, batch {done}"):
+            where = f"in epoch {epoch}, batch {done}"
+            with self._explaining_errors(where):
                 losses = self.wrapped("loss", batch.waveforms, batch.targets)
                 self.fabric.backward(losses.total * (batch.counted * self.fabric.world_size / windows_of_step))
             *batch_sums, left_out = sum_over_processes(
@@ -198,12 +202,13 @@ class Trainer:
             ).tolist()
             loss = batch_sums[2] / batch.size
             if not math.isfinite(loss):
-                raise self._diverged(f"the loss became {loss} in epoch {epoch}, batch {done}")
+                raise self._diverged(f"the loss became {loss} {where}")
             sums += np.array(batch_sums)
             self.history.audio_s += batch.size * recipe.window_s
             self.history.excluded.crowded_s += left_out * self.network.frame_s
             if done % recipe.accumulate == 0 or done == loader.batches_per_epoch:
-                self._step()
+                with self._explaining_errors(where):
+                    self._step()
             progress(epoch=epoch, epochs=recipe.epochs, done=done, total=loader.batches_per_epoch, loss=loss)
         means: list[float] = (sums / loader.windows_per_epoch).tolist()
         return means

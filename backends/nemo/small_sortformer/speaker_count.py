@@ -9,6 +9,8 @@ Chen and Liu, 1997).
 
 from __future__ import annotations
 
+from math import comb
+
 import torch
 from torch.nn import Conv1d, Linear, functional
 
@@ -42,10 +44,13 @@ def speaker_marginals(speaker_logits: torch.Tensor, count_logits: torch.Tensor) 
     size of the set. The probabilities add up to the expected number of speakers.
     """
     speakers = speaker_logits.shape[-1]
-    sets = torch.cartesian_prod(*[torch.tensor([0.0, 1.0], device=speaker_logits.device)] * speakers)
+    sets = torch.cartesian_prod(*[torch.arange(2, dtype=torch.float32, device=speaker_logits.device)] * speakers)
     sizes = sets.sum(-1).long()
     set_logits = speaker_logits.float() @ sets.T
-    per_size = torch.stack([set_logits[..., sizes == size].logsumexp(-1) for size in range(speakers + 1)], dim=-1)
+    # Not by `sizes == size`, for which the processor would have to wait for a GPU.
+    sets_of_size = [comb(speakers, size) for size in range(speakers + 1)]
+    by_size = set_logits[..., sizes.argsort(stable=True)].split(sets_of_size, dim=-1)
+    per_size = torch.stack([logits.logsumexp(-1) for logits in by_size], dim=-1)
     log_probabilities = (count_logits.float().log_softmax(-1) - per_size)[..., sizes] + set_logits
     return (log_probabilities.exp() @ sets).clamp(max=1)  # a loss refuses a probability that rounds to more
 
