@@ -27,8 +27,8 @@ class Objective(Record):
     pil_weight: float | None = Field(default=None, ge=0, validation_alias=AliasChoices("pil_weight", "permutation"))
     """Weight of Sortformer's permutation-invariant loss; None: the network's own. The two are scaled to add up to 1."""
     affinity: float = Field(default=0.0, ge=0)
-    """Weight of a deep-clustering loss half-way up Sortformer's encoder, which brings the frames of each speaker
-    together; only in the offline form."""
+    """Weight of a deep-clustering loss half-way up Sortformer's and Nemotron's encoder, which brings the frames of each
+    speaker together; only in the offline form."""
     phantom: float = Field(default=0.0, ge=0)
     """Weight of Sortformer's and Nemotron's phantom-speaker loss, on the outputs that have no speaker in a window."""
     outputs: int | None = Field(default=None, ge=2, le=8)

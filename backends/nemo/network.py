@@ -28,7 +28,7 @@ from diarbench.backends.checkpoints import (
 )
 from diarbench.backends.nemo.checkpoints import WEIGHTS, nemo_names, omegaconf_classes, preset_for, read_config
 from diarbench.backends.nemo.configuration import check_size, safe_config
-from diarbench.backends.nemo.losses import AuxiliaryLoss, affinity_loss
+from diarbench.backends.nemo.losses import AuxiliaryLoss
 from diarbench.backends.nemo.presets import SPEAKER_EMBEDDING
 from diarbench.backends.objective import Objective
 from diarbench.datasets.io.archives import read_tar_member
@@ -175,7 +175,8 @@ class SortformerNetwork(torch.nn.Module):
         weight, layers = self.objective.affinity, self.model.encoder.layers
         if self.streaming or not weight:
             return []
-        return [AuxiliaryLoss(layers[len(layers) // 2 - 1], affinity_loss, weight, f"affinity of weight {weight:g}")]
+        middle = layers[len(layers) // 2 - 1]
+        return [AuxiliaryLoss(middle, losses.affinity_loss, weight, f"affinity of weight {weight:g}")]
 
     def measure(self, waveforms: torch.Tensor, targets: torch.Tensor) -> tuple[Losses, torch.Tensor]:
         """See Network."""

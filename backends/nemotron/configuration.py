@@ -162,11 +162,21 @@ class Architecture(Settings):
         return self
 
 
+COMPACT_WEIGHTS = 192**-0.5
+"""Standard deviation of the compact size's random weights: at 0.02, its layers hardly change their input."""
+
 PRESETS = {
     "compact": Architecture(
         model=Model(
-            audio_config=Encoder(hidden_size=192, intermediate_size=768, num_hidden_layers=6, num_attention_heads=4),
+            audio_config=Encoder(
+                hidden_size=192,
+                intermediate_size=768,
+                num_hidden_layers=6,
+                num_attention_heads=4,
+                initializer_range=COMPACT_WEIGHTS,
+            ),
             head_config=Head(hidden_size=96, audio_hidden_size=192),
+            initializer_range=COMPACT_WEIGHTS,
         )
     ),
     "published": Architecture(),

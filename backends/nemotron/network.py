@@ -50,6 +50,9 @@ class NemotronNetwork(torch.nn.Module):
         super().__init__()
         self.settings = architecture
         self.model = Nemotron3DiarizationForAudioFrameClassification(_configuration(architecture, "--init"))
+        with torch.no_grad():  # a log mel is about -11, and only what differs from that is of use
+            projection = self.model.model.audio_tower.embedder.projection.weight
+            projection -= projection.mean(dim=1, keepdim=True)
         self.extractor = NemotronAsrStreamingFeatureExtractor(**architecture.features.model_dump())
         self.max_speakers = architecture.model.head_config.num_speakers
         self.frame_s = self.extractor.hop_length / SAMPLE_RATE
@@ -167,8 +170,29 @@ class NemotronNetwork(torch.nn.Module):
             begin = end
 
     def loss(self, waveforms: torch.Tensor, targets: torch.Tensor) -> Losses:
-        """Cross entropy against the speakers in order of arrival and in the order that fits best, weighted."""
-        return self._losses(self.logits(waveforms), targets)
+        """Cross entropy against the speakers in order of arrival and in the order that fits best, weighted.
+
+        Plus the affinity loss, of the frames half-way up the encoder.
+        """
+        if not self._affinity:
+            return self._losses(self.logits(waveforms), targets)
+        layers, outputs = self.model.model.audio_tower.layers, []
+        hook = layers[len(layers) // 2 - 1].register_forward_hook(lambda module, _, output: outputs.append(output))
+        try:
+            own = self._losses(self.logits(waveforms), targets)
+        finally:
+            hook.remove()
+        factor = self.settings.model.audio_config.subsampling_factor
+        targets = targets[:, factor // 2 :: factor]  # the middle of each of the encoder's frames
+        frames = outputs[0][:, : targets.shape[1]].to(targets.dtype)  # later chunks begin with frames of the cache
+        return own._replace(
+            total=own.total + self._affinity * losses.affinity_loss(frames, targets[:, : frames.shape[1]])
+        )
+
+    @property
+    def _affinity(self) -> float:
+        """Weight of the affinity loss; 0 in a stream, whose first chunk is shorter than a turn."""
+        return 0.0 if self.settings.streaming_mode else self.objective.affinity
 
     def measure(self, waveforms: torch.Tensor, targets: torch.Tensor) -> tuple[Losses, torch.Tensor]:
         """See Network."""
@@ -204,11 +228,12 @@ class NemotronNetwork(torch.nn.Module):
         words = (
             f"binary cross entropy per speaker, {ats_weight:.0%} sorted by arrival and {pil_weight:.0%} by best "
             f"permutation{losses.describe_phantom(self.objective)}"
+            + (f", affinity of weight {self._affinity:g}" if self._affinity else "")
         )
         unused = {
             "a fresh head": self.objective.head == "fresh",
             "Dice": bool(self.objective.dice),
-            "affinity": bool(self.objective.affinity),
+            "affinity": bool(self.objective.affinity and self.settings.streaming_mode),
             "outputs": self.objective.outputs is not None,
         }
         return losses.describe_objective(words, self.objective, "Nemotron-3-Diarization", unused)

@@ -12,7 +12,6 @@ from diarbench.backends.objective import Objective
 
 torch = pytest.importorskip("torch")
 from diarbench.backends import losses
-from diarbench.backends.nemo.losses import affinity_loss
 from diarbench.backends.nemo.small_sortformer.speaker_count import counting_loss
 
 MAPPING = [[0, 0], [1, 0], [0, 1], [1, 1]]
@@ -71,10 +70,12 @@ def test_affinity_loss_is_low_where_each_speaker_has_its_own_direction() -> None
     separated = torch.tensor([[[2.0, 0.0], [1.0, 0.0], [0.0, 3.0], [1.0, 1.0], [5.0, 1.0]]])
     # One speaker: cosine 1, ln(1 + e^-5); two speakers: cosine 0, the same. Overlap and silence do not count.
     lowest = math.log1p(math.exp(-5))
-    assert affinity_loss(separated, targets).item() == pytest.approx(lowest, rel=1e-4)
+    assert losses.affinity_loss(separated, targets).item() == pytest.approx(lowest, rel=1e-4)
     identical = torch.ones_like(separated)
-    assert affinity_loss(identical, targets).item() == pytest.approx((lowest + math.log1p(math.exp(5))) / 2, rel=1e-4)
-    assert affinity_loss(identical, torch.ones_like(targets)).item() == 0
+    assert losses.affinity_loss(identical, targets).item() == pytest.approx(
+        (lowest + math.log1p(math.exp(5))) / 2, rel=1e-4
+    )
+    assert losses.affinity_loss(identical, torch.ones_like(targets)).item() == 0
 
 
 def test_counting_loss_is_the_cross_entropy_of_the_number_of_speakers() -> None:

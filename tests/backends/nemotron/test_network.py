@@ -22,7 +22,7 @@ if command := registry.missing("nemotron"):
     pytest.skip(command, allow_module_level=True)
 
 from lightning.fabric import Fabric
-from tiny_nemotron import make_network, noise
+from tiny_nemotron import TINY, make_network, noise
 
 from diarbench.backends import losses
 from diarbench.backends.nemotron.network import NemotronNetwork
@@ -117,6 +117,30 @@ def test_the_objective_s_weights(batch: tuple[Any, Any]) -> None:
     assert network.loss_description.endswith("phantom speakers of weight 0.1; voice activity only reported")
     network.train_on(Objective(ats_weight=1, pil_weight=3, vad=0.5))
     assert "25% sorted by arrival and 75% by best permutation; with a voice-activity" in network.loss_description
+
+
+def test_affinity_is_that_of_transformers_own_states_in_the_first_chunk(batch: tuple[Any, Any]) -> None:
+    network, (waveforms, targets) = make_network().train_on(Objective(affinity=0.5)).eval(), batch
+    inputs = network.extractor(waveforms.numpy(), sampling_rate=SAMPLE_RATE)
+    with torch.no_grad():
+        states = network.model(**inputs, output_hidden_states=True).hidden_states[1]  # after the first of two layers
+        with_affinity = network.loss(waveforms, targets)
+        without = network.train_on(Objective()).loss(waveforms, targets)
+    assert states.shape[1] == 40, "32 frames of a chunk and 8 of look-ahead, each of 80 ms"
+    by_hand = losses.affinity_loss(states, targets[:, 4:320:8])
+    torch.testing.assert_close(with_affinity.total, without.total + 0.5 * by_hand)
+    assert by_hand > 0 and torch.equal(with_affinity.segmentation, without.segmentation)
+    assert "affinity of weight 0.5; voice" in network.train_on(Objective(affinity=0.5)).loss_description
+    stream = make_network("low_latency").train_on(Objective(affinity=0.5))
+    assert stream.loss_description.endswith("not used by Nemotron-3-Diarization: affinity")
+
+
+def test_random_weights_do_not_respond_to_the_mean_of_the_log_mels() -> None:
+    embedder = NemotronNetwork(TINY).model.model.audio_tower.embedder
+    features = torch.randn(1, 80, 128, generator=torch.Generator().manual_seed(3))
+    with torch.no_grad():
+        torch.testing.assert_close(embedder(features - 11), embedder(features), rtol=0, atol=1e-4)
+        assert embedder(features).std() > 0.1
 
 
 def test_a_checkpoint_restores_the_network_and_its_form(batch: tuple[Any, Any], tmp_path: Path) -> None:
