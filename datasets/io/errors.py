@@ -18,6 +18,9 @@ def require(module: str, purpose: str, extra: str = "data"):  # type: ignore[no-
 class UserError(Exception):
     """An error that the user can fix; one line says what is wrong, where (``file:line``) and what to do."""
 
+    def __init__(self, message: str) -> None:
+        super().__init__(" ".join(message.splitlines()))  # a value from a file may have several lines
+
 
 def os_error_text(error: OSError, place: object = "") -> str:
     """What the operating system refused, on one line: the file, or ``place`` where it names none, and the reason."""

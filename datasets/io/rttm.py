@@ -239,7 +239,8 @@ def read_uris(path: Path) -> list[str]:
 def read_lines(path: Path) -> Iterable[tuple[str, str]]:
     """The lines of a UTF-8 file, each with its ``file:line``. Raises UserError where it cannot be read as UTF-8."""
     try:
-        text = path.read_text(encoding="utf-8-sig")
+        # Not utf-8-sig, which reads a file that ends within a byte order mark as an empty one.
+        text = path.read_text(encoding="utf-8").removeprefix("\ufeff")
     except UnicodeDecodeError as error:
         raise UserError(f"{path}: not UTF-8 text (byte {error.start}); save it as UTF-8") from error
     except (OSError, ValueError) as error:  # ValueError: a path with a null character

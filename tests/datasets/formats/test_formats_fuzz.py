@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from corpora import MAKERS, write_wav
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from diarbench.datasets.formats.detect import FORMATS, find_corpus
@@ -43,6 +43,7 @@ def value_or_error(read: Callable[[Path], object], content: bytes, name: str) ->
 
 
 @given(BYTES)
+@example(b"\xef")
 def test_rttm(content: bytes) -> None:
     read = value_or_error(read_rttm, content, "x.rttm")
     if read is None:
