@@ -439,16 +439,18 @@ def print_plans(plans: Sequence[Plan], folder: Path, console: Console) -> None:
 
 
 def _estimate(plans: Sequence[Plan], folder: Path) -> str | None:
-    """The computing time of all runs, estimated from finished runs in this folder and beside it."""
+    """The computing time of the runs that are not done, estimated from those in this folder and beside it."""
     from diarbench.benchmarks.runs.estimate import Estimator
+    from diarbench.reports.results.run_folder import ComparisonFolder
 
-    estimator = Estimator(folder)
-    costs = [estimator.cost(planned.job) for planned in plans]
+    estimator, names = Estimator(folder), ComparisonFolder(folder)
+    left = [planned.job for planned in plans if not names.run(planned.job.name).scores.is_file()]
+    costs = [estimator.cost(job) for job in left]
     known = [cost.total_s for cost in costs if cost]
     if not known:
         return None
-    text = f"About {duration(sum(known))} of computing in all, by earlier runs"
-    unknown = len(plans) - len(known)
+    text = f"About {duration(sum(known))} of computing for {plural(len(left), 'run')}, by earlier runs"
+    unknown = len(left) - len(known)
     return f"{text}; without {plural(unknown, 'run')} unlike any of them" if unknown else text
 
 

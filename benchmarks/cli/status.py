@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -51,7 +52,8 @@ def status(
     from rich.live import Live
 
     runs = statuses.status(folder)
-    with Live(_shown(runs), console=console, auto_refresh=False) as live:
+    # Ctrl-C is how it is left while runs go on.
+    with suppress(KeyboardInterrupt), Live(_shown(runs), console=console, auto_refresh=False) as live:
         while any(run.state not in statuses.OVER for run in runs):
             time.sleep(WATCH_S)
             runs = statuses.status(folder)

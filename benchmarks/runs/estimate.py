@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -10,6 +10,7 @@ from statistics import median
 
 from diarbench.datasets.io.errors import UserError
 from diarbench.reports.results.job import Job
+from diarbench.reports.results.run import Phase
 from diarbench.reports.results.run_folder import RunFolder
 
 
@@ -53,14 +54,19 @@ class Estimator:
                 continue
             if run.state == "done":
                 training_s = sum(phase.seconds for phase in run.phases if phase.name == "training")
-                rest_s = sum(phase.seconds for phase in run.phases) - training_s
-                costs.setdefault(_kind(job), []).append(Cost(training_s / _work(job), rest_s))
+                cost = Cost(training_s / _work(job), spent_s(run.phases) - training_s)
+                costs.setdefault(_kind(job), []).append(cost)
         return costs
 
     def _finished(self) -> Iterator[RunFolder]:
         for scores in self.out.resolve().parent.glob("*/*/scores.json"):  # written by runs that are done
             if (folder := RunFolder(scores.parent)).job.is_file():
                 yield folder
+
+
+def spent_s(phases: Iterable[Phase]) -> float:
+    """What phases took, without the inference that came from the cache."""
+    return sum(phase.seconds - phase.cached_s for phase in phases)
 
 
 def _kind(job: Job) -> tuple[object, ...]:

@@ -87,14 +87,14 @@ class InferenceCache:
         try:
             with np.load(path, allow_pickle=False) as entry:
                 arrays = {name: entry[name] for name in entry.files}
-            cost = Cost(*arrays.pop(COST).tolist())
+            seconds, peak_mb = arrays.pop(COST).tolist()
             os.utime(path)
         except FileNotFoundError:
             return None
         except (OSError, ValueError, KeyError, EOFError, BadZipFile) as error:
             logger.warning("%s: damaged, so inference is repeated (%s)", path, error)
             return None
-        return Inference(arrays), cost
+        return Inference(arrays), Cost(seconds, peak_mb, cached_s=seconds)
 
     def _write(self, path: Path, inference: Inference, cost: Cost) -> None:
         import numpy as np

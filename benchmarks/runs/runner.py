@@ -116,6 +116,8 @@ class Driver:
             self.progress.end(job.name, f"failed: {planned.problem}")
             return False
         before = _record_of(folder, job)
+        if before and not folder.job.is_file():  # it was damaged, and the user removed it
+            write_record(folder.job, job)
         if before and before.state == "done":
             self.progress.end(job.name, "done before")
             return False
@@ -160,6 +162,7 @@ class Driver:
         # run.json is reset first: a stop between the two writes must not leave the new job marked as done.
         write_record(folder.run, queued_run(job))
         write_record(folder.job, job)
+        folder.state.unlink(missing_ok=True)  # a cluster's runs are followed by it
         self.queue.append(Underway(folder, job))
 
     def _submit(self) -> None:
@@ -223,9 +226,11 @@ class Driver:
 def _record_of(folder: RunFolder, job: Job) -> Run | None:
     """The record of an earlier run of the same job; None where there is none."""
     try:
-        return folder.read_run() if folder.read_job().hash == job.hash else None
+        record = folder.read_run()
+        recorded = folder.read_job().hash if folder.job.is_file() else record.job
     except UserError:  # new, or damaged: the run starts again, from its last checkpoint if it has one
         return None
+    return record if recorded == job.hash else None
 
 
 def _failure(ended: Ended, record: Run, folder: RunFolder) -> str:

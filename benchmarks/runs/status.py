@@ -6,15 +6,16 @@ from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from diarbench.benchmarks.runs.estimate import Estimator
+from diarbench.benchmarks.runs.estimate import Estimator, spent_s
 from diarbench.benchmarks.runs.evaluation import CANCELLED, mark_cancelled
 from diarbench.benchmarks.runs.executors.watch import read_epochs
 from diarbench.benchmarks.runs.lock import Holder, disk_time_s, holder_of
+from diarbench.benchmarks.runs.timing import Speed
 from diarbench.datasets.io.errors import UserError, did_you_mean
 from diarbench.datasets.io.files import write_atomic
-from diarbench.datasets.io.records import Record
+from diarbench.datasets.io.records import Record, read_record
 from diarbench.reports.results.job import Job
-from diarbench.reports.results.run import Run
+from diarbench.reports.results.run import Phase
 from diarbench.reports.results.run_folder import RunFolder
 
 OVER = ("done", "failed")
@@ -62,7 +63,7 @@ def cancel(out: Path, runs: Sequence[str] = ()) -> list[tuple[str, Holder | None
     Returns their names with the processes that work them now. Raises UserError where a named run is not there, or over.
     """
     folders = {folder.path.name: folder for folder in run_folders(out)}
-    for name in runs:
+    for name in (runs := [name.rstrip("/") for name in runs]):
         if name not in folders:
             raise UserError(f"{out}: holds no run {name}{did_you_mean(name, folders)}; see 'bench status {out}'")
         if (state := _state(folders[name])) in OVER:
@@ -96,19 +97,26 @@ def _status_of(folder: RunFolder, now_s: float, estimator: Estimator) -> RunStat
         epochs=job.recipe["epochs"] if job.train else None,
         dev_der=min((epoch.der for epoch in epochs), default=None),
         host=holder.host if holder else None,
-        left_s=None if run.state in OVER else _left_s(job, run, len(epochs), estimator),
+        left_s=None if run.state in OVER else _left_s(job, run.state, _phases(folder), len(epochs), estimator),
         failure=run.failure,
     )
 
 
-def _left_s(job: Job, run: Run, epochs: int, estimator: Estimator) -> float | None:
-    """What earlier runs took, without the epochs that are trained."""
+def _left_s(job: Job, state: str, phases: Sequence[Phase], epochs: int, estimator: Estimator) -> float | None:
+    """What earlier runs took, without what this one has spent and the epochs that it has trained."""
     if (costs := estimator.cost(job)) is None:
         return None
-    if run.state in ("queued", "training", "interrupted"):
-        trained = max(0, epochs - 1) / job.recipe["epochs"] if job.train else 0  # epoch 0 is before training
-        return costs.training_s * max(0.0, 1 - trained) + costs.rest_s
-    return costs.rest_s
+    trained = max(0, epochs - 1) / job.recipe["epochs"] if job.train else 0  # epoch 0 is before training
+    training_s = costs.training_s * max(0.0, 1 - trained) if state in ("queued", "training", "interrupted") else 0
+    rest_s = costs.rest_s - spent_s(phase for phase in phases if phase.name != "training")
+    return training_s + max(0.0, rest_s)
+
+
+def _phases(folder: RunFolder) -> tuple[Phase, ...]:
+    """The phases of a run so far."""
+    with suppress(UserError):
+        return read_record(folder.speed, Speed).phases
+    return ()
 
 
 def _state(folder: RunFolder) -> str:

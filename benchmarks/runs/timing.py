@@ -32,10 +32,13 @@ class Cost:
     seconds: float = 0.0
     peak_memory_mb: float = 0.0
     peak_device_memory_mb: float | None = None
+    cached_s: float = 0.0
+    """See Phase."""
 
     def add(self, other: Cost) -> None:
         """Add the cost of earlier work, such as inference that came from a cache."""
         self.seconds += other.seconds
+        self.cached_s += other.cached_s
         self.peak_memory_mb = max(self.peak_memory_mb, other.peak_memory_mb)
         self.peak_device_memory_mb = _higher(self.peak_device_memory_mb, other.peak_device_memory_mb)
 
@@ -98,14 +101,16 @@ class Stopwatch:
 
     def _add(self, name: str, cost: Cost, audio_s: float | None) -> None:
         before = next((phase for phase in self.phases if phase.name == name), None)
-        seconds = cost.seconds
+        seconds, cached_s = cost.seconds, cost.cached_s
         if before is not None:
             seconds += before.seconds
+            cached_s += before.cached_s
             audio_s = audio_s if before.audio_s is None else before.audio_s + (audio_s or 0)
         self.store(
             Phase(
                 name=name,
                 seconds=seconds,
+                cached_s=cached_s,
                 peak_memory_mb=cost.peak_memory_mb,
                 peak_device_memory_mb=cost.peak_device_memory_mb,
                 audio_s=audio_s,

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import logging
+import math
+import signal
 import socket
 import time
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -18,6 +20,7 @@ from diarbench.benchmarks.runs.executors.local import last_line
 from diarbench.benchmarks.runs.executors.node import NodeTask, node_task, work_on_node
 from diarbench.benchmarks.runs.executors.watch import Watch
 from diarbench.datasets.io.errors import UserError
+from diarbench.datasets.io.names import plural
 from diarbench.reports.results.job import Job
 from diarbench.reports.results.run_folder import RunFolder
 
@@ -52,13 +55,21 @@ class RayExecutor:
         try:
             if address != "auto":
                 _knock(address)
-            ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
+            with _own_signals():
+                ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
         except (OSError, ValueError, RuntimeError) as error:
+            if address == "auto" and isinstance(error, ConnectionError):
+                raise UserError(
+                    "--executor ray: no Ray cluster on this machine; start one with 'ray start --head', or give the "
+                    "address of another with --ray-address"
+                ) from error
             raise UserError(
                 f"--ray-address {address}: no Ray cluster answers there ({last_line(str(error))}); start one with 'ray "
                 "start --head', or give the address that it printed"
             ) from error
-        here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
+        node = ray.get_runtime_context().get_node_id()
+        (self._raylet,) = (known["RayletSocketName"] for known in ray.nodes() if known["NodeID"] == node)
+        here = NodeAffinitySchedulingStrategy(node, soft=False)
         self._home = ray.remote(Home).options(num_cpus=0, scheduling_strategy=here).remote()
 
     def submit(self, folder: RunFolder, job: Job) -> None:
@@ -76,9 +87,10 @@ class RayExecutor:
         self._runs[reference] = job.name, Watch(folder, job.recipe["epochs"])
 
     def poll(self) -> Iterator[Event | Ended]:
-        """See Executor."""
+        """See Executor. Raises UserError where this machine's node of the cluster is gone, and with it all runs."""
         import ray
 
+        self._check_here()
         ended, _ = ray.wait(list(self._runs), num_returns=len(self._runs), timeout=POLL_S)
         for reference, (name, watch) in self._runs.items():
             yield from (Event(name, event) for event in watch.events())
@@ -90,10 +102,20 @@ class RayExecutor:
             try:
                 yield Ended(name, *ray.get(reference))
             except ray.exceptions.RayError as error:
+                self._check_here()
                 yield Ended(name, 1, f"Ray: {last_line(str(error))}")
         if not ended and time.monotonic() - self._since > WAIT_S:
-            self._since = time.monotonic()
             yield from self._too_large()
+
+    def _check_here(self) -> None:
+        try:
+            with socket.socket(socket.AF_UNIX) as knocking:
+                knocking.connect(self._raylet)
+        except OSError as error:
+            raise UserError(
+                "--executor ray: this machine's node of the Ray cluster has ended; start it, and run the same command "
+                "again: every run goes on from its last epoch"
+            ) from error
 
     def _too_large(self) -> Iterator[Event]:
         """Tell the user where no node is large enough for any run."""
@@ -102,11 +124,16 @@ class RayExecutor:
         nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
         wanted = {"CPU": self.cores, "GPU": self.gpus, "memory": (self.memory_gb or 0) * 1e9}
         if any(all(node.get(kind, 0) >= amount for kind, amount in wanted.items()) for node in nodes):
+            self._since = time.monotonic()
             return
+        self._since = math.inf  # it is told once, until a run ends
+        asked = [plural(self.cores, "core")]
+        asked += [f"{self.gpus:g} GPU{'s' if self.gpus > 1 else ''}"] if self.gpus else []
+        asked += [f"{self.memory_gb:g} GB"] if self.memory_gb else []
         largest = max((node.get("CPU", 0) for node in nodes), default=0)
         note = (
-            f"waits: none of the cluster's {len(nodes)} nodes has {self.cores} cores, {self.gpus:g} GPUs and "
-            f"{self.memory_gb or 0:g} GB for a run, at most {largest:g} cores; add one, or stop and ask for less"
+            f"waits: no node of the cluster has {', '.join(asked)} for a run ({plural(len(nodes), 'node')}, of at most "
+            f"{plural(int(largest), 'core')}); add one, or stop and ask for less"
         )
         yield from (Event(name, {"note": note}) for name, _ in list(self._runs.values())[:1])
 
@@ -127,6 +154,16 @@ def _work(task: NodeTask, home: Any) -> tuple[int, str]:
     """Work a run on a node, whether or not it shares the driver's disk."""
     shares = RunFolder(Path(task.folder)).job.is_file()
     return work_on_node(task) if shares else work_away(task, home)
+
+
+@contextmanager
+def _own_signals() -> Iterator[None]:
+    """Keep this process's handler of SIGTERM, which Ray replaces by one that prints a trace."""
+    handler = signal.getsignal(signal.SIGTERM)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, handler)
 
 
 def _knock(address: str) -> None:

@@ -8,6 +8,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from diarbench.datasets.io.errors import UserError
 from diarbench.reports.results.run import EPOCH_COLUMNS, Epoch
 from diarbench.reports.results.run_folder import RunFolder
 
@@ -20,15 +21,32 @@ class Watch:
         self.state = ""
         self.size = 0
         """The size of ``epochs.csv``: it is read again only where it grew."""
-        self.epoch = -1
+        self.epoch = max((epoch.epoch for epoch in read_epochs(folder.epochs)), default=-1)
+        self.told: set[str] = set()
 
     def events(self) -> Iterator[dict[str, Any]]:
         """The worker's events, as far as its files show them."""
+        state = self.state
         with suppress(OSError):
             state = self.folder.state.read_text().strip()
-            if state != self.state:
-                self.state = state
-                yield {"state": state}
+        if self.state == "training":  # it may have ended with an epoch
+            yield from self._epochs()
+        if state != self.state:
+            self.state = state
+            yield from ({"note": note} for note in self._notes())
+            yield {"state": state}
+        yield from self._epochs()
+
+    def _notes(self) -> Iterator[str]:
+        """The run's notes and decisions since the last look."""
+        with suppress(UserError):
+            run = self.folder.read_run()
+            for note in (*run.notes, *run.decisions):
+                if note not in self.told:
+                    self.told.add(note)
+                    yield note
+
+    def _epochs(self) -> Iterator[dict[str, Any]]:
         with suppress(OSError):
             size = self.folder.epochs.stat().st_size
             if size != self.size:

@@ -222,12 +222,17 @@ def test_a_damaged_file_of_times_is_told_with_the_cure(tmp_path: Path) -> None:
 
 
 def test_a_damaged_record_of_a_run_costs_that_run_only(dummy: None, ami_mini: Dataset, tmp_path: Path) -> None:
+    """And a job.json that was removed, as the message about a damaged one says, costs nothing."""
     plans = [plan_of(ami_mini, "scratch", seed) for seed in (1, 2)]
     before, _ = run(tmp_path, *plans)
     (tmp_path / plans[0].job.name / "run.json").write_text("{")
+    removed = tmp_path / plans[1].job.name / "job.json"
+    job = removed.read_bytes()
+    removed.unlink()
     after, shown = run(tmp_path, *plans)
     assert after.rows == before.rows
     assert shown.count("done before") == 1
+    assert removed.read_bytes() == job
 
 
 def test_output_that_changed_after_scoring_costs_its_run_only(dummy: None, ami_mini: Dataset, tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from diarbench.backends.training.loggers import write_epochs
 from diarbench.benchmarks.runs.evaluation import queued_run
 from diarbench.benchmarks.runs.lock import hold
 from diarbench.benchmarks.runs.status import RunStatus, cancel, status
+from diarbench.benchmarks.runs.timing import Speed
 from diarbench.datasets.dataset import Dataset
 from diarbench.datasets.io.errors import UserError
 from diarbench.datasets.io.records import write_record
@@ -44,7 +45,8 @@ def out(ami_mini: Dataset, tmp_path: Path) -> Path:
     """A run that is done, one that waits, one that was stopped after two of four epochs, and one that failed."""
     out = tmp_path / "out"
     phases = [
-        Phase(name=name, seconds=seconds, peak_memory_mb=1) for name, seconds in (("training", 20), ("diarizing", 5))
+        Phase(name=name, seconds=seconds, cached_s=cached_s, peak_memory_mb=1)
+        for name, seconds, cached_s in (("training", 20, 0), ("diarizing", 5, 0), ("diarizing finetuned dev", 7, 7))
     ]
     folder = add(out, ami_mini, 1, 2, state="done", phases=tuple(phases))
     folder.scores.write_text("{}")
@@ -65,6 +67,9 @@ def test_states_epochs_dev_der_and_time_left_are_read_from_the_folders(out: Path
     with hold(out / f"{name}3"):
         running = status(out)[2]
     assert running.state == "training" and running.host
+    spent = Phase(name="diarizing pretrained dev", seconds=2, peak_memory_mb=1)
+    write_record(out / f"{name}3" / "speed.json", Speed(phases=(spent,)))
+    assert status(out)[2].left_s == 2 * 10 + 5 - 2
 
 
 def test_a_damaged_record_costs_its_line_only(out: Path) -> None:
@@ -88,5 +93,6 @@ def test_what_cannot_be_shown_or_cancelled_is_told(out: Path) -> None:
 
 
 def test_runs_that_nobody_works_at_are_cancelled_at_once(out: Path) -> None:
-    assert [holder for _, holder in cancel(out)] == [None, None]
+    assert [holder for _, holder in cancel(out, ["ami-mini-dummy-quick-seed2/"])] == [None]
+    assert [holder for _, holder in cancel(out)] == [None]
     assert [run.failure for run in status(out)] == [None, *["cancelled by 'bench cancel'"] * 2, "out of memory"]

@@ -114,7 +114,26 @@ def test_too_few_resources_are_told_and_a_run_that_waits_can_be_cancelled(
         shown = cancelled_where_told(tmp_path, plan_of(ami_mini, "scratch"), executor)
     finally:
         cluster.shutdown()
-    assert "waits: none of the cluster's 1 nodes has 64 cores, 0.5 GPUs and 8 GB for a run, at most 1 cores" in shown
+    told = "waits: no node of the cluster has 64 cores, 0.5 GPU, 8 GB for a run (1 node, of at most 1 core)"
+    assert shown.count(told) == 1
+
+
+@pytest.mark.slow
+def test_the_loss_of_the_driver_s_own_node_interrupts_its_runs(dummy: None, ami_mini: Dataset, tmp_path: Path) -> None:
+    pytest.importorskip("ray")
+    from ray.cluster_utils import Cluster
+
+    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False, **MEMORY})
+    try:
+        driver = start_driver(tmp_path, cluster.address, runs=2)
+        wait_for(lambda: "training" in states(tmp_path))
+        cluster.head_node.kill_raylet(check_alive=False)
+        shown, _ = driver.communicate(timeout=300)
+    finally:
+        cluster.shutdown()
+    assert driver.returncode == 1
+    assert "this machine's node of the Ray cluster has ended; start it, and run the same command again" in shown
+    assert {run.state for run in status(tmp_path)} <= {"queued", "interrupted"}
 
 
 @pytest.mark.parametrize(("address", "reason"), [("127.0.0.1:9", "Connection refused"), ("head", "expected HOST:PORT")])
@@ -154,7 +173,8 @@ def end(node: subprocess.Popen[bytes]) -> None:
 def start_driver(out: Path, address: str, runs: int = RUNS) -> subprocess.Popen[str]:
     path = os.pathsep.join([str(TESTS / "helpers"), os.environ["PYTHONPATH"]])
     command = [sys.executable, "-c", DRIVER, str(out), address, str(runs)]
-    return subprocess.Popen(command, env={**os.environ, "PYTHONPATH": path}, stdout=subprocess.PIPE, text=True)
+    pipes: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
+    return subprocess.Popen(command, env={**os.environ, "PYTHONPATH": path}, **pipes)
 
 
 def states(out: Path) -> list[str]:
