@@ -98,7 +98,12 @@ def run(
         ),
     ] = None,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Show the planned runs and exit.", rich_help_panel=WHAT)
+        bool,
+        typer.Option(
+            "--dry-run",
+            help="Show the planned runs and exit; a known dataset that is not here is fetched.",
+            rich_help_panel=WHAT,
+        ),
     ] = False,
     init: Annotated[
         Texts,
