@@ -32,7 +32,7 @@ RETRIES = 3
 CONNECT_S = 10.0
 
 WAIT_S = 60.0
-"""After so long without a node that is large enough, the user is told."""
+"""The user is told where no node was large enough for so long."""
 
 
 class RayExecutor:
