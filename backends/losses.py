@@ -7,6 +7,7 @@ gradient of ordinary size, whereas a probability rounded to 1 has neither.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from math import comb
 from typing import NamedTuple
 
 import numpy as np
@@ -39,12 +40,27 @@ def powerset_marginals(log_probabilities: torch.Tensor, mapping: torch.Tensor) -
     The first set is the empty one (Plaquet and Bredin, "Powerset multi-class cross entropy loss for neural speaker
     diarization", Interspeech 2023).
     """
-    by_speaker = [(log_probabilities[..., m], log_probabilities[..., ~m]) for m in mapping.bool().T]
+    sets, speakers = mapping.shape
+    counts = [_sets_with_a_speaker(sets, speakers)]
+    counts.append(sets - counts[0])
+    # Not by boolean masks, for which the processor would have to wait for a GPU.
+    orders = mapping.T.argsort(dim=1, descending=True, stable=True)
+    by_speaker = [log_probabilities[..., order].split(counts, dim=-1) for order in orders]
     speaks, silent = (torch.stack([pair[k].logsumexp(-1) for pair in by_speaker], dim=-1) for k in (0, 1))
     return SpeakerLogProbabilities(
         LogProbabilities(speaks, silent),
         LogProbabilities(log_probabilities[..., 1:].logsumexp(-1), log_probabilities[..., 0]),
     )
+
+
+def _sets_with_a_speaker(sets: int, speakers: int) -> int:
+    """How many sets of a powerset have a given speaker: the same number for each."""
+    counted, size, containing = 1, 0, 0
+    while counted < sets:
+        size += 1
+        counted += comb(speakers, size)
+        containing += comb(speakers - 1, size - 1)
+    return containing
 
 
 def sigmoid_marginals(activity: torch.Tensor) -> SpeakerLogProbabilities:

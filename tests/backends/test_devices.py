@@ -1,4 +1,8 @@
-"""Networks on another device, without one: torch's fake tensors have a device and a shape, and compute nothing."""
+"""Networks on another device, without one: torch's fake tensors have a device and a shape, and compute nothing.
+
+A tensor that is left on the CPU fails as on a GPU, and so does whatever reads values, for which the processor waits.
+Assignments of speakers, which need values, are left out; gradients need a real device (`test_gpu`).
+"""
 
 from __future__ import annotations
 
@@ -7,27 +11,85 @@ from typing import Any
 import pytest
 from toolkits import load_or_skip
 
+from diarbench.backends import losses
 from diarbench.backends.objective import Objective
 from diarbench.datasets.io.audio import SAMPLE_RATE
 
 torch = pytest.importorskip("torch")
 
+import tiny_nemotron
 from torch._subclasses.fake_tensor import FakeTensorMode
 
-SAMPLES = 10 * SAMPLE_RATE
+GPU = torch.device("cuda", 0)
 
 
-def fake_on_gpu(network: Any) -> FakeTensorMode:
-    """Replace a network's parameters and buffers by fake ones on a GPU. Returns the mode to use it in."""
-    mode = FakeTensorMode()
+class FakeGpu(FakeTensorMode):
+    """Where NeMo reads the length of features or targets from a tensor, to cut them there, it is a given one."""
+
+    def __init__(self, length: int | None = None) -> None:
+        super().__init__(allow_non_fake_inputs=True)
+        self.length = length
+
+    def dispatch(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if self.length and func is torch.ops.aten._local_scalar_dense.default:
+            return self.length
+        return super().dispatch(func, types, args, kwargs)
+
+
+def fake_on_gpu(network: Any, mode: FakeGpu) -> None:
+    """Replace a network's parameters and buffers by fake ones on a GPU."""
     for module in network.modules():
+        if hasattr(module, "_device"):  # a Lightning module, which moves audio to where it was last moved itself
+            module._device = GPU
         for tensors in (module._parameters, module._buffers):
             for key, tensor in tensors.items():
                 if tensor is not None:
                     with mode:
-                        fake = torch.empty(tensor.shape, dtype=tensor.dtype, device="cuda")
+                        fake = torch.empty(tensor.shape, dtype=tensor.dtype, device=GPU)
                         tensors[key] = torch.nn.Parameter(fake) if tensors is module._parameters else fake
-    return mode
+
+
+def pyannote(**objective: Any) -> Any:
+    backend = load_or_skip("pyannote")
+    return backend.network(backend.resolve_init("auto"), Objective(vad=0.5, **objective))
+
+
+def nemo(init: str) -> Any:
+    backend = load_or_skip("nemo")
+    return backend.network(backend.resolve_init(init), Objective(vad=0.5))
+
+
+def nemotron(mode: str | None = None) -> Any:
+    load_or_skip("nemotron")
+    return tiny_nemotron.make_network(mode)
+
+
+NETWORKS = {
+    "pyannote's powerset": (pyannote, 1),
+    "pyannote with sigmoids": (lambda: pyannote(name="multilabel", head="fresh", dice=0.1), 1),
+    "NeMo": (lambda: nemo("scratch:compact"), 10),
+    "NeMo as a stream": (lambda: nemo("scratch:compact-streaming"), 4),
+    "Nemotron": (nemotron, 3),
+    "Nemotron as a stream": (lambda: nemotron("low_latency"), 3),
+}
+"""How to make each network, and seconds of a window: a few for those that go through it step by step."""
+
+
+@pytest.fixture
+def without_assignment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Speakers stay in their order; Nemotron's features, which transformers computes on the CPU, are empty."""
+    monkeypatch.setattr(losses, "in_best_order", lambda probabilities, targets: targets)
+    for backend in ("pyannote", "nemotron"):
+        load_or_skip(backend)
+    from diarbench.backends.nemotron import network as nemotron_network
+    from diarbench.backends.pyannote import network as pyannote_network
+
+    def no_features(extractor: Any, waveforms: Any) -> Any:
+        frames = waveforms.shape[1] // extractor.hop_length
+        return torch.empty(len(waveforms), frames, extractor.feature_size, device=waveforms.device)
+
+    monkeypatch.setattr(pyannote_network, "permutate", lambda hypothesis, targets: (targets, None))
+    monkeypatch.setattr(nemotron_network, "mel_features", no_features)
 
 
 @pytest.mark.parametrize("init", ["scratch:compact", "scratch:compact-streaming"])
@@ -38,10 +100,33 @@ def test_nemo_s_model_knows_that_it_was_moved_with_the_network_around_it(init: s
     assert network.to("meta").model.device == torch.device("meta")
 
 
-def test_pyannote_s_network_runs_on_the_gpu() -> None:
-    backend = load_or_skip("pyannote")
-    network = backend.network(backend.resolve_init("auto"), Objective()).eval()
-    mode = fake_on_gpu(network)
+@pytest.mark.parametrize("name", NETWORKS)
+def test_a_network_s_loss_and_activity_are_on_the_gpu(name: str, without_assignment: None) -> None:
+    make, seconds = NETWORKS[name]
+    network, samples = make(), seconds * SAMPLE_RATE
+    frames = network.num_frames(samples)
+    mode = FakeGpu(100 * seconds if name.startswith("NeMo") else None)
+    fake_on_gpu(network, mode)
     with mode, torch.backends.cudnn.flags(enabled=False):  # cuDNN's LSTM needs real weights
-        activity = network.activity(torch.empty(2, SAMPLES, device="cuda"))
-    assert activity.device.type == "cuda" and activity.shape[0] == 2
+        waveforms = torch.empty(2, samples, device=GPU)
+        targets = torch.empty(2, frames, network.max_speakers, device=GPU)
+        trained = network.train().loss(waveforms, targets)
+        with torch.no_grad():
+            measured, activity = network.eval().measure(waveforms, targets)
+    for tensor in (*trained, *measured, activity):
+        assert tensor.device.type == "cuda"
+    assert activity.shape == targets.shape and trained.total.requires_grad
+
+
+def test_the_small_sortformer_counts_on_the_gpu() -> None:
+    """Training on cached features, with the number of speakers."""
+    network = nemo("scratch:small")
+    from diarbench.backends.camplusplus.network import DIMENSION
+    from diarbench.backends.nemo.small_sortformer.features import SOUND
+
+    mode = FakeGpu(125)
+    fake_on_gpu(network, mode)
+    with mode:
+        features = torch.empty(2, 125, DIMENSION + SOUND, device=GPU)
+        losses_of_batch = network.train().loss(features, torch.empty(2, 125, network.max_speakers, device=GPU))
+    assert {loss.device.type for loss in losses_of_batch} == {"cuda"}
