@@ -12,10 +12,19 @@ bench: $(VENV)/installed
 test: lint
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses logical --maxprocesses 4 --dist loadscope --no-loadscope-reorder
 
-# The tests that need a CUDA device; elsewhere they are skipped.
-.PHONY: test-gpu
+# The tests that need a CUDA device; elsewhere they are skipped. Where `make gpu-wheels` has filled the folder `wheels`,
+# everything is installed from it, without a network.
+.PHONY: test-gpu gpu-wheels
+ifneq ($(wildcard wheels),)
+test-gpu: export PIP_FIND_LINKS := $(CURDIR)/wheels
+test-gpu: export PIP_NO_INDEX := 1
+endif
 test-gpu: $(VENV)/installed
 	$(BIN)/python -m pytest -m gpu
+
+gpu-wheels:
+	$(PYTHON) -m venv $(VENV)/wheels
+	$(VENV)/wheels/bin/python -m pip wheel --quiet --wheel-dir wheels ./weights/small-sortformer '.[all]' 'setuptools>=77' wheel
 
 # The tests of the backend nemo-msdd, in an environment of its own with NeMo 2.7.3: another 7 GB.
 .PHONY: test-msdd

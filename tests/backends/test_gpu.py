@@ -7,10 +7,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+import soundfile
 from toolkits import load_or_skip
 
 from diarbench.backends.recipes import load as recipes
-from diarbench.datasets.dataset import Dataset
+from diarbench.datasets.dataset import Dataset, Recording
+from diarbench.datasets.io.errors import UserError
 
 torch = pytest.importorskip("torch")
 
@@ -27,11 +29,11 @@ pytestmark = [
 GPU = "cuda"
 
 
-def make_network(name: str) -> tuple[Any, Any]:
+def make_network(name: str, init: str = "auto") -> tuple[Any, Any]:
     """A backend and its network."""
     backend = load_or_skip(name)
     seed_all(1, 0)
-    return backend, backend.network(backend.resolve_init("auto"), recipes.load("quick").objective)
+    return backend, backend.network(backend.resolve_init(init), recipes.load("quick").objective)
 
 
 @pytest.mark.parametrize("precision", ["32-true", "bf16-mixed", "16-mixed"])
@@ -70,3 +72,55 @@ def test_inference_on_a_gpu_has_the_arrays_of_the_cpu(name: str, ami_mini: Datas
             assert np.quantile(cosine, 0.05) > 0.99
         else:
             assert (np.abs(inferred[key] - values) > 0.01).mean() < 1e-3
+
+
+class StopHereError(Exception):
+    """Stops a training in place of a signal."""
+
+
+@pytest.mark.parametrize(("first", "second"), [(GPU, "cpu"), ("cpu", GPU)])
+def test_a_training_resumes_on_the_other_device(
+    name: str, first: str, second: str, ami_mini: Dataset, tmp_path: Path
+) -> None:
+    def stop_in_epoch_2(**event: Any) -> None:
+        if event.get("epoch") == 2:
+            raise StopHereError
+
+    def train(device: str, progress: Any) -> Any:
+        recipe = recipes.with_settings(recipes.load("quick"), epochs=2, epoch_hours=1 / 60)
+        _, network = make_network(name)
+        fabric = launch_fabric(device, 1, 1, "auto", "32-true")
+        return Trainer(network, name, ami_mini, recipe, 1, fabric, tmp_path).run(progress)
+
+    with pytest.raises(StopHereError):
+        train(first, stop_in_epoch_2)
+    assert [epoch.epoch for epoch in train(second, lambda **_: None).epochs] == [0, 1, 2]
+
+
+def test_a_batch_that_does_not_fit_is_told_with_one_that_does(name: str, ami_mini: Dataset, tmp_path: Path) -> None:
+    """The process may use one gigabyte more than it does, of which the waveforms alone are two thirds."""
+    steps = {"epochs": 1, "max_steps": 1, "evaluate_every": 1}
+    recipe = recipes.with_settings(recipes.load("quick"), batch_size=1024, **steps)
+    _, network = make_network(name)
+    fabric = launch_fabric(GPU, 1, 1, "auto", "32-true")
+    trainer = Trainer(network, name, ami_mini, recipe, 1, fabric, tmp_path)
+    total = torch.cuda.get_device_properties(0).total_memory
+    torch.cuda.empty_cache()
+    torch.cuda.set_per_process_memory_fraction((torch.cuda.memory_reserved() + 1e9) / total)
+    try:
+        with pytest.raises(UserError, match=r"a batch of 1024 windows .*: batch_size: \d+ fits"):
+            trainer.run(lambda **_: None)
+    finally:
+        torch.cuda.set_per_process_memory_fraction(1.0)
+
+
+def test_an_hour_of_audio(name: str, ami_mini: Dataset, tmp_path: Path) -> None:
+    """NeMo in its streaming form: the offline one needs memory with the square of the length."""
+    path = tmp_path / "hour.wav"
+    audio = np.concatenate([soundfile.read(recording.audio)[0] for recording in ami_mini.subset("test")])
+    soundfile.write(path, np.resize(audio, 3600 * 16_000), 16_000)
+    backend, network = make_network(name, {"nemo": "scratch:compact-streaming"}.get(name, "auto"))
+    inferred = backend.diarizer(network.to(GPU), GPU).infer(Recording("hour", "test", path, path, path))
+    frames_s = network.frame_s * len(inferred["activity"]) if "activity" in inferred else 3600
+    assert frames_s == pytest.approx(3600, abs=1)
+    assert all(np.isfinite(values).all() for key, values in inferred.items() if key != "embeddings")

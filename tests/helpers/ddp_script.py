@@ -1,4 +1,4 @@
-"""Train both toolkits for an epoch or two with one process or several: ``ddp_script.py DEVICES FOLDER``.
+"""Train both toolkits for an epoch or two with one process or several: ``ddp_script.py DEVICES FOLDER KIND``.
 
 With dropout off and BatchNorm frozen, so that the losses of several are those of one. Lightning starts this script
 again for each further process.
@@ -55,7 +55,7 @@ def still(network: Any) -> None:
 def main() -> None:
     torch.set_num_threads(1)
     folder = Path(sys.argv[2])
-    fabric = launch_fabric("cpu", int(sys.argv[1]), nodes=1, strategy="auto", precision="32-true")
+    fabric = launch_fabric(sys.argv[3], int(sys.argv[1]), nodes=1, strategy="auto", precision="32-true")
     dataset = open_dataset("ami-mini")
     few = {"train": dataset.subset("train")[:2], "dev": dataset.subset("dev")[:1], "test": dataset.subset("test")}
     for name in ("pyannote", "nemo"):
