@@ -40,14 +40,24 @@ def pytest_benchmark_update_machine_info(config, machine_info):
 
 @pytest.fixture(autouse=True)
 def calibration(request):
-    """Time the calibration kernel before and after each benchmark, to detect changes of machine speed."""
+    """Time the calibration kernel before and after each benchmark, to detect changes of machine speed.
+
+    On a GPU also the benchmark's peak memory there, with that of whatever is loaded.
+    """
     if "benchmark" not in request.fixturenames:
         yield
         return
     benchmark = request.getfixturevalue("benchmark")
+    on_gpu = device() == "cuda"
+    if on_gpu:
+        import torch
+
+        torch.cuda.reset_peak_memory_stats()
     before = calibrate()
     yield
     benchmark.extra_info["calibration_s"] = (before + calibrate()) / 2
+    if on_gpu:
+        benchmark.extra_info.setdefault("device_peak_mb", torch.cuda.max_memory_allocated() / 1e6)
 
 
 @pytest.fixture(scope="session")
