@@ -540,6 +540,31 @@ def test_many_safetensors_and_a_damaged_shape_are_refused(tmp_path: Path) -> Non
         assert "not a readable .safetensors file" in refused(load_safetensors, tmp_path / "m.safetensors")
 
 
+def test_the_name_of_a_lhotse_manifest_is_no_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """lhotse gives a path that begins with "pipe:" to a shell."""
+    pytest.importorskip("lhotse")
+    from diarbench.datasets.formats import lhotse_sets
+
+    monkeypatch.chdir(tmp_path)
+    for kind in ("recordings", "supervisions"):
+        Path(f"pipe:touch EXECUTED #{kind}.jsonl").write_text("")
+    lhotse_sets.find(Path())
+    assert not Path("EXECUTED").exists()
+
+
+def test_a_device_is_not_read_as_text() -> None:
+    assert "/dev/zero: is a device" in refused(read_rttm, Path("/dev/zero"))
+
+
+def test_audio_of_a_few_samples_per_second_is_refused(tmp_path: Path) -> None:
+    """200 kB at 1 Hz would become 6.4 GB at 16 kHz."""
+    import soundfile
+
+    soundfile.write(tmp_path / "slow.wav", [0.1] * 1000, 1)
+    assert "1 samples per second" in refused(write_audio, (Clip(tmp_path / "slow.wav"),), tmp_path / "out.wav")
+    assert not (tmp_path / "out.wav").exists()
+
+
 def test_a_time_of_no_recording_and_a_clip_beyond_a_day_are_refused(tmp_path: Path) -> None:
     (tmp_path / "a.rttm").write_text("SPEAKER a 1 0 1e300 <NA> <NA> a <NA> <NA>")
     assert "is not a time in seconds" in refused(read_rttm, tmp_path / "a.rttm")

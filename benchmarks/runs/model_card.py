@@ -11,6 +11,7 @@ from diarbench.benchmarks.scoring.der import CONDITIONS
 from diarbench.datasets.io.files import digest
 from diarbench.datasets.io.names import visible
 from diarbench.reports.formatting import minutes, percent, plural, span
+from diarbench.reports.markdown import escape
 from diarbench.reports.results.run import Run, Weights
 from diarbench.reports.results.scores import Row, rates_of
 from diarbench.reports.summary.comparability import STAGES
@@ -51,7 +52,7 @@ def model_card(run: Run, rows: Sequence[Row], code: str, repository: str | None)
         eval_results=[_eval_result(run, row) for row in tested if row.stage == run.final_stage and row.der is not None]
         or None,
     )
-    text = "\n\n".join([f"# {visible(run.name)}", *_text(run, tested), *_use(code, repository)])
+    text = "\n\n".join([f"# {escape(run.name)}", *_text(run, tested), *_use(code, repository)])
     return str(ModelCard(f"---\n{data.to_yaml()}\n---\n\n{text}\n"))
 
 
@@ -102,28 +103,28 @@ def _interval(row: Row) -> str:
 def _text(run: Run, tested: Sequence[Row]) -> Iterator[str]:
     how = f"{run.backend} on {run.dataset} with the recipe {run.recipe}, seed {run.seed}"
     if run.best_epoch == 0:
-        yield visible(f"Not fine-tuned: diarbench kept the network before training ({how}).")
+        yield escape(f"Not fine-tuned: diarbench kept the network before training ({how}).")
     else:
         amount = f", {minutes(run.train_s)} of annotated audio" if run.train_s else ""
-        yield visible(f"Fine-tuned by diarbench: {how}{amount}.")
+        yield escape(f"Fine-tuned by diarbench: {how}{amount}.")
     if run.weights:
-        yield from map(visible, _origins(run.weights))
+        yield from map(escape, _origins(run.weights))
     if run.pipeline:
         # A pipeline without files of its own is put together from the parts that are listed above.
         licence = run.pipeline.licence or ("unknown" if run.pipeline.files else "those of its parts")
-        yield visible(f"Pipeline: {run.pipeline.name} from {run.pipeline.source}; licence: {licence}.")
+        yield escape(f"Pipeline: {run.pipeline.name} from {run.pipeline.source}; licence: {licence}.")
     yield "## Evaluation"
     if not tested:
         yield "Not scored on a test set."
         return
     recordings = plural(len(tested[0].files), "recording")
-    yield visible(
+    yield escape(
         f"Diarization error rate on the test set of {run.dataset} ({recordings}, {minutes(tested[0].total)} of speech) "
         "as % of the reference speech, with its 95 % interval over recordings."
     )
     yield "\n".join(_table(tested))
     if run.weights and run.corpus in run.weights.training_corpora:
-        yield visible(f"The initial weights were trained on {run.corpus}: these figures are not for unseen recordings.")
+        yield escape(f"The initial weights were trained on {run.corpus}: these figures are not for unseen recordings.")
 
 
 def _origins(weights: Weights) -> Iterator[str]:
@@ -139,7 +140,7 @@ def _table(rows: Sequence[Row]) -> Iterator[str]:
     yield "| --- | --- | ---: | ---: | ---: | ---: | ---: |"
     for row in rows:
         der, *parts = map(percent, rates_of(row))
-        yield f"| {' | '.join([visible(row.stage), _protocol(row), der, _interval(row), *parts])} |"
+        yield f"| {' | '.join([escape(row.stage), _protocol(row), der, _interval(row), *parts])} |"
 
 
 def _use(code: str, repository: str | None) -> Iterator[str]:

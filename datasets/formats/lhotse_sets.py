@@ -134,7 +134,8 @@ def _load(kind: Any, path: Path) -> Any:
     if path.suffix == ".gz":
         check_gzip(path)
     try:
-        return list(kind.from_jsonl(path))
+        # Absolute: lhotse runs a path that begins with "pipe:" as a command, and downloads one with a scheme.
+        return list(kind.from_jsonl(path.resolve()))
     except Exception as error:  # lhotse raises many kinds of errors for a damaged file
         raise UserError(f"{path}: not a readable lhotse manifest ({one_line(error)})") from error
 

@@ -282,7 +282,7 @@ OTHER_FORMATS = frozenset({"wav.scp", "segments", "rttm", "database.yml", "datab
 
 def report_unread(root: Path, read: Iterable[Path], changes: Counter[str], audio: bool = False) -> None:
     """Log and count the annotations, and with ``audio`` the audio, that lie below a folder and were not read."""
-    known = {path.resolve() for path in read}
+    known = {path.resolve() for path in read if "\0" not in str(path)}
     suffixes = ANNOTATIONS | (AUDIO_SUFFIXES if audio else set())
     unread = sorted(
         str(path.relative_to(root))

@@ -39,6 +39,9 @@ AUDIO_SUFFIXES = frozenset(
 FORMATS = frozenset({"WAV", "WAVEX", "RF64", "W64", "AIFF", "AU", "NIST", "CAF", "FLAC", "OGG", "MP3"})
 """libsndfile's names of the formats whose length `audio_lengths` or the decoder checks; it reads others cut short."""
 
+LOWEST_RATE = 4000
+"""Samples per second. At a few, a small file becomes days of 16 kHz."""
+
 UNCOUNTED = frozenset({"MPEG_LAYER_I", "MPEG_LAYER_II"})
 """libsndfile's names of the kinds of MP3 file whose frames are not counted."""
 
@@ -139,6 +142,8 @@ def open_audio(clip: Clip) -> Iterator[soundfile.SoundFile | ContainerFile]:
             raise _incomplete(clip, headers.refusal)
         if file.format not in FORMATS or file.subtype in UNCOUNTED:
             raise UserError(f"{clip}: {file.format} files of {file.subtype} are not read; save it as WAV or FLAC")
+        if file.samplerate < LOWEST_RATE:
+            raise UserError(f"{clip}: {file.samplerate} samples per second; speech needs at least {LOWEST_RATE}")
         declared_s = file.frames / file.samplerate
         if declared_s < headers.counted_s:
             raise _incomplete(clip, f"has more than the {declared_s:.1f} s that its header declares")

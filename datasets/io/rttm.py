@@ -238,6 +238,8 @@ def read_uris(path: Path) -> list[str]:
 
 def read_lines(path: Path) -> Iterable[tuple[str, str]]:
     """The lines of a UTF-8 file, each with its ``file:line``. Raises UserError where it cannot be read as UTF-8."""
+    if path.is_char_device() or path.is_block_device():
+        raise UserError(f"{path}: is a device, not a file of text")
     try:
         # Not utf-8-sig, which reads a file that ends within a byte order mark as an empty one.
         text = path.read_text(encoding="utf-8").removeprefix("\ufeff")

@@ -76,6 +76,13 @@ def test_what_is_not_known_is_not_stated() -> None:
     assert (data.license, data.license_name) == ("other", "gpl-2.0-only")
 
 
+def test_markup_in_a_record_is_text() -> None:
+    weights = PRETRAINED.model_copy(update={"origin": "<script>x</script>", "licence": "[free](javascript:1)"})
+    pipeline = Pipeline(name="![t](http://evil)", source="<img src=x>")
+    text = model_card(make_run("nemo", weights=weights, pipeline=pipeline), [], CODE, None).partition("\n---\n")[2]
+    assert not any(markup in text.replace("\\<", "") for markup in ("<", "[free](", "![t]("))
+
+
 @pytest.fixture
 def hub(monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
     from huggingface_hub import constants
