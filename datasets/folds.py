@@ -28,6 +28,10 @@ _LOCAL_SPEAKER = re.compile(r"(spk|spkr|speaker|s)?[ _-]*\d{1,2}|[a-z]", re.I)
 """A speaker's name that is used anew in each recording, such as ``spk00``, ``speaker_1`` or ``A``."""
 
 
+ATTEMPTS = 100
+"""How often a division is drawn anew that an earlier repetition has."""
+
+
 class Fold(Record):
     """One fold of a cross-validation: which recordings are in which subset."""
 
@@ -55,18 +59,17 @@ def draw_folds(dataset: Dataset, count: int, repetition: int = 1) -> list[Fold]:
     """Divide all recordings into ``count`` folds of similar hours; the dev set of a fold is the next fold's test set.
 
     Recordings that share a speaker or a session stay together, so every recording is tested once, by a system that
-    never heard its speakers. Groups are shuffled by the seed ``repetition``, and the longest go first, each to the
-    fold with the fewest hours. Raises UserError where that cannot be done.
+    never heard its speakers. Each repetition has a division of its own, drawn from the seed ``repetition``: with the
+    same one twice, a copy of an error would count as a second measurement. Raises UserError where that cannot be done.
     """
     recordings = [recording for subset in SUBSETS for recording in dataset.recordings.get(subset, ())]
     groups = group_recordings(recordings)
     _check(dataset, groups, count)
-    hours = {id(group): annotated_s(group) for group in groups}
-    random.Random(repetition).shuffle(groups)
-    groups.sort(key=lambda group: hours[id(group)], reverse=True)
-    tested: list[list[Recording]] = [[] for _ in range(count)]
-    for group in groups:
-        min(tested, key=lambda fold: annotated_s(fold)).extend(group)
+    tested = _division(groups, count, repetition)
+    if tested is None:
+        raise UserError(
+            f"{dataset.root}: --folds {count}: no {repetition} different divisions were found; use a smaller --repeat"
+        )
     for fold in tested:
         if not any(recording.turns for recording in fold):
             names = ", ".join(sorted(recording.uri for recording in fold))
@@ -83,6 +86,46 @@ def draw_folds(dataset: Dataset, count: int, repetition: int = 1) -> list[Fold]:
         )
         for number in range(count)
     ]
+
+
+def _division(groups: Sequence[list[Recording]], count: int, repetition: int) -> list[list[Recording]] | None:
+    """The recordings of each fold in the last of so many different divisions; None where there are fewer."""
+    timed = [(annotated_s(group), group) for group in groups]
+    earlier = set()
+    division: list[list[Recording]] = []
+    for number in range(1, repetition + 1):
+        for attempt in range(ATTEMPTS):
+            division = _divide(timed, count, number, attempt)
+            tested = [frozenset(recording.uri for recording in fold) for fold in division]
+            tested_and_dev = frozenset(zip(tested, tested[1:] + tested[:1], strict=True))
+            if tested_and_dev not in earlier:
+                break
+        else:
+            return None
+        earlier.add(tested_and_dev)
+    return division
+
+
+def _divide(
+    timed: Sequence[tuple[float, list[Recording]]], count: int, seed: int, attempt: int
+) -> list[list[Recording]]:
+    """The recordings of each fold, from groups with their seconds.
+
+    The longest groups go first, each to the fold with the fewest hours; those of equal hours in random order.
+
+    From the second attempt on, the hours by which groups are ordered are up to twice their own, at random.
+    """
+    draw = random.Random(f"{seed} {attempt}" if attempt else seed)
+    shuffled = list(timed)
+    draw.shuffle(shuffled)
+    shuffled.sort(key=lambda each: each[0] * (draw.uniform(1, 2) if attempt else 1), reverse=True)
+    folds: list[list[Recording]] = [[] for _ in range(count)]
+    lengths_s = [0.0] * count
+    for group_s, group in shuffled:
+        shortest = lengths_s.index(min(lengths_s))
+        folds[shortest].extend(group)
+        lengths_s[shortest] += group_s
+    return folds
 
 
 def with_fold(dataset: Dataset, fold: Fold | None) -> Dataset:

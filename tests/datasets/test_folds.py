@@ -38,8 +38,26 @@ def test_every_recording_is_tested_once_and_no_speaker_crosses(ami_mini: Dataset
 
 def test_a_repetition_draws_other_folds_and_the_same_one_the_same(ami_mini: Dataset) -> None:
     assert draw_folds(ami_mini, 4) == draw_folds(ami_mini, 4)
-    tested = [{fold.test for fold in draw_folds(ami_mini, 4, repetition)} for repetition in (1, 2)]
-    assert tested[0] != tested[1]
+    for folds in (3, 7):
+        assert len(divisions(ami_mini, folds, 5)) == 5
+
+
+def test_repetitions_of_groups_of_different_hours_differ_until_there_is_no_other_division(tmp_path: Path) -> None:
+    """Sorted by their hours alone, they would always be divided alike; three in three folds have two orders."""
+    four = dataset(tmp_path, *(recording(tmp_path, f"r{k}", [f"person{k}x"], 10 + k) for k in range(4)))
+    assert len(divisions(four, 3, 4)) == 4
+    three = dataset(tmp_path, *(recording(tmp_path, f"r{k}", [f"person{k}x"], 10 + k) for k in range(3)))
+    assert len(divisions(three, 3, 2)) == 2
+    with pytest.raises(UserError, match=r"--folds 3: no 3 different divisions were found; use a smaller --repeat"):
+        draw_folds(three, 3, 3)
+
+
+def divisions(dataset: Dataset, folds: int, repetitions: int) -> set[frozenset[tuple[tuple[str, ...], ...]]]:
+    """The different divisions of so many repetitions, by the test and dev recordings of each fold."""
+    return {
+        frozenset((fold.test, fold.dev) for fold in draw_folds(dataset, folds, repetition))
+        for repetition in range(1, repetitions + 1)
+    }
 
 
 def test_folds_are_balanced_by_hours(tmp_path: Path) -> None:
