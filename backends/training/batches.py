@@ -214,5 +214,5 @@ def _read(loader: DataLoader[Any]) -> Iterator[Any]:
     try:
         yield from loader
     except UserError as error:
-        *_, message = str(error).strip().splitlines()
-        raise UserError(message.removeprefix(f"{UserError.__module__}.{UserError.__qualname__}: ")) from error
+        own = str(error).rpartition(f"{UserError.__module__}.{UserError.__qualname__}: ")[2]
+        raise UserError(own) from error
