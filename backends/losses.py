@@ -6,7 +6,8 @@ gradient of ordinary size, whereas a probability rounded to 1 has neither.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from math import comb
 from typing import NamedTuple
 
@@ -43,7 +44,7 @@ def powerset_marginals(log_probabilities: torch.Tensor, mapping: torch.Tensor) -
     sets, speakers = mapping.shape
     counts = [_sets_with_a_speaker(sets, speakers)]
     counts.append(sets - counts[0])
-    # Not by boolean masks, for which the processor would have to wait for a GPU.
+    # Boolean masks would make the processor wait for a GPU.
     orders = mapping.T.argsort(dim=1, descending=True, stable=True)
     by_speaker = [log_probabilities[..., order].split(counts, dim=-1) for order in orders]
     speaks, silent = (torch.stack([pair[k].logsumexp(-1) for pair in by_speaker], dim=-1) for k in (0, 1))
@@ -130,6 +131,20 @@ def phantom_speaker_loss(probabilities: LogProbabilities, targets: torch.Tensor)
     """
     empty = ~targets.any(1, keepdim=True).expand_as(targets)
     return -probabilities.silent[empty].mean() if empty.any() else probabilities.silent.sum() * 0
+
+
+@contextmanager
+def first_outputs(modules: Iterable[torch.nn.Module]) -> Iterator[Mapping[torch.nn.Module, torch.Tensor]]:
+    """The output of each module's first call inside the block, filled in when it is called."""
+    outputs: dict[torch.nn.Module, torch.Tensor] = {}
+
+    def keep(module: torch.nn.Module, _: object, output: torch.Tensor) -> None:
+        outputs.setdefault(module, output)
+
+    with ExitStack() as stack:
+        for module in modules:
+            stack.callback(module.register_forward_hook(keep).remove)
+        yield outputs
 
 
 def affinity_loss(frames: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:

@@ -111,9 +111,8 @@ def _divide(
 ) -> list[list[Recording]]:
     """The recordings of each fold, from groups with their seconds.
 
-    The longest groups go first, each to the fold with the fewest hours; those of equal hours in random order.
-
-    From the second attempt on, the hours by which groups are ordered are up to twice their own, at random.
+    The longest groups go first, each to the fold with the fewest hours; groups of equal hours go in random order. From
+    the second attempt on, each group's hours are multiplied by a random factor of 1 to 2 for this order.
     """
     draw = random.Random(f"{seed} {attempt}" if attempt else seed)
     shuffled = list(timed)

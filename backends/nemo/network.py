@@ -154,17 +154,9 @@ class SortformerNetwork(torch.nn.Module):
 
     def loss(self, waveforms: torch.Tensor, targets: torch.Tensor) -> Losses:
         """NeMo's own training loss, arrival-time sorted and permutation invariant, plus the auxiliary losses."""
-        outputs: dict[torch.nn.Module, torch.Tensor] = {}
         auxiliary = self.auxiliary_losses()
-        hooks = [
-            each.module.register_forward_hook(lambda module, _, output: outputs.update({module: output}))
-            for each in auxiliary
-        ]
-        try:
+        with losses.first_outputs(each.module for each in auxiliary) as outputs:
             own = self._losses(self.activity(waveforms), targets)
-        finally:
-            for hook in hooks:
-                hook.remove()
         total = own.total
         for each in auxiliary:
             total = total + each.weight * each.loss(outputs[each.module].to(targets.dtype), targets)

@@ -176,22 +176,20 @@ class NemotronNetwork(torch.nn.Module):
         """
         if not self._affinity:
             return self._losses(self.logits(waveforms), targets)
-        layers, outputs = self.model.model.audio_tower.layers, []
-        hook = layers[len(layers) // 2 - 1].register_forward_hook(lambda module, _, output: outputs.append(output))
-        try:
+        layers = self.model.model.audio_tower.layers
+        middle = layers[len(layers) // 2 - 1]
+        with losses.first_outputs([middle]) as outputs:  # of the first chunk
             own = self._losses(self.logits(waveforms), targets)
-        finally:
-            hook.remove()
         factor = self.settings.model.audio_config.subsampling_factor
         targets = targets[:, factor // 2 :: factor]  # the middle of each of the encoder's frames
-        frames = outputs[0][:, : targets.shape[1]].to(targets.dtype)  # later chunks begin with frames of the cache
+        frames = outputs[middle][:, : targets.shape[1]].to(targets.dtype)  # later chunks begin with frames of the cache
         return own._replace(
             total=own.total + self._affinity * losses.affinity_loss(frames, targets[:, : frames.shape[1]])
         )
 
     @property
     def _affinity(self) -> float:
-        """Weight of the affinity loss; 0 in a stream, whose first chunk is shorter than a turn."""
+        """Weight of the affinity loss. It is 0 in a stream: the first chunk there is shorter than a turn."""
         return 0.0 if self.settings.streaming_mode else self.objective.affinity
 
     def measure(self, waveforms: torch.Tensor, targets: torch.Tensor) -> tuple[Losses, torch.Tensor]:

@@ -54,7 +54,7 @@ def check_batch_fits(network: Any, loader: BatchLoader, fabric: Fabric) -> None:
 
 
 def largest_fitting(size: int, attempt: Callable[[int], None]) -> int:
-    """The first of ``size``, its half, its quarter and so on for which ``attempt`` has enough memory; 0 if none."""
+    """Try ``size``, its half, its quarter and so on. Returns the first that ``attempt`` has enough memory for, or 0."""
     while size:
         try:
             attempt(size)

@@ -444,7 +444,7 @@ def print_plans(plans: Sequence[Plan], folder: Path, console: Console) -> None:
 
 
 def _estimate(plans: Sequence[Plan], folder: Path) -> str | None:
-    """The computing time of the runs that are not done, estimated from those in this folder and beside it."""
+    """The computing time of unfinished runs, estimated from finished runs in this folder and in those beside it."""
     from diarbench.benchmarks.runs.estimate import Estimator
     from diarbench.reports.results.run_folder import ComparisonFolder
 

@@ -91,7 +91,7 @@ class Phase(Record):
     name: str
     seconds: float
     cached_s: float = 0.0
-    """Those of ``seconds`` that inference took at an earlier time, whose result came from the cache."""
+    """The part of ``seconds`` that was spent earlier: the result of that inference came from the cache."""
     peak_memory_mb: float
     """Largest resident set of the run's process during the phase (10^6 bytes)."""
     peak_device_memory_mb: float | None = None

@@ -1,6 +1,6 @@
 """Networks on another device, without one: torch's fake tensors have a device and a shape, and compute nothing.
 
-A tensor that is left on the CPU fails as on a GPU, and so does whatever reads values, for which the processor waits.
+A tensor that is left on the CPU fails as it would on a GPU. Code that reads a value, and so waits for a GPU, fails too.
 Assignments of speakers, which need values, are left out; gradients need a real device (`test_gpu`).
 """
 

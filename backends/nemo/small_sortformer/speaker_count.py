@@ -47,7 +47,7 @@ def speaker_marginals(speaker_logits: torch.Tensor, count_logits: torch.Tensor) 
     sets = torch.cartesian_prod(*[torch.arange(2, dtype=torch.float32, device=speaker_logits.device)] * speakers)
     sizes = sets.sum(-1).long()
     set_logits = speaker_logits.float() @ sets.T
-    # Not by `sizes == size`, for which the processor would have to wait for a GPU.
+    # A mask (`sizes == size`) would make the processor wait for a GPU.
     sets_of_size = [comb(speakers, size) for size in range(speakers + 1)]
     by_size = set_logits[..., sizes.argsort(stable=True)].split(sets_of_size, dim=-1)
     per_size = torch.stack([logits.logsumexp(-1) for logits in by_size], dim=-1)

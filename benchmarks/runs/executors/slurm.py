@@ -29,7 +29,7 @@ QUEUE_S = 10.0
 """How often Slurm is asked for its queue."""
 
 WAIT_S = 60.0
-"""The user is told why runs wait where none started for so long."""
+"""Seconds without a run that starts before the user is told why."""
 
 MOST_TIMEOUTS = 100
 """How often a run that exceeds its time limit is put into the queue again."""
@@ -97,7 +97,7 @@ class SlurmExecutor:
         """The job and the watch of each submitted run, by its name."""
         self._looked_s = 0.0
         self._since = time.monotonic()
-        """When a run last started, or the user was last told why none did."""
+        """The time of the last start of a run, or of the last note about why runs wait."""
         self._missing: set[str] = set()
         """Jobs that Slurm did not know when it was asked last."""
         try:
