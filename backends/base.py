@@ -171,10 +171,13 @@ class SpeakerBounds:
         """The number of speakers, where it is known."""
         return self.most if self.least == self.most else None
 
-    @property
-    def has_least(self) -> bool:
-        """Whether there is a least number of speakers that is not the exact one."""
-        return self.least > 1 and self.exactly is None
+    def refuse_least(self, whose: str) -> None:
+        """Raises UserError for a least number that is not the exact one, which e.g. ``an end-to-end network`` lacks."""
+        if self.least > 1 and self.exactly is None:
+            raise UserError(
+                f"at least {self.least} speakers: {whose} has no least number of speakers; give the exact number, or "
+                "the most"
+            )
 
     @property
     def text(self) -> str:
@@ -186,12 +189,24 @@ class SpeakerBounds:
         return f"{self.least} to {self.most} speakers"
 
 
+UNBOUNDED = SpeakerBounds()
+
+
 @runtime_checkable
 class BoundsSpeakers(Protocol):
     """Optional for a Diarizer: it can decode with a given number of speakers, or with bounds on it."""
 
     def with_speakers(self, bounds: SpeakerBounds) -> Diarizer:
         """This diarizer with bounds. Raises UserError for those that it cannot keep."""
+        ...
+
+
+@runtime_checkable
+class ChecksBounds(Protocol):
+    """Optional for a Backend: its diarizers cannot keep all bounds on the number of speakers."""
+
+    def check_bounds(self, bounds: SpeakerBounds) -> None:
+        """Raises UserError for those that `BoundsSpeakers.with_speakers` refuses, without a network."""
         ...
 
 

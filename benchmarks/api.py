@@ -118,8 +118,6 @@ def plan(
             "loggers": tuple(dict.fromkeys(loggers)),
             "profile": profile,
             "require_training": require_training,
-            "min_speakers": bounds.least,
-            "max_speakers": bounds.most,
         },
         plda,
         pipeline,
@@ -129,6 +127,7 @@ def plan(
         train,
         search_recipe,
         found,
+        bounds,
     )
 
 

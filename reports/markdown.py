@@ -96,9 +96,9 @@ def _lines(summary: Summary, folder: Path, plots: Sequence[Plot]) -> Iterator[st
         yield from _list("Not directly comparable", (f"({mark}) {reason}" for mark, reason in footnotes.items()))
     for plot in plots:
         yield from ("", f"![{escape(plot.text)}](plots/{plot.name}.png)", "", escape(plot.text))
-    decisions = (f"{run.name}: {decision}" for run in comparison.runs for decision in run.decisions)
+    decisions = (f"{run.name}: {decision}" for run in comparison.trained_runs for decision in run.decisions)
     yield from _list("Decided on dev", decisions)
-    yield from _list("Dropped, clipped or truncated data", summary.notes)
+    yield from _list("Notes on the runs", summary.notes)
     for run in comparison.trained_runs:
         if run.epochs:
             yield from ("", *_folded(f"Epochs of {run.name}", _epochs(run)))

@@ -21,7 +21,7 @@ from diarbench.reports.results.run import Weights
 if TYPE_CHECKING:
     import torch
 
-    from diarbench.backends.base import Diarizer
+    from diarbench.backends.base import Diarizer, SpeakerBounds
     from diarbench.backends.objective import Objective
 
 TITANET = "nvidia/speakerverification_en_titanet_large"
@@ -73,6 +73,12 @@ class MsddBackend:
         if initial.path.suffix == ".nemo" and not holds_msdd(read_config(initial.path), initial.path):
             return _speaker_network(initial.path, initial.weights)
         return initial
+
+    def check_bounds(self, bounds: SpeakerBounds) -> None:
+        """See ChecksBounds."""
+        from diarbench.backends.msdd.decoding import check_bounds
+
+        check_bounds(bounds)
 
     def network(self, initial: InitialWeights, objective: Objective) -> torch.nn.Module:
         """See Backend."""

@@ -7,6 +7,7 @@ from itertools import combinations
 
 import numpy as np
 
+from diarbench.backends.base import SpeakerBounds
 from diarbench.datasets.io.rttm import Turn
 
 CHUNK = 50
@@ -24,6 +25,11 @@ MOST_OVERLAPPING = 2
 PairDecoder = Callable[[np.ndarray, np.ndarray], np.ndarray]
 """Takes embeddings (chunks, segments, scales, size) and the profiles of two speakers (chunks, scales, size, 2); returns
 activity (chunks, segments, 2) in [0, 1]."""
+
+
+def check_bounds(bounds: SpeakerBounds) -> None:
+    """Raises UserError for a least number of speakers alone."""
+    bounds.refuse_least("NeMo's clustering")
 
 
 def speaker_activity(embeddings: np.ndarray, clusters: np.ndarray, decode_pairs: PairDecoder) -> np.ndarray:

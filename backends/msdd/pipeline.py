@@ -13,13 +13,12 @@ from optuna.distributions import BaseDistribution, FloatDistribution, IntDistrib
 from pyannote.core import Annotation
 
 from diarbench.backends.base import Diarizer, Inference, SpeakerBounds
-from diarbench.backends.msdd.decoding import MOST_SPEAKERS, turns
+from diarbench.backends.msdd.decoding import MOST_SPEAKERS, check_bounds, turns
 from diarbench.backends.msdd.inference import CLUSTERING_THRESHOLD, cluster, decode
 from diarbench.backends.msdd.network import MsddNetwork
 from diarbench.backends.msdd.segments import SCALES, Segments, cut
 from diarbench.backends.msdd.speech import Stretches, detector
 from diarbench.datasets.dataset import Recording, to_annotation
-from diarbench.datasets.io.errors import UserError
 
 THRESHOLD, SPEAKERS, SIGMOID = "clustering.threshold", "clustering.max_speakers", "sigmoid_threshold"
 
@@ -42,12 +41,8 @@ class MsddDiarizer:
         self._activity: WeakKeyDictionary[Inference, dict[tuple[float, int], np.ndarray]] = WeakKeyDictionary()
 
     def with_speakers(self, bounds: SpeakerBounds) -> MsddDiarizer:
-        """See BoundsSpeakers. Raises UserError for a least number alone, which NeMo's clustering does not have."""
-        if bounds.has_least:
-            raise UserError(
-                f"at least {bounds.least} speakers: NeMo's clustering has no least number of speakers; give the exact "
-                "number, or the most"
-            )
+        """See BoundsSpeakers. Raises as `check_bounds`."""
+        check_bounds(bounds)
         bounded = copy.copy(self)
         bounded.bounds, bounded._activity = bounds, WeakKeyDictionary()
         return bounded

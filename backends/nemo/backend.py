@@ -19,7 +19,7 @@ from diarbench.reports.results.run import Weights
 if TYPE_CHECKING:
     import torch
 
-    from diarbench.backends.base import Diarizer
+    from diarbench.backends.base import Diarizer, SpeakerBounds
     from diarbench.backends.objective import Objective
     from diarbench.backends.recipes.space import RecipeSpace
 
@@ -69,6 +69,12 @@ class NemoBackend:
         initial = weights_in_file(init, (".nemo", ".ckpt", ".safetensors"))
         assert initial.path is not None
         return _with_fixed_parts(initial, read_config(initial.path)) if initial.path.suffix == ".nemo" else initial
+
+    def check_bounds(self, bounds: SpeakerBounds) -> None:
+        """See ChecksBounds."""
+        from diarbench.backends.nemo.decoding import check_bounds
+
+        check_bounds(bounds)
 
     def network(self, initial: InitialWeights, objective: Objective) -> torch.nn.Module:
         """See Backend."""

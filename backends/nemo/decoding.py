@@ -14,8 +14,12 @@ from pyannote.core import Annotation
 from diarbench.backends.base import Diarizer, Inference, SpeakerBounds
 from diarbench.backends.nemo.postprocessing import post_process
 from diarbench.datasets.dataset import Recording, to_annotation
-from diarbench.datasets.io.errors import UserError
 from diarbench.datasets.io.rttm import Turn
+
+
+def check_bounds(bounds: SpeakerBounds) -> None:
+    """Raises UserError for a least number of speakers alone: an output without speech cannot be made to speak."""
+    bounds.refuse_least("an end-to-end network")
 
 
 class SortformerDecoder:
@@ -47,15 +51,8 @@ class SortformerDecoder:
     most_speakers: int | None = None
 
     def with_speakers(self, bounds: SpeakerBounds) -> Self:
-        """See BoundsSpeakers: only the outputs with the most activity become speakers.
-
-        Raises UserError for a least number alone, since an output without speech cannot be made to speak.
-        """
-        if bounds.has_least:
-            raise UserError(
-                f"at least {bounds.least} speakers: an end-to-end network has no least number of speakers; give the "
-                "most, or the exact number, which is used as the most"
-            )
+        """See BoundsSpeakers: only the outputs with the most activity become speakers. Raises as `check_bounds`."""
+        check_bounds(bounds)
         bounded = copy.copy(self)
         bounded.most_speakers = bounds.most
         return bounded

@@ -25,7 +25,7 @@ from diarbench.reports.results.run import Weights
 if TYPE_CHECKING:
     import torch
 
-    from diarbench.backends.base import Diarizer
+    from diarbench.backends.base import Diarizer, SpeakerBounds
     from diarbench.backends.objective import Objective
 
 REPOSITORY = "nvidia/Nemotron-3-Diarization"
@@ -73,6 +73,12 @@ class NemotronBackend:
         if Path(init).expanduser().is_dir():
             return _in_snapshot(init)
         return weights_in_file(init, (".safetensors", ".ckpt"))
+
+    def check_bounds(self, bounds: SpeakerBounds) -> None:
+        """See ChecksBounds."""
+        from diarbench.backends.nemo.decoding import check_bounds
+
+        check_bounds(bounds)
 
     def network(self, initial: InitialWeights, objective: Objective) -> torch.nn.Module:
         """See Backend."""

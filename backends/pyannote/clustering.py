@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from scipy.cluster.hierarchy import fcluster, linkage
 from scipy.spatial.distance import cdist
 
-from diarbench.backends.base import SpeakerBounds
+from diarbench.backends.base import UNBOUNDED, SpeakerBounds
 from diarbench.datasets.io.rttm import Turn
 from pyannote.audio.core.plda import PLDA
 from pyannote.audio.pipelines.clustering import BaseClustering
@@ -25,8 +25,6 @@ from pyannote.audio.utils.vbx import cluster_vbx
 from pyannote.core import SlidingWindow, SlidingWindowFeature
 
 LINKAGES = ("average", "centroid", "complete")
-
-UNBOUNDED = SpeakerBounds()
 
 MIN_DURATION_OFF = "segmentation.min_duration_off"
 

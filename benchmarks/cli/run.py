@@ -426,6 +426,8 @@ def tune(
 
 def print_plans(plans: Sequence[Plan], folder: Path, console: Console) -> None:
     """One line per planned run."""
+    from diarbench.backends.base import SpeakerBounds
+
     console.print(f"{plural(len(plans), 'run')} into {folder}:", highlight=False, soft_wrap=True)
     divided = dict.fromkeys((planned.job.dataset, planned.job.fold) for planned in plans)
     for dataset, fold in ((dataset, fold) for dataset, fold in divided if fold):
@@ -434,6 +436,8 @@ def print_plans(plans: Sequence[Plan], folder: Path, console: Console) -> None:
     for planned in plans:
         job = planned.job
         details = [planned.origin, *(f"also scored on {d.dataset}" for d in job.also_score)]
+        if told := SpeakerBounds(job.min_speakers, job.max_speakers).text:
+            details.append(f"told that there are {told}")
         if planned.pipeline:
             details.insert(1, f"in the pipeline {planned.pipeline}")
         what = f"{_training(job)}, {job.device}, from {', '.join(details)}"

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from diarbench.benchmarks.scoring.evaluate import Score
     from diarbench.benchmarks.scoring.inputs import Inputs
     from diarbench.benchmarks.scoring.slices import Slices
+    from diarbench.reports.results.statistics import Difference
 
 
 Reference = Annotated[Path, typer.Argument(metavar="REF", help="Reference: an RTTM file, or a folder of them.")]
@@ -188,7 +189,7 @@ def compare(
         verdicts = {name: pair.difference.verdict("A", "B") for name, pair in pairs.items()}
         tables.print_comparison(make_console(), paths, (a, b), protocols, result, verdicts)
     if fail_if_worse is not None:
-        _check_difference((a, b), conditions[protocols[0].name]["difference"]["der"], protocols[0].name, fail_if_worse)
+        _check_difference((a, b), pairs[protocols[0].name].difference, protocols[0].name, fail_if_worse)
 
 
 def _check_rate(hypothesis: Path, der: float | None, condition: str, limit: float) -> None:
@@ -196,14 +197,22 @@ def _check_rate(hypothesis: Path, der: float | None, condition: str, limit: floa
     if der is None:
         raise UserError(f"{hypothesis}: no reference speech is scored under {condition}, so --fail-above cannot pass")
     if 100 * der > limit:
-        raise UserError(f"{hypothesis}: DER of {100 * der:.2f} % under {condition}, above --fail-above {limit:g}")
+        rate = _above(100 * der, limit)
+        raise UserError(f"{hypothesis}: DER of {rate} % under {condition}, above --fail-above {limit:g}")
 
 
-def _check_difference(names: tuple[str, str], der: float, condition: str, limit: float) -> None:
-    """Raises UserError where B is worse than A by more points than the limit."""
-    if 100 * der > limit + 1e-9:  # a difference of seconds that are equal may not be exactly 0
-        worse = f"{names[1]} is {100 * der:.2f} points worse than {names[0]}"
-        raise UserError(f"{worse} under {condition}, above {FAIL_IF_WORSE} {limit:g}")
+def _check_difference(names: tuple[str, str], difference: Difference, condition: str, limit: float) -> None:
+    """Raises UserError where B is worse than A by more points than the limit, significantly or not."""
+    points = 100 * difference.der
+    if points > limit + 1e-9:  # a difference of seconds that are equal may not be exactly 0
+        worse = f"{names[1]} is {_above(points, limit)} points worse than {names[0]}"
+        unsure = "" if difference.is_significant else f" ({difference.p_text}, not significant)"
+        raise UserError(f"{worse} under {condition}{unsure}, above {FAIL_IF_WORSE} {limit:g}")
+
+
+def _above(value: float, limit: float) -> str:
+    """The value with two decimals, or with as many as show that it is above the limit."""
+    return next(text for digits in range(2, 18) if float(text := f"{value:.{digits}f}") > limit)
 
 
 def _labels(hypothesis_a: Path, hypothesis_b: Path) -> tuple[str, str]:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from diarbench.backends import registry
-from diarbench.backends.base import AcceptsPipeline, AcceptsPlda, Backend
+from diarbench.backends.base import AcceptsPipeline, AcceptsPlda, Backend, ChecksBounds, SpeakerBounds
 from diarbench.backends.packages import importable
 from diarbench.backends.recipes.space import SearchesRecipes, default_space, space_to_record
 from diarbench.benchmarks.runs.environment import versions
@@ -31,6 +31,8 @@ class Question(Record):
     download: bool = False
     """Whether a pipeline on the hub may be downloaded."""
     searches_recipes: bool = False
+    min_speakers: int = 1
+    max_speakers: int | None = None
 
 
 class BackendFacts(Record):
@@ -66,13 +68,19 @@ class Reply(Record):
 def facts_of(question: Question) -> BackendFacts:
     """Ask a backend that is installed in this environment. Imports no toolkit.
 
-    Raises UserError for an unknown backend, and for a pipeline or PLDA that it cannot use.
+    Raises UserError for an unknown backend, for a pipeline or PLDA that it cannot use, and for bounds on the number of
+    speakers that it cannot keep.
     """
     registry.check_name(question.backend)
     known = {"python": ".".join(map(str, sys.version_info[:3])), **versions()}
     if missing := registry.missing(question.backend):
         return BackendFacts(missing=missing, versions=known)
     backend = _with_parts(registry.load(question.backend), question)
+    if isinstance(backend, ChecksBounds):
+        try:
+            backend.check_bounds(SpeakerBounds(question.min_speakers, question.max_speakers))
+        except UserError as error:
+            raise UserError(f"{question.backend}: {error}") from error
     weights, problem, max_speakers = None, None, None
     try:
         initial = backend.resolve_init(question.init)

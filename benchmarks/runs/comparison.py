@@ -36,7 +36,7 @@ from diarbench.reports.results.comparison import Comparison
 from diarbench.reports.results.job import Job
 from diarbench.reports.results.run import Run
 from diarbench.reports.results.run_folder import ComparisonFolder, RunFolder
-from diarbench.reports.results.scores import Condition, Row, sum_slices
+from diarbench.reports.results.scores import Condition, ErrorSeconds, Row, sum_slices
 from diarbench.reports.results.statistics import Contrast, Difference
 from diarbench.reports.summary.comparability import STAGES
 from diarbench.reports.summary.systems import competing, system_label
@@ -323,20 +323,40 @@ def _but_seed(run: Run) -> tuple[tuple[str, str, str], float]:
 def difference_of(a: Sequence[Row], b: Sequence[Row]) -> Difference:
     """The paired difference of two systems; one row a seed and repetition.
 
-    Raises ValueError where they have other recordings or references.
+    Where a cross-validation is repeated, the repetitions are the sample, each with the mean of its seeds, which share
+    its division into folds. Raises ValueError where the systems have other recordings or references.
     """
     recordings = [part.uri for part in a[0].files]
     by_uri = [[{part.uri: part for part in row.files} for row in rows] for rows in (a, b)]
     if any(set(files) != set(recordings) for rows in by_uri for files in rows):
         raise ValueError("the two systems were scored on different recordings")
-    seeds_a, seeds_b = ([[files[uri] for uri in recordings] for files in rows] for rows in by_uri)
-    fold_of = {part.uri: fold for row in (a[0], b[0]) for part, fold in zip(row.files, row.folds, strict=False)}
-    folds = [fold_of[uri] for uri in recordings] if fold_of else ()
-    difference = significance.compare_seeds(seeds_a, seeds_b, recordings, folds)
+    outputs = [[[files[uri] for uri in recordings] for files in rows] for rows in by_uri]
+    is_repeated = any(len({row.seed for row in rows}) < len(rows) for rows in (a, b))
+    of_a, of_b = (_means(each, rows) if is_repeated else each for each, rows in zip(outputs, (a, b), strict=True))
+    divisions = {division for row in (*a, *b) if (division := _folds_of(row, recordings))}
+    folds = divisions.pop() if len(divisions) == 1 else ()
+    difference = significance.compare_seeds(of_a, of_b, recordings, folds)
     if not all(row.run for row in (*a, *b)):
         return difference.model_copy(update={"seeds": None})
-    is_repeated = any(len({row.seed for row in rows}) < len(rows) for rows in (a, b))
-    return difference.model_copy(update={"replicate": "run" if is_repeated else "seed"})
+    return difference.model_copy(update={"replicate": "repetition" if is_repeated else "seed"})
+
+
+def _means(outputs: Sequence[Sequence[ErrorSeconds]], rows: Sequence[Row]) -> Sequence[Sequence[ErrorSeconds]]:
+    """The mean over the seeds of each repetition, by recording."""
+    repetitions: dict[int, list[Sequence[ErrorSeconds]]] = {}
+    for at, (output, row) in enumerate(zip(outputs, rows, strict=True)):
+        before = sum(other.seed == row.seed for other in rows[:at])  # a seed has one row a repetition
+        repetitions.setdefault(before, []).append(output)
+    return [
+        [sum(of_recording, ErrorSeconds()) / len(of_recording) for of_recording in zip(*each, strict=True)]
+        for each in repetitions.values()
+    ]
+
+
+def _folds_of(row: Row, recordings: Sequence[str]) -> tuple[int, ...]:
+    """The fold of each recording; empty outside a cross-validation, and where one system was tested in all folds."""
+    fold_of = {part.uri: fold for part, fold in zip(row.files, row.folds, strict=False)}
+    return tuple(fold_of[uri] for uri in recordings) if fold_of else ()
 
 
 def _sources(folder: ComparisonFolder, runs: Sequence[Run]) -> Iterator[Path]:

@@ -7,7 +7,7 @@ error rate weighs each second of speech alike, as in a test set of its own.
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from diarbench.datasets.io.files import digest
@@ -50,8 +50,6 @@ def _pool(name: str, runs: Sequence[Run]) -> Run:
     first = runs[0]
     failed = next((run for run in runs if run.failure), None)
     unfinished = next((run for run in runs if run.state != "done"), None)
-    notes = dict.fromkeys(note for run in runs for note in run.notes)
-    decisions = [f"fold {run.fold.number}, {decision}" for run in runs if run.fold for decision in run.decisions]
     return first.model_copy(
         update={
             "name": name,
@@ -64,14 +62,27 @@ def _pool(name: str, runs: Sequence[Run]) -> Run:
             "failure": f"{failed.name}: {failed.failure}" if failed else None,
             "train_s": sum_known(run.train_s for run in runs),
             "trained_audio_s": sum_known(run.trained_audio_s for run in runs),
-            "notes": (*notes, *decisions),
+            "notes": tuple(_pool_notes(runs)),
             "phases": tuple(_add_phases(phase for run in runs for phase in run.phases)),
+            # What a fold decided is in its own run.
             "epochs": (),
             "best_epoch": None,
             "epoch_choice": None,
             "tuning": None,
+            "recipe_search": None,
         }
     )
+
+
+def _pool_notes(runs: Sequence[Run]) -> Iterator[str]:
+    """Each note once, with the folds that it is about unless it is about all."""
+    folds: dict[str, list[int]] = {}
+    for run in runs:
+        for note in run.notes:
+            folds.setdefault(note, []).append(run.fold.number if run.fold else 1)
+    for note, numbers in folds.items():
+        of_folds = f"{'fold' if len(numbers) == 1 else 'folds'} {', '.join(map(str, numbers))}: "
+        yield note if len(numbers) == len(runs) else f"{of_folds}{note}"
 
 
 def _write_scores(folder: ComparisonFolder, pooled: Run, runs: Sequence[Run]) -> list[Row]:
@@ -83,7 +94,10 @@ def _write_scores(folder: ComparisonFolder, pooled: Run, runs: Sequence[Run]) ->
     for row in rows:
         parts.setdefault((row.stage, row.condition), []).append(row)
     largest = max(of_fold.largest_difference_s for of_fold in scores)
-    pooled_rows = tuple(_pool_rows(pooled.name, of_condition) for of_condition in parts.values())
+    pooled_rows = tuple(
+        _pool_rows(pooled.name, of_condition, all(run.is_as_pretrained(stage) for run in runs))
+        for (stage, _), of_condition in parts.items()
+    )
     for stage in dict.fromkeys(row.stage for row in rows):
         destination = target.rttm(pooled, pooled.dataset, stage) / "test"
         shutil.rmtree(destination, ignore_errors=True)
@@ -94,7 +108,8 @@ def _write_scores(folder: ComparisonFolder, pooled: Run, runs: Sequence[Run]) ->
     return rows
 
 
-def _pool_rows(name: str, rows: Sequence[Row]) -> Row:
+def _pool_rows(name: str, rows: Sequence[Row], is_one_system: bool) -> Row:
+    """One row of all folds; where one system was tested in all of them, its recordings are in no fold."""
     total = sum(rows, ErrorSeconds())
     parts = sorted(
         ((part, fold) for fold, row in enumerate(rows, start=1) for part in row.files), key=lambda each: each[0].uri
@@ -102,7 +117,7 @@ def _pool_rows(name: str, rows: Sequence[Row]) -> Row:
     files, folds = zip(*parts, strict=True)
     # Statistics of one fold's recordings are not those of all; the comparison computes them.
     without: dict[str, Any] = {"interval": None, "slices": {}, "metrics": {}, "speaker_counts": None}
-    pooled = {"run": name, "files": files, "folds": folds}
+    pooled = {"run": name, "files": files, "folds": () if is_one_system else folds}
     return rows[0].model_copy(update={**pooled, **without, **total.model_dump(exclude={"der"})})
 
 

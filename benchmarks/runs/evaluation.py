@@ -84,9 +84,14 @@ def bounded(diarizer: Diarizer, bounds: SpeakerBounds) -> Diarizer:
     return diarizer.with_speakers(bounds)
 
 
+def separable(initial: InitialWeights, objective: Objective) -> int | None:
+    """The most speakers that the network can separate in a recording; None where there is no limit, or none known."""
+    return initial.max_speakers and max(initial.max_speakers, objective.outputs or 0)
+
+
 def too_many_speakers_warning(dataset: Dataset, initial: InitialWeights, objective: Objective) -> tuple[str, ...]:
     """A warning where recordings have more speakers than the network can separate; the network need not be built."""
-    most = initial.max_speakers and max(initial.max_speakers, objective.outputs or 0)
+    most = separable(initial, objective)
     recordings = [recording for subset in dataset.recordings.values() for recording in subset]
     counts = [len({turn.speaker for turn in recording.turns}) for recording in recordings]
     too_many = [count for count in counts if most and count > most]

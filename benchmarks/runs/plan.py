@@ -9,12 +9,12 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from diarbench.backends.base import InitialWeights
+from diarbench.backends.base import UNBOUNDED, InitialWeights, SpeakerBounds
 from diarbench.backends.recipes.schema import Recipe
 from diarbench.backends.recipes.space import default_space, draw, space_from_record
 from diarbench.benchmarks.runs.backend_facts import BackendFacts, Question, facts_of
 from diarbench.benchmarks.runs.environment import threads
-from diarbench.benchmarks.runs.evaluation import SCORED_SUBSETS, too_many_speakers_warning
+from diarbench.benchmarks.runs.evaluation import SCORED_SUBSETS, separable, too_many_speakers_warning
 from diarbench.benchmarks.runs.interpreters import ask
 from diarbench.benchmarks.runs.tuning import TRIALS, check_speech
 from diarbench.datasets.dataset import Dataset, Subset, annotated_s, has_speech
@@ -73,6 +73,7 @@ def plan(
     train: bool = True,
     searched_recipes: int | None = None,
     interpreters: Mapping[str, str] = MappingProxyType({}),
+    bounds: SpeakerBounds = UNBOUNDED,
 ) -> list[Plan]:
     """All runs of the matrix, in order. Raises UserError for runs that could never succeed; of audio, the
     headers are read.
@@ -83,7 +84,7 @@ def plan(
     ``repetitions`` times, and each fold is a run. Without ``train``, pretrained networks are scored on test, tuned on
     dev where the dataset has one. With ``searched_recipes``, each recipe has a second run that searches so many recipes
     around it. ``download`` fetches a ``pipeline`` that is on the hub. ``interpreters`` work the runs of some backends,
-    by name, in other environments.
+    by name, in other environments. The pipelines are told the ``bounds`` on the number of speakers.
     """
     references = {dataset.info.name: () if folds else dataset.other_references for dataset in datasets}
     scored_too = [*also_score, *(reference for listed in references.values() for reference in listed)]
@@ -124,6 +125,8 @@ def plan(
                 plda=str(plda.resolve()) if plda else None,
                 download=download,
                 searches_recipes=searched_recipes is not None,
+                min_speakers=bounds.least,
+                max_speakers=bounds.most,
             ),
             interpreters.get(name),
         )
@@ -142,6 +145,8 @@ def plan(
         known = facts[backend]
         weights = known.weights
         start = weights and InitialWeights(weights, max_speakers=known.max_speakers)
+        if start:
+            _check_outputs(backend, start, recipe, bounds)
         if train:
             _check_fraction(dataset, recipe, fraction)
         elif weights and not weights.pretrained:
@@ -177,6 +182,8 @@ def plan(
             fold=fold,
             python=interpreters.get(backend),
             environment=known.versions if backend in interpreters else {},
+            min_speakers=bounds.least,
+            max_speakers=bounds.most,
             **options,
         )
         plans.append(
@@ -326,6 +333,16 @@ def _check_fraction(dataset: Dataset, recipe: Recipe, fraction: float) -> None:
         raise UserError(
             f"--train-fraction {fraction:g}: {fraction * train_s:.1f} s of {dataset.info.name} is less than "
             f"one window of {recipe.window_s:g} s; give a larger one"
+        )
+
+
+def _check_outputs(backend: str, start: InitialWeights, recipe: Recipe, bounds: SpeakerBounds) -> None:
+    """Raises UserError where there are more speakers than the network can separate."""
+    most = separable(start, recipe.objective)
+    if most and bounds.least > most:
+        raise UserError(
+            f"{backend}: {bounds.text}: its network separates at most {most}; give another --init, or leave out "
+            f"{backend}"
         )
 
 

@@ -214,7 +214,6 @@ class Worker:
             end_group()
         # Where training was resumed, only the training loop knows the total time.
         measured = self.speed.phases[-1]
-        notes = (*trained.notes, *(search.notes if search else ()))
         seconds, audio_s = (search.seconds, search.audio_s) if search else (trained.seconds, trained.audio_s)
         self.speed.store(Phase(**{**measured.model_dump(), "seconds": seconds, "audio_s": audio_s}))
         self._note(
@@ -224,9 +223,9 @@ class Worker:
             best_epoch=trained.best_epoch,
             epoch_choice=trained.choice,
             trained_audio_s=audio_s,
-            notes=(*notes, *too_many_speakers_warning(dataset, start, recipe.objective)),
+            notes=(*trained.notes, *too_many_speakers_warning(dataset, start, recipe.objective)),
         )
-        for note in (*notes, *self.record.decisions):
+        for note in (*trained.notes, *self.record.decisions):
             self._emit(note=note)
 
     def _search_recipe(

@@ -12,7 +12,9 @@ inference". Taking the larger of the two errors holds the level, with and withou
 
 With several seeds of both systems, seeds are a sample too. Recordings and seeds are then two crossed random factors,
 and their variances add up: min F' of Clark 1973, "The language-as-fixed-effect fallacy". With one seed the test is
-about these two networks, and the verdict says so.
+about these two networks, and the verdict says so. Seeds of a cross-validation share what is peculiar to the training
+data of each fold, so that here too the larger of the two errors is taken; repetitions divide the recordings anew and
+do not share it.
 """
 
 from __future__ import annotations
@@ -67,7 +69,7 @@ def compare_seeds(
 ) -> Difference:
     """Paired comparison of two systems with one or several seeds each; ``a[seed][recording]``. Raises as `compare`.
 
-    ``folds`` are the recordings' folds in a cross-validation.
+    ``folds`` are the recordings' folds in a cross-validation, where all outputs have the same.
     """
     speech_s = _speech_s(a[0])
     if not all(len(seed) == len(a[0]) and np.allclose(speech_s, _speech_s(seed), 0, 1e-6) for seed in (*a, *b)):
@@ -81,9 +83,8 @@ def compare_seeds(
         bounds, p, seed_variance = _with_seeds(differences_s, errors_a, errors_b, speech_s)
     else:
         bounds, p, seed_variance = _interval(differences_s, speech_s), permutation_p(differences_s), 0.0
-        if folds:
-            by_fold = _with_folds(differences_s, speech_s, folds)
-            bounds, p, seed_variance = by_fold or (bounds, p, seed_variance)
+    by_fold = _with_folds(differences_s, speech_s, folds, seed_variance) if folds else None
+    bounds, p, seed_variance = by_fold or (bounds, p, seed_variance)
     difference = Difference(
         der=der,
         interval=bounds,
@@ -93,7 +94,7 @@ def compare_seeds(
         better_a=int((differences_s > 1e-9).sum()),
         better_b=int((differences_s < -1e-9).sum()),
         seeds=(len(a), len(b)),
-        folds=len(set(folds)) if seed_variance and folds else None,
+        folds=len(set(folds)) if by_fold else None,
         speech_s=float(speech_s.sum()),
     )
     if recordings and difference.has_verdict and bool(_shown(differences_s, speech_s)) == difference.is_significant:
@@ -102,7 +103,7 @@ def compare_seeds(
     deviation = standard_error(differences_s, speech_s)
     if difference.is_significant or der == 0 or not deviation > 0:
         return difference
-    # The variance over seeds stays, however many recordings there are.
+    # The variance over seeds and trainings stays, however many recordings there are.
     allowed = (der / (scipy.special.ndtri((1 + LEVEL) / 2) + scipy.special.ndtri(POWER))) ** 2 - seed_variance
     if allowed <= 0:
         return difference.model_copy(update={"needs_seeds": True})
@@ -173,10 +174,12 @@ def _with_seeds(
     return Interval(low=der - margin, high=der + margin, units=n), p, sum(variances[1:])
 
 
-def _with_folds(differences_s: Floats, speech_s: Floats, folds: Sequence[int]) -> tuple[Interval, float, float] | None:
+def _with_folds(
+    differences_s: Floats, speech_s: Floats, folds: Sequence[int], seed_variance: float
+) -> tuple[Interval, float, float] | None:
     """Interval and p of a difference over folds, and its variance over their trainings.
 
-    None where folds do not vary more than their recordings explain, so that recordings are the units.
+    None where folds do not vary more than their recordings and seeds explain, so that these are the units.
     """
     n, der = differences_s.size, float(differences_s.sum() / speech_s.sum())
     present, labels = np.unique(np.asarray(folds), return_inverse=True)
@@ -185,7 +188,7 @@ def _with_folds(differences_s: Floats, speech_s: Floats, folds: Sequence[int]) -
     np.add.at(fold_speech_s, labels, speech_s)
     over_folds = standard_error(fold_differences_s, fold_speech_s)
     excess = over_folds**2 - standard_error(differences_s, speech_s) ** 2
-    if not excess > 0:
+    if not excess > seed_variance:
         return None
     freedom = fold_speech_s.size - 1
     margin = float(scipy.special.stdtrit(freedom, (1 + LEVEL) / 2)) * over_folds

@@ -1,8 +1,9 @@
 """How often a cross-validation's interval covers the true difference, and how often equal systems are told apart.
 
 Two systems are drawn 1,000 times. Recordings differ in length, in difficulty and in the systems' true difference. Each
-training, one a fold and repetition, has a deviation of its own that all recordings of its fold share. The difference to
-cover is that of the whole population, over all trainings.
+training, one a fold, repetition and seed, has a deviation that all recordings of its fold share: half of its variance
+comes from the training data and is the same for all seeds of a fold, half from the seed. The difference to cover is
+that of the whole population, over all trainings.
 """
 
 from __future__ import annotations
@@ -10,9 +11,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from diarbench.benchmarks.runs.comparison import difference_of
 from diarbench.benchmarks.scoring import significance
-from diarbench.benchmarks.scoring.significance import compare_seeds
-from diarbench.reports.results.scores import ErrorSeconds
+from diarbench.reports.results.scores import FileScore, Row
 
 DRAWS = 1000
 
@@ -22,48 +23,53 @@ DIFFERENCE = 0.03
 SPREAD = 0.08
 """Standard deviation over recordings of the difference between the systems."""
 
+HALF = 0.5**0.5
+
 RESAMPLES = 2000
 """Fewer than in reports, for speed."""
 
 
-def draw(rng, recordings, folds, repetitions, training, difference):
-    """The errors of two systems, each ``[repetition][recording]``, and the folds of the first repetition.
-
-    ``training`` is the standard deviation of a training's DER.
-    """
+def draw(rng, recordings, folds, repetitions, seeds, training, difference):
+    """The rows of two systems, one a repetition and seed; a training's DER deviates by ``training``."""
     speech_s = rng.gamma(4, 60, recordings)
     difficulty = rng.beta(2, 8, recordings)
     own = rng.normal(difference, SPREAD, recordings) / 2
     divisions = [rng.permutation(recordings) % folds for _ in range(repetitions)]
     systems = []
     for sign in (-1, 1):
-        outputs = []
+        rows = []
         for division in divisions:
-            rates = difficulty + sign * own + rng.normal(0, training, folds)[division]
-            outputs.append(
-                [
-                    ErrorSeconds(total=s, miss=s * rate)
-                    for s, rate in zip(speech_s.tolist(), rates.tolist(), strict=True)
-                ]
-            )
-        systems.append(outputs)
-    return *systems, (), list(divisions[0])
+            of_data = rng.normal(0, training * HALF, folds)
+            for seed in range(seeds):
+                deviation = of_data + rng.normal(0, training * HALF, folds)
+                rates = difficulty + sign * own + deviation[division]
+                rows.append(row(seed, speech_s, rates, division))
+        systems.append(rows)
+    return systems
+
+
+def row(seed, speech_s, rates, division):
+    files = tuple(
+        FileScore.model_construct(uri=str(n), total=s, miss=s * rate, false_alarm=0.0, confusion=0.0)
+        for n, (s, rate) in enumerate(zip(speech_s.tolist(), rates.tolist(), strict=True))
+    )
+    return Row.model_construct(run="run", seed=seed, files=files, folds=tuple(division.tolist()))
 
 
 @pytest.mark.benchmark(group="statistics of a cross-validation")
 @pytest.mark.parametrize("training", [0.0, 0.01, 0.02])
-@pytest.mark.parametrize("repetitions", [1, 3])
+@pytest.mark.parametrize(("repetitions", "seeds"), [(1, 1), (3, 1), (1, 3), (2, 2)])
 @pytest.mark.parametrize(("recordings", "folds"), [(14, 7), (50, 5)])
-def test_coverage_and_false_alarms(benchmark, monkeypatch, recordings, folds, repetitions, training):
+def test_coverage_and_false_alarms(benchmark, monkeypatch, recordings, folds, repetitions, seeds, training):
     monkeypatch.setattr(significance, "RESAMPLES", RESAMPLES)
 
     def simulate():
-        rng = np.random.default_rng([recordings, folds, repetitions, round(1000 * training)])
+        rng = np.random.default_rng([recordings, folds, repetitions, seeds, round(1000 * training)])
         covered = alarms = 0
         for _ in range(DRAWS):
-            bounds = compare_seeds(*draw(rng, recordings, folds, repetitions, training, DIFFERENCE)).interval
+            bounds = difference_of(*draw(rng, recordings, folds, repetitions, seeds, training, DIFFERENCE)).interval
             covered += bounds.low <= DIFFERENCE <= bounds.high
-            alarms += compare_seeds(*draw(rng, recordings, folds, repetitions, training, 0.0)).p < 0.05
+            alarms += difference_of(*draw(rng, recordings, folds, repetitions, seeds, training, 0.0)).p < 0.05
         return covered, alarms
 
     covered, alarms = benchmark.pedantic(simulate, rounds=1)

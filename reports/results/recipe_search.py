@@ -33,11 +33,11 @@ class RecipeSearch(Record):
     """Time spent on training and measuring all recipes."""
 
     @property
-    def notes(self) -> tuple[str, ...]:
-        """Remarks for the report."""
+    def importance_text(self) -> str:
+        """``what mattered: learning_rate 60%, window_s 40%``; empty where that is not known."""
         ranked = sorted(self.importance.items(), key=lambda item: -item[1])
         mattered = ", ".join(f"{key} {share:.0%}" for key, share in ranked if share >= 0.01)
-        return (f"what mattered in the search for a recipe: {mattered}",) if mattered else ()
+        return f"what mattered: {mattered}" if mattered else ""
 
     @property
     def audio_s(self) -> float:

@@ -214,7 +214,7 @@ class Run(RunIdentity):
     trained_audio_s: float | None = None
     """Audio seen by all training steps, over all epochs."""
     notes: tuple[str, ...] = ()
-    """Data that was dropped, clipped or truncated, with counts."""
+    """What a reader of the figures should know, such as data that was dropped, clipped or truncated, with counts."""
     phases: tuple[Phase, ...] = ()
     epochs: tuple[Epoch, ...] = ()
     best_epoch: int | None = None
@@ -242,8 +242,22 @@ class Run(RunIdentity):
     @property
     def decisions(self) -> tuple[str, ...]:
         """What training and tuning decided on dev, and why."""
-        choices = (("fine-tuning", self.epoch_choice), ("tuning", self.tuning.choice if self.tuning else None))
-        return tuple(f"{step}: {choice.reason}" for step, choice in choices if choice)
+        search = self.recipe_search.importance_text if self.recipe_search else ""
+        decided = {
+            "search for a recipe": search,
+            "fine-tuning": self.epoch_choice.reason if self.epoch_choice else "",
+            "tuning": self.tuning.choice.reason if self.tuning and self.tuning.choice else "",
+        }
+        return tuple(f"{step}: {reason}" for step, reason in decided.items() if reason)
+
+    def is_as_pretrained(self, stage: str) -> bool:
+        """Whether the system at a stage is still the pretrained one with its defaults: dev showed no gain."""
+        if stage == "pretrained":
+            return True
+        decided = [self.epoch_choice]
+        if stage != "finetuned" and self.tuning:
+            decided.append(self.tuning.choice)
+        return all(choice is not None and choice.kept_start for choice in decided)
 
     @property
     def final_stage(self) -> str:

@@ -48,6 +48,14 @@ class ErrorSeconds(Record):
             confusion=self.confusion + other.confusion,
         )
 
+    def __truediv__(self, number: float) -> ErrorSeconds:
+        return ErrorSeconds(
+            total=self.total / number,
+            miss=self.miss / number,
+            false_alarm=self.false_alarm / number,
+            confusion=self.confusion / number,
+        )
+
 
 class FileScore(ErrorSeconds):
     """One recording's part of a row."""
@@ -86,7 +94,7 @@ class Row(ErrorSeconds):
     """Hash of the scoring protocol behind the condition."""
     files: tuple[FileScore, ...]
     folds: tuple[int, ...] = ()
-    """The fold of each of the files in a pooled cross-validation, else empty."""
+    """The fold of each of the files in a pooled cross-validation; empty where all files had the same system."""
     interval: Interval | None = None
     """Interval of the pooled DER; test set only."""
     slices: dict[str, dict[str, ErrorSeconds]] = Field(default_factory=dict)

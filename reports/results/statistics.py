@@ -58,7 +58,7 @@ class Difference(Record):
     seeds: tuple[int, int] | None = None
     """Outputs of A and of B, one a seed; None where that is not known."""
     replicate: str = "seed"
-    """What the outputs of a system differ in: ``seed``, or ``run`` where a cross-validation was also repeated."""
+    """What the outputs of a system differ in: ``seed``; ``repetition`` where a cross-validation was repeated."""
     folds: int | None = None
     """Number of folds, where folds instead of recordings are the units: their trainings differ."""
     needs_seeds: bool = False
@@ -100,6 +100,11 @@ class Difference(Record):
             and self.units_needed is not None
             and self.units_needed > WORTH_HAVING * self.interval.units
         )
+
+    @property
+    def units_text(self) -> str:
+        """``14 recordings``, or ``14 recordings in 3 folds`` where folds are the units."""
+        return f"{self.interval.counted} in {self.folds} folds" if self.folds else self.interval.counted
 
     @property
     def p_text(self) -> str:

@@ -17,6 +17,10 @@ STAGES = ("pretrained", "finetuned", "tuned")
 """The stages of a run, in order; any other stage is an oracle, a fusion or a reference system."""
 
 
+VERSIONS_NAMED = 4
+"""Versions that a mark names; more are counted."""
+
+
 @dataclass
 class Footnotes:
     """Reasons by mark; marks are letters in order of first use."""
@@ -108,12 +112,32 @@ def comparability_footnotes(
         lambda run: domains[run.name].fingerprint,
         lambda value: f"used a different version of {dataset} (fingerprint {value[:12]})",
     )
+    different = _different_code(runs)
     mark_differences(
-        lambda run: run.environment and (run.environment.git, tuple(sorted(run.environment.versions.items()))),
-        lambda value: f"ran with diarbench at {(value and value[0]) or 'an unknown commit'}; code or versions differ",
+        lambda run: tuple((name, _code(run).get(name)) for name in different),
+        lambda versions: f"ran with {_named(versions)}; other rows ran with others",
     )
     mark_differences(machine, lambda value: f"ran on {value or 'an unknown machine'}: times and memory not comparable")
     return marks
+
+
+def _code(run: Run) -> dict[str, str | None]:
+    """The commit of diarbench, and the versions of the packages that affect results."""
+    return {"diarbench at": run.environment.git, **run.environment.versions} if run.environment else {}
+
+
+def _different_code(runs: Sequence[Run]) -> list[str]:
+    """The keys of `_code` whose values are not the same in all runs."""
+    codes = [_code(run) for run in runs]
+    names = dict.fromkeys(name for code in codes for name in code)
+    return [name for name in names if len({code.get(name) for code in codes}) > 1]
+
+
+def _named(versions: Sequence[tuple[str, str | None]]) -> str:
+    """``diarbench at 1a2b3c4, torch 2.8.0 and 5 more``."""
+    shown = [f"{name} {version or '(unknown)'}" for name, version in versions[:VERSIONS_NAMED]]
+    more = len(versions) - len(shown)
+    return ", ".join(shown) + (f" and {more} more" if more else "")
 
 
 def machine(run: Run) -> str | None:

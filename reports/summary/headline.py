@@ -4,6 +4,7 @@ fine-tuning helped, and what to do next.
 
 from __future__ import annotations
 
+import os
 import shlex
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -104,17 +105,17 @@ def _verdict(section: Section | None, contenders: Sequence[Contender]) -> tuple[
         return "no result", "No scores on the test set."
     if not contenders:
         return "no result", "No run was scored."
-    first, *others = contenders
+    first, rival = contenders[0], _rival(contenders)
     leader, seeds = _label(section, first), _seeds(contenders)
-    if not others:
+    if rival is None:
         interval = "" if first.interval is None or first.interval.low is None else f" ({span(first.interval)})"
         rate = f"{percent(first.der)} %{interval}"
         return f"{leader} {percent(first.der)} %", f"{leader} has a DER of {rate}; nothing to compare it with; {seeds}."
-    lead = others[0].der - first.der
-    second = _label(section, others[0])
+    lead = rival.der - first.der
+    second = _label(section, rival)
     by = f"{second} by {_points(lead)}"
     ahead = f"{leader} ahead by {_points(lead)}"
-    contrast = section.contrast(first, others[0])
+    contrast = section.contrast(first, rival)
     if not lead:
         return "no winner", f"No winner: {leader} and {second} have the same DER; {seeds}."
     if contrast is None:
@@ -126,9 +127,15 @@ def _verdict(section: Section | None, contenders: Sequence[Contender]) -> tuple[
     if not difference.is_significant:
         found = f"{leader} leads {by}, maybe by chance ({_evidence(difference)})"
         return f"no clear winner, {ahead}", f"No clear winner: {found}; {seeds}."
-    unsure = [other for other in others[1:] if not _is_better(section, first, other)]
+    unsure = [other for other in contenders[1:] if other != rival and not _is_better(section, first, other)]
     but = f"; not shown to beat {_listed([other.name for other in unsure])}" if unsure else ""
     return f"{leader} leads by {_points(lead)}", f"{leader} leads {by} ({_evidence(difference)}){but}; {seeds}."
+
+
+def _rival(contenders: Sequence[Contender]) -> Contender | None:
+    """What the leader is compared with: the best system of another toolkit, or the second where there is only one."""
+    others = contenders[1:]
+    return next((other for other in others if other.backend != contenders[0].backend), next(iter(others), None))
 
 
 def _label(section: Section, contender: Contender) -> str:
@@ -142,11 +149,11 @@ def _is_better(section: Section, a: Contender, b: Contender) -> bool:
 
 
 def _evidence(difference: Difference) -> str:
-    """The interval of B minus A in points, the p-value, and how many recordings favour A."""
+    """The interval of B minus A in points, the p-value, and on how many recordings A is better and worse."""
     favourable = (
         ""
         if difference.better_a is None
-        else f", {difference.better_a} of {plural(difference.interval.units, 'recording')}"
+        else f", better on {difference.better_a} and worse on {difference.better_b} of {difference.units_text}"
     )
     return f"{difference_span(difference.interval)}, {difference.p_text}{favourable}"
 
@@ -220,9 +227,9 @@ def _caveats(summary: Summary, section: Section, contenders: Sequence[Contender]
         yield f"{plural(recordings, 'test recording')}: a verdict needs at least {FEWEST_RECORDINGS}."
     if contenders and all(len(contender.lines) == 1 for contender in contenders):
         yield "One seed: another seed can give another order."
-    if len(contenders) > 1:
+    if rival := _rival(contenders):
         yield "Each system stands at the stage with its lowest DER on test; intervals and p do not count that choice."
-        contrast = section.contrast(*contenders[:2])
+        contrast = section.contrast(contenders[0], rival)
         yield from _reach(contrast.difference) if contrast else ()
     references = [line.row.der for line in section.lines if line.backend == "reference" and line.row]
     floor = min((der for der in references if der is not None), default=None)
@@ -242,7 +249,7 @@ def _marks(section: Section, contender: Contender) -> set[str]:
 
 
 def _reach(difference: Difference) -> Iterator[str]:
-    """What carries the difference between the first two, and what would decide it."""
+    """What carries the difference between the leader and its rival, and what would decide it."""
     if difference.outliers:
         yield f"Without {_listed(difference.outliers)} the verdict would be another one."
     if difference.needs_seeds and difference.folds:
@@ -250,10 +257,10 @@ def _reach(difference: Difference) -> Iterator[str]:
     elif difference.needs_seeds:
         yield "The seeds differ too much: more seeds are needed, and no number of recordings replaces them."
     elif difference.is_beyond_reach:
-        yield "The first two are too close: no number of recordings worth having would separate them."
+        yield "The two are too close: no number of recordings worth having would separate them."
     elif difference.units_needed is not None and difference.has_verdict:
         needed, interval = difference.units_needed, difference.interval
-        yield f"About {needed:,} {interval.unit} would separate the first two (80 % power); there are {interval.units}."
+        yield f"About {needed:,} {interval.unit} would separate the two (80 % power); there are {interval.units}."
 
 
 def _next_steps(
@@ -267,7 +274,8 @@ def _next_steps(
     yield from () if decided else deciding
     best = next((run for contender in contenders[:1] for run in contender.runs), None)
     if best and contenders[0].stage == best.final_stage and not best.folds:
-        path = shlex.quote(str(ComparisonFolder(folder).run(best.name).path))
+        # In a merged report the run's name is a path from the report's folder, such as ../other/run.
+        path = shlex.quote(os.path.normpath(ComparisonFolder(folder).run(best.name).path))
         yield NextStep("Diarize a recording with the leader", f"bench diarize talk.wav --run {path}")
         yield NextStep("Export the leader for its toolkit", f"bench export {path} exported")
     yield from deciding if decided else ()
@@ -292,7 +300,8 @@ def _without_out(command: str) -> str:
 
 
 def _is_clear(section: Section, contenders: Sequence[Contender]) -> bool:
-    return len(contenders) > 1 and _is_better(section, *contenders[:2])
+    rival = _rival(contenders)
+    return rival is not None and _is_better(section, contenders[0], rival)
 
 
 def _repeatable(comparison: Comparison) -> str | None:

@@ -125,6 +125,10 @@ class Contender:
     lines: tuple[Line, ...]
 
     @property
+    def backend(self) -> str:
+        return self.lines[0].backend
+
+    @property
     def stage(self) -> str:
         return self.lines[0].stage
 
@@ -267,7 +271,7 @@ class Summary:
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What the runs dropped, clipped or truncated; runs with the same note share a line."""
+        """What a reader should know of the runs; those with the same note share a line."""
         by_note: dict[str, list[str]] = {}
         for run in self.comparison.runs:
             for note in run.notes:

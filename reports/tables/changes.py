@@ -79,7 +79,7 @@ def chosen_table(summary: Summary, dataset: str) -> Table | None:
     """The hyper-parameters that tuning changed, one row each."""
     rows = [
         tuple(Cell(visible(text)) for text in (run.name, name, _value(run.tuning.defaults.get(name)), _value(value)))
-        for run in summary.comparison.runs
+        for run in summary.comparison.trained_runs
         if run.tuning and run.dataset == dataset
         for name, value in run.tuning.chosen.items()
         if value != run.tuning.defaults.get(name)

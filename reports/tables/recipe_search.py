@@ -14,7 +14,9 @@ from diarbench.reports.tables.table import Cell, Column, Table
 def recipe_search_table(summary: Summary, dataset: str) -> Table | None:
     """Every recipe of every search, those that got furthest first; None without a search."""
     searches = [
-        (run, run.recipe_search) for run in summary.comparison.runs if run.recipe_search and run.dataset == dataset
+        (run, run.recipe_search)
+        for run in summary.comparison.trained_runs
+        if run.recipe_search and run.dataset == dataset
     ]
     epochs = sorted({epoch for _, search in searches for epoch in search.rungs})
     rows = []

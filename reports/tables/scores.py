@@ -8,6 +8,7 @@ from dataclasses import replace
 from diarbench.datasets.io.names import visible
 from diarbench.reports.formatting import difference_span, number, percent, span
 from diarbench.reports.results.scores import ErrorSeconds, rates_of, sum_slices
+from diarbench.reports.results.statistics import Difference
 from diarbench.reports.summary.summary import Contender, Section
 from diarbench.reports.tables.identity import identity_cells, identity_columns, identity_table
 from diarbench.reports.tables.table import Cell, Column, Table
@@ -35,7 +36,7 @@ def score_table(section: Section) -> Table:
 def contrast_table(section: Section) -> Table | None:
     """Each pair of systems: the difference in points of DER, the evidence for it, and which system is better.
 
-    The units are those that were resampled; units needed, as in `Difference.units_needed`.
+    The units are what is independent; units needed: the recordings, or what else would show the difference.
     """
     rows = []
     for contrast in section.contrasts:
@@ -48,14 +49,23 @@ def contrast_table(section: Section) -> Table | None:
                 Cell(percent(difference.der), difference.der),
                 Cell(difference_span(interval), interval.low),
                 Cell(f"{difference.p:.2g}", difference.p),
-                Cell(interval.counted),
+                Cell(difference.units_text),
                 Cell(better if difference.is_significant else "not significant"),
-                Cell(number(difference.units_needed, "{:,}"), difference.units_needed),
+                Cell(_needed(difference), difference.units_needed),
             )
         )
     names = ("A", "B", "B minus A", "95 % interval", "p", "Units", "Verdict", "Units needed")
     columns = tuple(Column(name, n in (2, 3, 4, 7)) for n, name in enumerate(names))
     return Table(columns, tuple(rows)) if rows else None
+
+
+def _needed(difference: Difference) -> str:
+    """``enough``, ``51``, ``more seeds``, ``out of reach``, or a dash where that cannot be estimated."""
+    if difference.is_significant:
+        return "enough"
+    if difference.needs_seeds:
+        return f"more {difference.replicate}s"
+    return "out of reach" if difference.is_beyond_reach else number(difference.units_needed, "{:,}")
 
 
 def slice_table(section: Section) -> Table | None:

@@ -81,7 +81,18 @@ def test_repetitions_are_not_called_seeds():
     comparison = of_seeds(3, 1, 2)
     repeated = [row.model_copy(update={"seed": 1}) for row in comparison.rows if row.condition == "full"]
     difference = difference_of(repeated, repeated)
-    assert difference.seeds == (2, 2) and "2 runs each" in difference.verdict("a", "b")
+    assert difference.seeds == (2, 2) and "2 repetitions each" in difference.verdict("a", "b")
+
+
+def test_the_seeds_of_a_repetition_are_one_measurement():
+    """Seeds share the division of their repetition: four runs are two repetitions."""
+    comparison = of_seeds(3, 1, 2)
+    a, b = (row for row in comparison.rows if row.condition == "full")
+    worse = b.model_copy(update={"files": tuple(part.model_copy(update={"miss": part.miss + 1}) for part in b.files)})
+    difference = difference_of([a, b, a, worse], [a, b, a, b])
+    assert difference.seeds == (2, 2) and difference.replicate == "repetition"
+    half = sum(len(row.files) for row in (a,)) * 0.5 * 0.5 / a.total
+    assert difference.der == pytest.approx(-half), "one of four runs has a second more error a recording"
 
 
 def test_other_recordings_are_not_compared():

@@ -141,8 +141,17 @@ def test_other_code_is_marked():
     environment = make_run("nemo").environment
     assert environment is not None
     comparison = pair(environment=environment.model_copy(update={"git": "def5678"}))
-    assert reasons(comparison, "nemo", "finetuned") == "ran with diarbench at def5678; code or versions differ"
-    assert reasons(comparison, "pyannote", "finetuned") == "ran with diarbench at abc1234; code or versions differ"
+    assert reasons(comparison, "nemo", "finetuned") == "ran with diarbench at def5678; other rows ran with others"
+    assert reasons(comparison, "pyannote", "finetuned") == "ran with diarbench at abc1234; other rows ran with others"
+
+
+def test_the_mark_names_the_packages_that_differ():
+    environment = make_run("nemo").environment
+    assert environment is not None
+    versions = {**environment.versions, **{f"package{n}": "2" for n in range(6)}}
+    comparison = pair(environment=environment.model_copy(update={"versions": versions}))
+    named = ", ".join(f"package{n} 2" for n in range(4))
+    assert reasons(comparison, "nemo", "finetuned") == f"ran with {named} and 2 more; other rows ran with others"
 
 
 def test_a_hundredth_of_difference_in_training_audio_is_alike():
@@ -373,7 +382,8 @@ def test_differences_come_with_their_evidence(is_significant):
     table = contrast_table(summarize(with_statistics(is_significant)).sections[0])
     assert table is not None
     low, p, shown = ("30.0", "0.01", "A is better") if is_significant else ("-1.0", "0.3", "not significant")
-    expected = ["pyannote finetuned", "nemo finetuned", "40.0", f"{low} to 50.0", p, "16 recordings", shown, "-"]
+    needed = "enough" if is_significant else "-"
+    expected = ["pyannote finetuned", "nemo finetuned", "40.0", f"{low} to 50.0", p, "16 recordings", shown, needed]
     assert [cell.text for cell in table.rows[0]] == expected
 
 

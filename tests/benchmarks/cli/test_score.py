@@ -10,6 +10,7 @@ import unicodedata
 import pytest
 
 from diarbench.benchmarks.cli.__main__ import main
+from diarbench.benchmarks.cli.score import _above
 
 REFERENCE = [("r", 0, 5, "A"), ("r", 5, 10, "B"), ("s", 0, 4, "A")]
 HYPOTHESIS = [("r", 0, 6, "x"), ("r", 6, 10, "y"), ("s", 0, 3, "x"), ("s", 4, 5, "x")]
@@ -318,6 +319,11 @@ def test_score_fails_above_a_rate(bench, files):
     assert bench(*words, "--fail-above", -1)[0] == 2
 
 
+@pytest.mark.parametrize(("value", "limit", "text"), [(21.4286, 21.4, "21.43"), (17.5004, 17.5, "17.5004")])
+def test_a_rate_above_a_limit_is_written_as_above_it(value, limit, text):
+    assert _above(value, limit) == text
+
+
 def test_score_without_speech_cannot_pass(bench, files, tmp_path):
     reference = write(tmp_path / "short.rttm", [("r", 0, 0.4, "A")])
     code, _, err = bench("score", reference, files[1], "--condition", "fair", "--fail-above", 50)
@@ -328,7 +334,8 @@ def test_compare_fails_if_worse(bench, files):
     reference, hypothesis, uem = files
     worse, better = ("compare", reference, reference, hypothesis), ("compare", reference, hypothesis, reference)
     code, _, err = bench(*worse, "--uem", uem, "--fail-if-worse")
-    assert code == 1 and err == "bench: hyp is 21.43 points worse than ref under full, above --fail-if-worse 0\n"
+    message = "hyp is 21.43 points worse than ref under full (p = 0.5, not significant), above --fail-if-worse 0"
+    assert code == 1 and err == f"bench: {message}\n"
     assert bench(*worse, "--uem", uem, "--fail-if-worse", "21.5")[0] == 0
     assert bench(*worse, "--fail-if-worse", 21, "--uem", uem)[0] == 1
     assert bench(*better, "--uem", uem, "--fail-if-worse")[0] == 0

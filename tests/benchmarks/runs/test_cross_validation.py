@@ -62,7 +62,9 @@ def test_each_fold_is_a_run_and_is_pooled(done: tuple[Path, Comparison], ami_min
         rows = [row for row in comparison.rows if row.run == run.name and row.condition == "full"]
         for row in rows:
             assert sorted(part.uri for part in row.files) == recordings
-            for number, name in enumerate(run.folds, start=1):
+            is_one_system = all(r.is_as_pretrained(row.stage) for r in comparison.fold_runs if r.name in run.folds)
+            assert bool(row.folds) != is_one_system and (is_one_system or row.stage != "pretrained")
+            for number, name in enumerate(() if is_one_system else run.folds, start=1):
                 tested = next(fold.fold.test for fold in comparison.fold_runs if fold.name == name and fold.fold)
                 own = [part.uri for part, fold in zip(row.files, row.folds, strict=True) if fold == number]
                 assert own == sorted(tested)
@@ -111,6 +113,8 @@ def test_the_reports_show_pooled_and_per_fold(done: tuple[Path, Comparison]) -> 
     for path in reports.write_reports([comparison], out):
         text = path.read_text()
         assert "DER by fold" in text and "fold 3 of 3" in text
+        assert f"{NAME}-fold2of3: fine-tuning: " in text, "what each fold decided stands under its name"
+    assert not any("fine-tuning: " in note for run in comparison.runs for note in run.notes)
 
 
 def test_a_finished_cross_validation_is_not_run_again_and_is_tuned_further(

@@ -11,6 +11,7 @@ import pytest
 from rich.console import Console
 from run_helpers import plan_of
 
+from diarbench.backends.base import SpeakerBounds
 from diarbench.backends.recipes import load as recipes
 from diarbench.benchmarks.runs import runner
 from diarbench.benchmarks.runs.plan import Plan, check_out, default_out, plan
@@ -260,6 +261,26 @@ def test_a_backend_whose_weights_must_be_downloaded_does_not_stop_the_others(
     )
     with pytest.raises(UserError, match="no such size"):
         plan(["dummy", "nemotron"], [ami_mini], [recipe], [1], {**inits, "nemotron": "scratch:x"}, "cpu")
+
+
+@pytest.mark.parametrize(
+    ("bounds", "message"),
+    [
+        (SpeakerBounds(2, None), "nemo: at least 2 speakers: an end-to-end network has no least number of speakers"),
+        (SpeakerBounds(6, 6), "nemo: exactly 6 speakers: its network separates at most 4"),
+    ],
+)
+def test_bounds_that_a_backend_cannot_keep_are_refused_before_anything_runs(
+    bounds: SpeakerBounds, message: str, ami_mini: Dataset
+) -> None:
+    arguments: dict[str, Any] = {"inits": {"nemo": "scratch", "pyannote": "scratch"}, "device": "cpu", "bounds": bounds}
+    quick = recipes.load("quick")
+    assert plan(["pyannote"], [ami_mini], [quick], [1], **arguments)[0].job.min_speakers == bounds.least
+    with pytest.raises(UserError, match=message):
+        plan(["pyannote", "nemo"], [ami_mini], [quick], [1], **arguments)
+    eight = quick.model_copy(update={"objective": quick.objective.model_copy(update={"outputs": 8})})
+    if bounds.exactly:
+        assert plan(["nemo"], [ami_mini], [eight], [1], **arguments)[0].job.max_speakers == 6
 
 
 def test_the_default_folder_of_many_datasets_has_a_name_of_bounded_length(ami_mini: Dataset) -> None:

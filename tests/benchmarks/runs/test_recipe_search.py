@@ -138,7 +138,7 @@ def test_what_mattered() -> None:
     shares = importance([{}, *changes], [0.5, *(0.1 * k for k in (1, 2, 3, 4)), *(0.1 * k for k in (1, 2, 3, 4))])
     assert shares["learning_rate"] > 0.9 and sum(shares.values()) == pytest.approx(1)
     search = RecipeSearch(rungs=(1,), trials=(), chosen=0, importance=shares, seconds=1)
-    assert search.notes[0].startswith("what mattered in the search for a recipe: learning_rate ")
+    assert search.importance_text.startswith("what mattered: learning_rate ")
     assert importance([{}, *changes[:2]], [0.5, 0.1, 0.2]) == {}
 
 

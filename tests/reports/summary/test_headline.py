@@ -68,7 +68,7 @@ def test_the_best_stage_leads_and_not_the_last():
     )
     assert given.title == "mini: no clear winner, pyannote finetuned ahead by 4.1 points"
     assert given.effects["Tuning"].startswith("pyannote 4.2 points worse"), "a stage that hurt is said to hurt"
-    assert "About 276 recordings would separate the first two (80 % power); there are 16." in given.caveats
+    assert "About 276 recordings would separate the two (80 % power); there are 16." in given.caveats
     assert given.next_steps[0].command.endswith("--folds 5"), "two test recordings: all are tested in folds"
     assert given.next_steps[1].command.endswith("--seed 1 --seed 2 --seed 3")
     assert not any("diarize" in step.command for step in given.next_steps), "a run's final stage is not the leader"
@@ -85,6 +85,32 @@ def test_a_leader_that_is_not_shown_to_beat_all_is_said_not_to():
     rates = {name: {"finetuned": rate} for name, rate in (("a", 10), ("b", 20), ("c", 21))}
     given = answer(staged(rates, make_contrast("a finetuned", "b finetuned", 10, 0.001, 5, 15)))
     assert "; not shown to beat c; one seed." in given.verdict
+
+
+def test_the_leader_is_compared_with_the_other_toolkit():
+    """Two recipes of one toolkit are first and second."""
+    runs = [make_run(backend, recipe=recipe) for backend, recipe in (("a", "x"), ("a", "y"), ("b", "x"))]
+    runs = [run.model_copy(update={"name": f"run{n}"}) for n, run in enumerate(runs)]
+    rows = [
+        row
+        for run, rate in zip(runs, (10, 11, 30), strict=True)
+        for row in make_rows(run, "finetuned", ("one", 100, rate, 0, 0))
+    ]
+    contrast = make_contrast("a x finetuned", "b x finetuned", 20, 0.001, 10, 30)
+    difference = contrast.difference.model_copy(update={"better_a": 12, "better_b": 1})
+    contrast = contrast.model_copy(update={"difference": difference})
+    given = answer(make_comparison(tuple(runs), rows, contrasts=(contrast,)))
+    assert given.verdict == (
+        "a x finetuned leads b x finetuned by 20.0 points (10.0 to 30.0, p = 0.001, better on 12 and worse on 1 of 16 "
+        "recordings); not shown to beat a y; one seed."
+    )
+
+
+def test_a_merged_report_names_the_run_by_its_shortest_path():
+    run = make_run("a", name="../full/run")
+    summary = summarize(make_comparison((run,), make_rows(run, "finetuned", ("one", 100, 10, 0, 0))))
+    (diarize, export) = headline(summary, "mini", Path("runs/both")).next_steps[:2]
+    assert diarize.command.endswith("--run runs/full/run") and export.command == "bench export runs/full/run exported"
 
 
 def test_seeds_are_counted():
