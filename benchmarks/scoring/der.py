@@ -91,7 +91,7 @@ def score(
 
     Only the recordings in ``scored`` are scored, each inside its regions. The reference speech of a recording without
     hypothesis is missed; the hypothesis speech of a recording without reference is false alarm. Raises ValueError for
-    a time that is not finite.
+    a time that is not finite, and UserError for more speakers or overlapping turns than can be compared.
     """
     swept = sweep(reference, hypothesis, scored, protocols)
     return {
@@ -146,7 +146,7 @@ def sweep(
     start = np.maximum(ref.start[which_ref], hyp.start[which_hyp])
     end = np.minimum(ref.end[which_ref], hyp.end[which_hyp])
     shared = elapsed[np.searchsorted(cuts, end)] - elapsed[np.searchsorted(cuts, start)]
-    match = map_speakers(ref, hyp, ref.speaker[which_ref], hyp.speaker[which_hyp], shared)
+    match = map_speakers(uris, ref, hyp, ref.speaker[which_ref], hyp.speaker[which_hyp], shared)
     matched = match[ref.speaker[which_ref]] == hyp.speaker[which_hyp]
 
     n_ref = depth(ref.start, ref.end)[inside]

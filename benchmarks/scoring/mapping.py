@@ -2,21 +2,31 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import pairwise
 
 import numpy as np
 
 from diarbench.benchmarks.scoring.turns import Ints, TurnArrays
+from diarbench.datasets.io.errors import UserError
 from diarbench.reports.speaker_mapping import best_mapping
 
+MOST_PAIRS = 500_000
+"""Of overlapping turns in a recording, and of its speakers. The time to map them grows faster than their number."""
 
-def map_speakers(ref: TurnArrays, hyp: TurnArrays, ref_speaker: Ints, hyp_speaker: Ints, shared: Ints) -> Ints:
+
+def map_speakers(
+    uris: Sequence[str], ref: TurnArrays, hyp: TurnArrays, ref_speaker: Ints, hyp_speaker: Ints, shared: Ints
+) -> Ints:
     """The hypothesis speaker mapped to each reference speaker, or -1.
 
     ``ref_speaker``, ``hyp_speaker`` and ``shared`` have one entry per pair of overlapping turns: its speakers, and the
-    scored time that the turns share.
+    scored time that the turns share. Raises UserError for a recording with more than MOST_PAIRS.
     """
     match = np.full(len(ref.names), -1, np.int64)
+    for recording in np.flatnonzero(np.bincount(ref.recording_of[ref_speaker]) > MOST_PAIRS):
+        name = uris[int(recording)]
+        raise UserError(f"{name}: its turns overlap in more than {MOST_PAIRS:,} pairs, too many to compare")
     pair, inverse = np.unique(ref_speaker * max(len(hyp.names), 1) + hyp_speaker, return_inverse=True)
     if not pair.size:
         return match
@@ -26,6 +36,10 @@ def map_speakers(ref: TurnArrays, hyp: TurnArrays, ref_speaker: Ints, hyp_speake
     for low, high in pairwise([*bounds, pair.size]):
         row_names, row = np.unique(rows[low:high], return_inverse=True)
         column_names, column = np.unique(columns[low:high], return_inverse=True)
+        if row_names.size * column_names.size > MOST_PAIRS:
+            name = uris[int(ref.recording_of[rows[low]])]
+            counts = f"{row_names.size:,} speakers of the reference and {column_names.size:,} of the hypothesis"
+            raise UserError(f"{name}: {counts} overlap, too many to map to each other")
         overlap = np.zeros((row_names.size, column_names.size), np.int64)
         overlap[row, column] = weight[low:high]
         chosen, chosen_column = best_mapping(overlap)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from diarbench.datasets.io.errors import UserError
 from diarbench.datasets.io.rttm import Turn
 
 Ints = NDArray[np.int64]
@@ -16,6 +17,9 @@ Bools = NDArray[np.bool_]
 
 MICROSECONDS = 1_000_000
 """Per second. RTTM files are not more precise, and sums of integers are exact."""
+
+MOST_PAIRS = 20_000_000
+"""Of overlapping turns; a thousand hours of conversation have about two million."""
 
 
 def merge_overlapping(turns: Mapping[str, Sequence[Turn]], uris: Sequence[str]) -> dict[str, list[Turn]]:
@@ -81,7 +85,10 @@ class TurnArrays:
 
 
 def intersections(ref: TurnArrays, hyp: TurnArrays) -> tuple[Ints, Ints]:
-    """Indices of every pair of a reference and a hypothesis turn that overlap, each pair once."""
+    """Indices of every pair of a reference and a hypothesis turn that overlap, each pair once.
+
+    Raises UserError for more than MOST_PAIRS.
+    """
     ref_first, hyp_later = _starts_within(hyp.start, ref.start, ref.end, "left")
     hyp_first, ref_later = _starts_within(ref.start, hyp.start, hyp.end, "right")
     return np.concatenate([ref_first, ref_later]), np.concatenate([hyp_later, hyp_first])
@@ -96,6 +103,8 @@ def _starts_within(points: Ints, start: Ints, end: Ints, side: str) -> tuple[Int
     order = np.argsort(points, kind="stable")
     low = np.searchsorted(points, start, side=side, sorter=order)  # type: ignore[call-overload]
     count = np.maximum(np.searchsorted(points, end, side="left", sorter=order) - low, 0)
+    if count.sum() > MOST_PAIRS:
+        raise UserError(f"turns of reference and hypothesis overlap in {count.sum():,} pairs, too many to compare")
     interval = np.repeat(np.arange(count.size), count)
     return interval, order[np.arange(interval.size) + np.repeat(low - (np.cumsum(count) - count), count)]
 
