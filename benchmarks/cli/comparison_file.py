@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 NO_KEYS = {"context", "file", "help", "save"}
 """Parameters of the command that a file cannot have."""
 
+NOT_FROM_FILE = {"ray_address"}
+"""Options that a file cannot give: it may be a stranger's, and a cluster gets this machine's code and data."""
+
 ACTIONS = {"dry_run"}
 """Options that say what to do with a comparison; they are not saved."""
 
@@ -70,6 +73,8 @@ def use_comparison_file(context: typer.Context, path: Path | None) -> Path | Non
             hint = did_you_mean(key, options) or f"; one of {', '.join(options)}"
             raise UserError(f"{where}: unknown key{hint}")
         option = options[key]
+        if option.name in NOT_FROM_FILE:
+            raise UserError(f"{where}: a file cannot name a cluster; remove the line, and give {option.opts[0]}")
         if option.name in values:
             raise UserError(f"{where}: is given twice")
         texts = list(_values(option, node, path, where))
@@ -78,6 +83,11 @@ def use_comparison_file(context: typer.Context, path: Path | None) -> Path | Non
         defaults = [_default(context, option, text, line, path) for text, line in texts]
         if option.name == "env":
             _check_interpreters(str(default) for default in defaults)
+        if option.name == "out" and not _is_near(Path(str(defaults[0])), path.parent):
+            raise UserError(
+                f"{where}: {texts[0][0]}: outside the folder of this file and the one in which the command runs; "
+                "remove the line, and give --out"
+            )
         values[option.name] = defaults if option.multiple else defaults[0]
         given += [Given(option.name, text, line) for text, line in texts if isinstance(text, str)]
     context.default_map = values
@@ -112,23 +122,29 @@ def as_command(context: typer.Context) -> str:
     return shlex.join(words)
 
 
-def save_comparison_file(context: typer.Context, path: Path) -> None:
+def save_comparison_file(context: typer.Context, path: Path) -> list[str]:
     """Write the options that were given, on the command line or in a file, as a comparison file.
 
-    Raises UserError where the file exists with other content.
+    Returns the options that are left out, since a file cannot give them. Raises UserError where the file exists with
+    other content.
     """
     import yaml
 
-    from diarbench.datasets.io.files import write_atomic
+    from diarbench.datasets.io.files import read_bytes, write_atomic
 
     content: dict[str, Any] = {}
+    left_out: list[str] = []
     for option, given in _given(context):
+        if option.name in NOT_FROM_FILE or (option.name == "out" and not _is_near(given[0], path.parent)):
+            left_out.append(f"{option.opts[0]} {given[0]}")
+            continue
         values = [_beside(option.name, value, path.parent) for value in given]
         content[key_of(option)] = values if option.multiple else values[0]
     text = yaml.safe_dump(content, sort_keys=False, allow_unicode=True, width=1000)
-    if path.exists() and path.read_bytes() != text.encode():
+    if path.exists() and read_bytes(path) != text.encode():
         raise UserError(f"--save {path}: exists, with other content; remove it or choose another file")
     write_atomic(path, text)
+    return left_out
 
 
 def _entries(path: Path) -> Iterator[tuple[str, int, yaml.Node]]:
@@ -174,6 +190,11 @@ def _values(option: Any, node: yaml.Node, path: Path, where: str) -> Iterator[tu
         kinds = ["one value", *(["a list"] if option.multiple else [])]
         kinds += ["values by backend"] if option.name in BY_BACKEND else []
         raise UserError(f"{where}: expected {' or '.join(kinds)}")
+
+
+def _is_near(out: Path, folder: Path) -> bool:
+    """Whether a folder is inside the folder of a comparison file, or inside the one in which the command runs."""
+    return any(out.resolve().is_relative_to(near.resolve()) for near in (folder, Path()))
 
 
 def _check_interpreters(options: Iterable[str]) -> None:

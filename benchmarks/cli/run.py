@@ -371,8 +371,9 @@ def run(
         )
     folder = out or default_out(plans)
     check_out(folder, plans)
-    if save:
-        save_comparison_file(context, save)
+    if save and (left_out := save_comparison_file(context, save)):
+        text = f"--save {save}: without {' and '.join(left_out)}, which a file cannot give"
+        console.print(text, style="yellow", highlight=False, soft_wrap=True)
     roots = {planned.job.dataset_root: planned.job.dataset for planned in plans}
     for root, name in roots.items():
         if Path(root).name != name:  # the folder was renamed, or is a copy

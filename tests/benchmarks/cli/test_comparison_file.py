@@ -80,6 +80,23 @@ def test_a_saved_file_plans_the_same_runs_from_any_folder(
     )
 
 
+def test_where_a_file_cannot_lead(file: Path, bench: Bench, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """A file that was handed over names no cluster, and no folder elsewhere; saving says what it leaves out."""
+    monkeypatch.chdir(file.parent)
+    (file.parent / "link").symlink_to(tmp_path)
+    for out in ("../out", str(tmp_path / "elsewhere"), "~/out", "link/out"):
+        file.write_text(f"backends: dummy\nout: {out}\n")
+        code, shown, error = bench("run", file, "--dry-run")
+        assert (code, shown) == (1, "")
+        assert error.startswith(f"bench: {file}:2: out: {out}: outside the folder of this file"), error
+    file.write_text("backends: dummy\nray_address: 10.0.0.1:6379\n")
+    assert bench("run", file, "--dry-run")[2].startswith(f"bench: {file}:2: ray_address: a file cannot name a cluster")
+    command = ("run", "--backend", "dummy", "--executor", "ray", "--ray-address", "h:1", "--out", tmp_path / "o")
+    _, shown, _ = bench(*command, "--dry-run", "--save", "saved.yaml")
+    assert f"--save saved.yaml: without --ray-address h:1 and --out {tmp_path / 'o'}, which a file cannot" in shown
+    assert Path("saved.yaml").read_text() == "backends:\n- dummy\nexecutor: ray\n"
+
+
 def test_the_comparison_records_the_whole_command(file: Path, bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     from diarbench.benchmarks import api
 
@@ -91,6 +108,7 @@ def test_the_comparison_records_the_whole_command(file: Path, bench: Bench, monk
 
     monkeypatch.setattr(api, "run", stop)
     monkeypatch.chdir(file.parent)
+    file.write_text(file.read_text().replace("out: ../out", "out: out"))
     assert bench("run", "comparison.yaml", "--seed", 4) == (0, "", "")
     (command,) = commands
     for part in (
