@@ -28,7 +28,7 @@ def load_arrays(path: Path) -> dict[str, Any] | None:
     import numpy as np
 
     try:
-        if not zipfile.is_zipfile(path):
+        if not path.is_file() or not zipfile.is_zipfile(path):
             return None
         with zipfile.ZipFile(path) as archive:
             if f"{HEADER}.npy" not in archive.namelist():

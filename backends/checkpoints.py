@@ -13,7 +13,7 @@ from typing import Any
 from diarbench.backends.array_checkpoints import load_arrays, save_arrays
 from diarbench.datasets.io.archives import check_zip
 from diarbench.datasets.io.errors import UserError
-from diarbench.datasets.io.files import write_atomic
+from diarbench.datasets.io.files import open_file, write_atomic
 
 KNOWN_CLASSES = {
     "collections Counter",
@@ -91,7 +91,7 @@ def _classes_in(source: Path | io.BytesIO) -> Iterator[str]:
 
     Raises ValueError where the file is not laid out as by ``torch.save``, so that torch would read something else.
     """
-    with source.open("rb") if isinstance(source, Path) else io.BytesIO(source.getvalue()) as file:
+    with open_file(source) if isinstance(source, Path) else io.BytesIO(source.getvalue()) as file:
         if file.read(4) != b"PK\x03\x04":
             raise ValueError("torch would read it in its old format")
         with zipfile.ZipFile(file) as archive:
@@ -99,10 +99,11 @@ def _classes_in(source: Path | io.BytesIO) -> Iterator[str]:
             if len(pickles) != 1 or not pickles[0].orig_filename.endswith("/data.pkl"):
                 raise ValueError("not one pickle")
             content = archive.read(pickles[0])
-    tuples = 0
+    tuples, unfolded = 0, _Unfolded()
     for number, (opcode, argument, _) in enumerate(pickletools.genops(content)):
         tuples += opcode.name.startswith("TUPLE")
-        if number > MOST_OPCODES or tuples > MOST_TUPLES:
+        unfolded.step(opcode, argument)
+        if number > MOST_OPCODES or tuples > MOST_TUPLES or unfolded.repeated > MOST_VALUES:
             raise ValueError("longer than the pickle of any network")
         if opcode.name == "GLOBAL":
             module, _, name = str(argument).partition(" ")
@@ -110,6 +111,48 @@ def _classes_in(source: Path | io.BytesIO) -> Iterator[str]:
             yield " ".join(NAME_MAPPING.get((module, name), renamed))
         elif opcode.name in ("STACK_GLOBAL", "INST", "EXT1", "EXT2", "EXT4"):
             yield opcode.name  # torch.save writes none of these
+
+
+class _Unfolded:
+    """The values that a pickle repeats from its memo, with all that is in them, as far as it was read.
+
+    Tuples that share their parts can unfold to any number of values, and Python counts through all of them where such
+    a tuple is the key of a dictionary.
+    """
+
+    def __init__(self) -> None:
+        self.repeated = 0
+        self._memo: dict[Any, int] = {}
+        self._stack: list[int] = []
+        """The number of values in each object on the stack, and 0 for each mark."""
+        self._marks: list[int] = []
+        """Where the marks are."""
+
+    def step(self, opcode: pickletools.OpcodeInfo, argument: Any) -> None:
+        """Follow an opcode. Raises IndexError or KeyError where it does not fit what came before."""
+        if opcode.name == "MARK":
+            self._marks.append(len(self._stack))
+            self._stack.append(0)
+        elif opcode.name in ("PUT", "BINPUT", "LONG_BINPUT"):
+            self._memo[argument] = self._stack[-1]
+        elif opcode.name == "MEMOIZE":
+            self._memo[len(self._memo)] = self._stack[-1]
+        elif opcode.name in ("GET", "BINGET", "LONG_BINGET"):
+            self._stack.append(self._memo[argument])
+            self.repeated += self._memo[argument]
+        elif opcode.name == "DUP":
+            self._stack.append(self._stack[-1])
+            self.repeated += self._stack[-1]
+        else:
+            self._replace(opcode)
+
+    def _replace(self, opcode: pickletools.OpcodeInfo) -> None:
+        """Take what an opcode takes from the stack, and put the object there that is made of it."""
+        before = [kind.name for kind in opcode.stack_before]
+        first = self._marks.pop() - before.index("mark") if "mark" in before else len(self._stack) - len(before)
+        if first < 0:
+            raise IndexError("takes more than the stack has")
+        self._stack[first:] = [1 + sum(self._stack[first:])] * len(opcode.stack_after)
 
 
 def _pickled_name(each: Any) -> str:
@@ -132,6 +175,8 @@ def load_safetensors(path: Path) -> tuple[dict[str, Any], dict[str, str]]:
     """Tensors by name, and the file's metadata. Raises UserError where the file is damaged or of another format."""
     from safetensors import safe_open
 
+    if not path.is_file():
+        raise UserError(f"{path}: no such file")
     try:
         with safe_open(str(path), framework="pt") as file:
             names = list(file.keys())

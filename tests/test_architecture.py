@@ -68,6 +68,41 @@ def test_no_modules_import_each_other_in_a_circle() -> None:
         pytest.fail(" -> ".join(error.args[1]))
 
 
+OPENED_OTHERWISE = {
+    "diarbench.datasets.io.files",  # which has the readers
+    "diarbench.backends.nemotron.diarize",  # a script that is exported, without diarbench
+    "diarbench.backends.nemo.presets",  # these read their own package's files
+    "diarbench.backends.recipes.load",
+    "diarbench.reports.html.template",
+    "diarbench.backends.recipes.torch_classes",  # torch's source
+    "diarbench.benchmarks.runs.environment",  # /proc
+    "diarbench.benchmarks.runs.virtual_environments",  # an installed package's metadata
+}
+
+
+def test_files_are_read_by_functions_that_wait_for_no_pipe() -> None:
+    """They are in `datasets.io.files`; a module that reads what nobody else can have written is listed above."""
+    otherwise = [
+        f"{path}:{node.lineno}: {ast.unparse(node)[:60]}"
+        for module, path in MODULES.items()
+        if module not in OPENED_OTHERWISE and "throughput" not in module
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and _reads_a_path(node, node.func.attr)
+    ]
+    assert not otherwise
+
+
+def _reads_a_path(call: ast.Call, name: str) -> bool:
+    """Whether a call of a method is one by which `pathlib.Path` reads."""
+    words = {keyword.arg for keyword in call.keywords}
+    is_open = (
+        name == "open"
+        and [ast.unparse(each) for each in call.args] in ([], ["'r'"], ["'rb'"])
+        and words <= {"encoding", "errors"}
+    )
+    return name in ("read_text", "read_bytes") or is_open
+
+
 def test_the_root_folders_have_no_init() -> None:
     """They are subpackages of diarbench; with an ``__init__.py`` they would shadow packages such as datasets."""
     for folder in LAYERS:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import io
 import json
 import os
 import pickle
 import resource
+import struct
 import tarfile
 import zipfile
 from collections import Counter
@@ -16,26 +18,33 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from corpora import eaf_text
 from report_files import small, write_dataset_json, write_wav
 from report_records import make_comparison, make_rows, make_run
 from toolkits import load_or_skip
 
 from diarbench.backends import registry
-from diarbench.backends.checkpoints import load_safetensors, load_tensors
+from diarbench.backends.checkpoints import load_checkpoint, load_safetensors, load_tensors
 from diarbench.backends.objective import Objective
 from diarbench.backends.recipes import load as recipes
+from diarbench.benchmarks import api
 from diarbench.benchmarks.cli.__main__ import main
+from diarbench.benchmarks.runs.executors.watch import read_epochs
+from diarbench.benchmarks.runs.lock import holder_of
 from diarbench.benchmarks.runs.search_space import load_space
 from diarbench.datasets.checking.check import check
 from diarbench.datasets.dataset import Dataset
-from diarbench.datasets.formats import pyannote_yaml
+from diarbench.datasets.formats import huggingface, pyannote_yaml
+from diarbench.datasets.formats.detect import find_corpus
+from diarbench.datasets.formats.elan import read_eaf
 from diarbench.datasets.io.archives import check_gzip, read_tar_member
-from diarbench.datasets.io.audio import Clip, write_audio
+from diarbench.datasets.io.audio import Clip, length_s, write_audio
 from diarbench.datasets.io.errors import UserError
+from diarbench.datasets.io.files import read_json, sha256_of
 from diarbench.datasets.io.names import check_name, check_relative_path
 from diarbench.datasets.io.records import read_record
-from diarbench.datasets.io.rttm import read_rttm
-from diarbench.datasets.io.yaml_files import parse_yaml
+from diarbench.datasets.io.rttm import Turn, read_regions, read_rttm
+from diarbench.datasets.io.yaml_files import parse_yaml, read_yaml
 from diarbench.reports.console import make_console
 from diarbench.reports.html import page
 from diarbench.reports.results.comparison import Comparison
@@ -318,6 +327,14 @@ def repeated(width: int, depth: int) -> Any:
     return value
 
 
+def shared_tuples(depth: int) -> Any:
+    """Tuples in tuples, of which each holds another one twice: hashing them takes ``2 ** depth`` steps."""
+    value: Any = ()
+    for _ in range(depth):
+        value = (value, value)
+    return value
+
+
 def with_pickle(path: Path, content: bytes, *names: str) -> Path:
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
         for name in names or ("data.pkl",):
@@ -345,6 +362,12 @@ PICKLES: dict[str, Callable[[Path, Path], Path]] = {
     "a long pickle": lambda p, out: with_pickle(p, b"\x80\x02" + b"}" * 5_000_000 + b"."),
     "many nested tuples": lambda p, out: with_pickle(p, b"\x80\x02})" + b"\x85" * 300_000 + b"K\x00s."),
     "lists of lists": lambda p, out: saved(p, repeated(100, 7)),
+    "a key of tuples that share their parts": lambda p, out: with_pickle(
+        p, b"\x80\x02}" + pickle.dumps(shared_tuples(60), 2)[2:-1] + b"K\x00s."
+    ),
+    "a long key, many times": lambda p, out: with_pickle(
+        p, b"\x80\x02}(" + b"K\x01" * 9000 + b"tq\x00K\x00s" + b"h\x00K\x00s" * 100_000 + b"."
+    ),
     "an import": lambda p, out: with_pickle(p, b"\x80\x02cthis\nno\n."),
     "a deflated tensor": lambda p, out: zipped_checkpoint(p),
     "a deflated member of another name": lambda p, out: zipped_checkpoint(p, "other"),
@@ -356,6 +379,13 @@ PICKLES: dict[str, Callable[[Path, Path], Path]] = {
 def test_a_hostile_checkpoint_is_refused(kind: str, tmp_path: Path, nothing_outside: Path) -> None:
     path = PICKLES[kind](tmp_path / "c.ckpt", nothing_outside)
     assert refused(load_tensors, path).startswith(str(path))
+
+
+def test_values_that_a_checkpoint_repeats_are_read(tmp_path: Path) -> None:
+    betas = (0.9, 0.999)
+    content = {"groups": [{"betas": betas, "size": torch.Size(betas_of)} for betas_of in ((2, 3), (4,))] * 50}
+    content |= {shared_tuples(10): betas, "weights": [torch.zeros(2)] * 9}
+    assert str(load_tensors(saved(tmp_path / "c.ckpt", content))) == str(content)
 
 
 # Configurations of networks
@@ -521,6 +551,93 @@ def test_a_damaged_plda_and_one_of_zeros_are_refused(tmp_path: Path) -> None:
         refused(load_plda, tmp_path, 192)
 
 
+READERS: dict[str, Callable[[Path], object]] = {
+    "rttm": read_rttm,
+    "uem": read_regions,
+    "hash": sha256_of,
+    "json": read_json,
+    "yaml": read_yaml,
+    "record": lambda path: read_record(path, Job),
+    "epochs": read_epochs,
+    "lock": lambda path: holder_of(path.rename(path.with_name(".lock.1")).parent),
+    "tar": lambda path: read_tar_member(path, "w"),
+    "gzip": check_gzip,
+    "checkpoint": lambda path: load_checkpoint(path, "dummy"),
+    "safetensors": load_safetensors,
+    "audio": lambda path: length_s(Clip(path)),
+    "audio in a container": lambda path: length_s(Clip(path.rename(path.with_suffix(".mp4")))),
+    "corpus": lambda path: find_corpus(str(path.rename(path.with_suffix(".yaml")))),
+}
+
+
+@pytest.mark.parametrize("kind", READERS)
+def test_no_reader_waits_for_a_pipe(kind: str, tmp_path: Path) -> None:
+    """A pipe without a writer would be waited for without end, and so would the end of a device."""
+    os.mkfifo(tmp_path / "x")
+    with contextlib.suppress(UserError, OSError):
+        assert READERS[kind](tmp_path / "x") in ([], None)
+
+
+def test_a_file_of_any_size_takes_no_memory(tmp_path: Path) -> None:
+    """A sparse file, which takes no room in an archive of it."""
+    for name in ("epochs.csv", "a.rttm"):
+        with (tmp_path / name).open("wb") as file:
+            file.truncate(10**12)
+    assert "a.rttm: cannot be read (larger than 500,000,000 bytes)" in refused(read_rttm, tmp_path / "a.rttm")
+    assert read_epochs(tmp_path / "epochs.csv") == []
+
+
+def parquet_of(path: Path, turns: int, name: str = "x", rows: int = 1, audio: bytes = b"RIFF") -> Path:
+    """A small parquet file whose last row has so many turns, all of them the same."""
+    pyarrow, parquet = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
+    import numpy as np
+
+    names = pyarrow.DictionaryArray.from_arrays(pyarrow.array(np.zeros(turns, np.int32)), [name])
+    offsets = pyarrow.array([0] * rows + [turns], pyarrow.int32())
+    columns = {
+        "audio": pyarrow.array([audio] * rows),
+        "timestamps_start": pyarrow.ListArray.from_arrays(offsets, pyarrow.array(np.zeros(turns))),
+        "timestamps_end": pyarrow.ListArray.from_arrays(offsets, pyarrow.array(np.ones(turns))),
+        "speakers": pyarrow.ListArray.from_arrays(offsets, names),
+    }
+    parquet.write_table(pyarrow.table(columns), path, compression="zstd")
+    assert path.stat().st_size < 20_000
+    return path
+
+
+PARQUETS: dict[str, Callable[[Path], Path]] = {
+    "many turns": lambda p: parquet_of(p, 2_000_000),
+    "many turns, and more rows": lambda p: parquet_of(p, 2_000_000, rows=100),
+    "a long name, repeated": lambda p: parquet_of(p, 90_000, "n" * 1_000_000),
+    "zeros": lambda p: parquet_of(p, 1, audio=bytes(100_000_000)),
+}
+
+
+@pytest.mark.parametrize("kind", PARQUETS)
+def test_a_hostile_parquet_file_is_refused(kind: str, tmp_path: Path) -> None:
+    path = PARQUETS[kind](tmp_path / "x.parquet")
+    assert refused(lambda: list(huggingface.find(path).recordings)).startswith(str(path))
+
+
+def test_a_long_chain_of_references_in_elan(tmp_path: Path) -> None:
+    links = "".join(
+        f'<ANNOTATION><REF_ANNOTATION ANNOTATION_ID="r{k}" ANNOTATION_REF="r{k + 1}"/></ANNOTATION>'
+        for k in range(20_000)
+    )
+    below = f'<TIER TIER_ID="chain" PARENT_REF="bob">{links}</TIER>'
+    text = eaf_text([Turn(0.5, 1.0, "bob")], below).replace('"a0"', '"r20000"')
+    (tmp_path / "x.eaf").write_text(text)
+    assert read_eaf(tmp_path / "x.eaf", Counter(), "chain") == [Turn(0.5, 1.0, "chain")] * 20_000
+
+
+@pytest.mark.parametrize(("speakers", "length_s"), ((800, 1.0), (30_000, 0.001)))
+def test_more_speakers_than_can_be_mapped_are_refused(speakers: int, length_s: float, tmp_path: Path) -> None:
+    lines = "".join(f"SPEAKER a 1 {k * 0.001:.3f} {length_s} <NA> <NA> {k} <NA> <NA>\n" for k in range(speakers))
+    (tmp_path / "a.rttm").write_text(lines)
+    message = refused(api.score, tmp_path / "a.rttm", tmp_path / "a.rttm")
+    assert message.startswith("a: ") and "too many to" in message
+
+
 @pytest.mark.parametrize("name", ("job.json", "run.json", "results.json"))
 def test_a_record_that_is_a_device_or_a_pipe_is_not_read(name: str, tmp_path: Path) -> None:
     (tmp_path / name).symlink_to("/dev/zero")
@@ -553,7 +670,7 @@ def test_the_name_of_a_lhotse_manifest_is_no_command(tmp_path: Path, monkeypatch
 
 
 def test_a_device_is_not_read_as_text() -> None:
-    assert "/dev/zero: is a device" in refused(read_rttm, Path("/dev/zero"))
+    assert "/dev/zero: cannot be read (not a regular file)" in refused(read_rttm, Path("/dev/zero"))
 
 
 def test_audio_of_a_few_samples_per_second_is_refused(tmp_path: Path) -> None:
@@ -572,6 +689,31 @@ def test_a_time_of_no_recording_and_a_clip_beyond_a_day_are_refused(tmp_path: Pa
     for at_s in (1e6, 1e300):
         clips = (Clip(tmp_path / "a.wav", at_s=at_s),)
         assert "beyond the 24 hours" in refused(write_audio, clips, tmp_path / "b.wav")
+
+
+def wav_of(path: Path, rate: int, channels: int, samples: int) -> Path:
+    """A WAV file of 8 bits a sample, whose samples take no room on disk."""
+    size = samples * channels
+    form = struct.pack("<IHHIIHH", 16, 1, channels, rate, rate * channels, channels, 8)
+    path.write_bytes(b"RIFF" + struct.pack("<I", size + 36) + b"WAVEfmt " + form + b"data" + struct.pack("<I", size))
+    os.truncate(path, 44 + size)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("rate", "channels", "samples", "message"),
+    (
+        (4000, 1, 4000 * 3600 * 25, "lasts 25 hours or more"),
+        (2**31 - 1, 1, 1000, "2147483647 samples per second"),
+        (16_000, 1000, 16_000, "1000 channels"),
+    ),
+)
+def test_audio_that_would_unfold_is_refused(
+    rate: int, channels: int, samples: int, message: str, tmp_path: Path
+) -> None:
+    audio = wav_of(tmp_path / "a.wav", rate, channels, samples)
+    assert message in refused(write_audio, (Clip(audio),), tmp_path / "out.wav")
+    assert not (tmp_path / "out.wav").exists()
 
 
 # Disclosure

@@ -6,13 +6,13 @@ keys below are read, so a snapshot chooses numbers and nothing that is run.
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from diarbench.datasets.io.errors import UserError, did_you_mean
+from diarbench.datasets.io.files import read_json
 from diarbench.datasets.io.records import first_problem, read_record
 
 MODEL_TYPE = "nemotron3_diarization"
@@ -216,10 +216,7 @@ def read_snapshot(folder: Path) -> Architecture:
 
 def check_model_type(config: Path) -> None:
     """Raises UserError where a ``config.json`` describes another model."""
-    try:
-        content = json.loads(config.read_bytes())
-    except (OSError, ValueError, RecursionError) as error:
-        raise UserError(f"{config}: not readable JSON") from error
+    content = read_json(config)
     kind = content.get("model_type") if isinstance(content, dict) else None
     if kind != MODEL_TYPE:
         raise UserError(f"{config}: describes a model of type {str(kind)[:80]}, not {MODEL_TYPE}")

@@ -22,7 +22,7 @@ from diarbench.backends.base import CachesFeatures
 from diarbench.backends.training.windows import Window
 from diarbench.datasets.dataset import Recording
 from diarbench.datasets.io.audio import SAMPLE_RATE
-from diarbench.datasets.io.files import cache_dir, digest, sha256_of, write_atomic
+from diarbench.datasets.io.files import cache_dir, digest, read_bytes, sha256_of, write_atomic
 
 logger = logging.getLogger(__name__)
 
@@ -53,7 +53,7 @@ class FeatureCache:
         """Compute a recording's features unless they are cached already; a damaged entry is computed again."""
         path = self.path_of(recording.audio)
         if path.is_file():
-            entry = path.read_bytes()
+            entry = read_bytes(path)
             if sha256(entry[:-CHECKSUM_BYTES]).digest() == entry[-CHECKSUM_BYTES:]:
                 return
             logger.warning("%s: damaged, so its features are computed again", path)

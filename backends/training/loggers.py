@@ -16,7 +16,7 @@ from typing import Any, Protocol
 
 from diarbench.backends.packages import importable
 from diarbench.datasets.io.errors import UserError, check_choice
-from diarbench.datasets.io.files import write_atomic
+from diarbench.datasets.io.files import read_text, write_atomic
 from diarbench.reports.results.run import EPOCH_COLUMNS, Epoch
 
 PACKAGES = {"csv": None, "mlflow": "mlflow", "tensorboard": "tensorboard"}
@@ -112,7 +112,7 @@ class MLflow:
                 for name, value in settings.items():
                     self.client.log_param(run.info.run_id, name, value)
                 write_atomic(id_file, run.info.run_id)
-            self.run_id = id_file.read_text()
+            self.run_id = read_text(id_file)
             self.client.update_run(self.run_id, "RUNNING")
             history = self.client.get_metric_history(self.run_id, LAST)
         except MlflowException as error:

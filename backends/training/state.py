@@ -20,7 +20,7 @@ from diarbench.backends.training.averaging import ExponentialMovingAverage
 from diarbench.backends.training.schedule import WarmupSchedule
 from diarbench.backends.training.windows import ExcludedSpeech
 from diarbench.datasets.io.errors import UserError
-from diarbench.datasets.io.files import write_atomic
+from diarbench.datasets.io.files import read_bytes, write_atomic
 from diarbench.reports.results.run import Epoch
 from diarbench.reports.results.run_folder import RunFolder
 
@@ -137,7 +137,7 @@ class TrainingState:
     def keep_first(self) -> None:
         """Let the best network be the one before training."""
         if self.fabric.is_global_zero:
-            write_atomic(self.folder.checkpoint("best"), self.folder.checkpoint("first").read_bytes())
+            write_atomic(self.folder.checkpoint("best"), read_bytes(self.folder.checkpoint("first")))
 
     def save_last(self) -> None:
         """Save the network and all that resuming needs."""

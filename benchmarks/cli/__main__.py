@@ -60,7 +60,8 @@ def options(
 
 
 def main() -> None:
-    """Run the command line; a UserError, an OSError or Ctrl-C gives one line on stderr and a non-zero exit status.
+    """Run the command line; a UserError, an OSError, a MemoryError or Ctrl-C gives one line on stderr and a non-zero
+    exit status.
 
     SIGTERM, which clusters send before they take a machine back, and SIGHUP, which a closed terminal sends, are handled
     like Ctrl-C: the worker stops, and the run can be resumed.
@@ -74,6 +75,10 @@ def main() -> None:
         sys.exit(1)
     except OSError as error:
         sys.stderr.write(f"bench: {visible(os_error_text(error))}\n")
+        sys.exit(1)
+    except MemoryError as error:
+        reason = f" ({visible(error)})" if str(error) else ""
+        sys.stderr.write(f"bench: out of memory{reason}; free some, or give shorter recordings or fewer at a time\n")
         sys.exit(1)
     except SystemExit as stop:
         if stop.code == INTERRUPTED:  # typer's status for Ctrl-C

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -24,7 +23,7 @@ from diarbench.benchmarks.runs.model_card import model_card
 from diarbench.datasets.dataset import Recording, from_annotation
 from diarbench.datasets.io.audio import Clip, length_s, write_audio
 from diarbench.datasets.io.errors import UserError, check_choice
-from diarbench.datasets.io.files import make_folder, temporary_folder, write_atomic
+from diarbench.datasets.io.files import make_folder, read_text, temporary_folder, write_atomic
 from diarbench.datasets.io.rttm import Turn, rttm_text
 from diarbench.reports.results.job import Job
 from diarbench.reports.results.run_folder import RunFolder
@@ -236,5 +235,4 @@ def quiet(log: Path) -> Iterator[None]:
                 os.dup2(copy, stream)
                 os.close(copy)
             if failed:
-                with log.open() as output:
-                    shutil.copyfileobj(output, sys.stderr)
+                sys.stderr.write(read_text(log, errors="replace"))

@@ -24,7 +24,7 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from diarbench.datasets.io.errors import UserError
-from diarbench.datasets.io.files import PARTIAL, make_folder
+from diarbench.datasets.io.files import PARTIAL, make_folder, open_file, read_bytes
 from diarbench.datasets.io.records import Record
 
 TOUCH_S = 15.0
@@ -161,7 +161,7 @@ def _number(lock: Path) -> int:
 def _read(lock: Path) -> Holder | None:
     """The holder; None for a lock that is damaged, was removed meanwhile, or is a link to another file."""
     try:
-        return None if lock.is_symlink() else Holder.model_validate_json(lock.read_bytes())
+        return None if lock.is_symlink() else Holder.model_validate_json(read_bytes(lock))
     except (OSError, ValidationError):
         return None
 
@@ -169,7 +169,7 @@ def _read(lock: Path) -> Holder | None:
 def _is_flocked(lock: Path) -> bool | None:
     """Whether a process of this machine has the lock; None where the disk cannot tell."""
     try:
-        with lock.open("rb") as file:
+        with open_file(lock) as file:
             fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
             return False
     except BlockingIOError:

@@ -17,7 +17,7 @@ from diarbench.backends.recipes.schema import Recipe
 from diarbench.backends.recipes.space import changed
 from diarbench.backends.training.state import History, merit
 from diarbench.backends.training.trainer import Trainer
-from diarbench.datasets.io.files import write_atomic
+from diarbench.datasets.io.files import read_bytes, write_atomic
 from diarbench.reports.results.recipe_search import RecipeSearch, RecipeTrial
 from diarbench.reports.results.run_folder import RunFolder
 
@@ -108,7 +108,7 @@ class RecipeSearcher:
         if target.checkpoint("last").exists():
             return
         for path in sorted(source.checkpoint("last").parent.glob("*.ckpt"), key=lambda path: path.stem == "last"):
-            write_atomic(target.checkpoint(path.stem), path.read_bytes())
+            write_atomic(target.checkpoint(path.stem), read_bytes(path))
 
 
 def importance(changes: Sequence[Mapping[str, Any]], figures: Sequence[float]) -> dict[str, float]:

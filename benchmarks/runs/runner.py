@@ -26,7 +26,7 @@ from diarbench.benchmarks.runs.progress import RunProgress
 from diarbench.benchmarks.runs.tuning import check_speech
 from diarbench.datasets.folds import with_fold
 from diarbench.datasets.io.errors import UserError
-from diarbench.datasets.io.files import PARTIAL, cache_dir, remove_partial
+from diarbench.datasets.io.files import PARTIAL, cache_dir, read_text, remove_partial
 from diarbench.datasets.io.names import plural
 from diarbench.datasets.io.records import write_record
 from diarbench.datasets.roots import find_dataset
@@ -242,7 +242,7 @@ def _failure(ended: Ended, record: Run, folder: RunFolder) -> str:
 def _last_words(folder: RunFolder) -> str:
     """The last line of a worker's log, into which its standard error goes once it has started."""
     try:
-        words = last_line(folder.log.read_text(encoding="utf-8", errors="replace"))
+        words = last_line(read_text(folder.log, errors="replace"))
     except OSError:
         return "no log.txt"
     return f"{words}; see log.txt" if words else "see log.txt"

@@ -25,14 +25,14 @@ from diarbench.datasets.formats.matching import (
 )
 from diarbench.datasets.io.audio import Clip
 from diarbench.datasets.io.errors import UserError
-from diarbench.datasets.io.files import files, nfc, read_json
+from diarbench.datasets.io.files import files, nfc, read_json, read_text
 from diarbench.datasets.io.rttm import Turn
 
 
 def sniff(path: Path) -> bool:
     """Whether the path is a folder whose first JSON file contains ``Conversation`` and ``SpeakerNo``."""
     first = next(iter(files(path, {".json"})), None)
-    text = first.read_text(encoding="utf-8", errors="replace") if first else ""
+    text = read_text(first, errors="replace") if first else ""
     return '"Conversation"' in text and '"SpeakerNo"' in text
 
 

@@ -18,7 +18,7 @@ from diarbench.datasets.conversion.corpus import Corpus
 from diarbench.datasets.formats.matching import log
 from diarbench.datasets.formats.tiers import Interval, find_tiered, read_tiers
 from diarbench.datasets.io.errors import UserError
-from diarbench.datasets.io.files import files
+from diarbench.datasets.io.files import files, open_file
 from diarbench.datasets.io.rttm import Turn, seconds
 
 LARGEST_BYTES = 50_000_000
@@ -68,16 +68,22 @@ def read_eaf(path: Path, changes: Counter[str], tiers: str = "") -> list[Turn]:
 
 
 def _span(name: str, spans: dict[str, tuple[str, str]], parents: dict[str, str], where: str) -> tuple[float, float]:
-    """Start and end of an annotation in seconds: its own, or those of the annotation to which it refers."""
-    own = name
-    for _ in range(len(parents) + 1):
-        if name in spans:
-            start, end = spans[name]
-            return seconds(start, where) / 1000, seconds(end, where) / 1000
+    """Start and end of an annotation in seconds: its own, or those of the annotation to which it refers.
+
+    ``spans`` keeps what was found, for the others that refer to it.
+    """
+    passed = {name: None}  # in order
+    while name not in spans:
         name = parents.get(name, "")
-    raise UserError(
-        f"{where}: annotation {own} has no time; align it in ELAN, or choose other tiers with --set tiers=NAME"
-    )
+        if name in passed or not (name in spans or name in parents):
+            own = next(iter(passed))
+            raise UserError(
+                f"{where}: annotation {own} has no time; align it in ELAN, or choose other tiers with --set tiers=NAME"
+            )
+        passed[name] = None
+    spans.update(dict.fromkeys(passed, spans[name]))
+    start, end = spans[name]
+    return seconds(start, where) / 1000, seconds(end, where) / 1000
 
 
 def _value(annotation: ElementTree.Element) -> str:
@@ -94,7 +100,7 @@ class _NoDoctype(ElementTree.TreeBuilder):
 
 def _parse(path: Path) -> ElementTree.Element:
     try:
-        with path.open("rb") as file:
+        with open_file(path) as file:
             content = file.read(LARGEST_BYTES + 1)
         if len(content) > LARGEST_BYTES:
             raise ValueError(f"larger than {LARGEST_BYTES:,} bytes")

@@ -20,6 +20,7 @@ from typing import Any
 
 from diarbench.datasets.conversion.corpus import Corpus, SourceRecording
 from diarbench.datasets.formats.matching import make_turns, one_line, reporting_unread, subset_name, subsets_from_names
+from diarbench.datasets.io.archives import check_unpacked
 from diarbench.datasets.io.audio import Clip
 from diarbench.datasets.io.errors import UserError, require
 from diarbench.datasets.io.files import files, nfc
@@ -27,6 +28,15 @@ from diarbench.datasets.io.names import plural
 from diarbench.datasets.io.rttm import Turn
 
 COLUMNS = ("audio", "timestamps_start", "timestamps_end", "speakers")
+
+MOST_TURNS = 100_000
+"""Of a recording. Parquet writes a value that repeats once, with its count."""
+
+MOST_VALUES = 10_000_000
+"""Of a column, in the rows that are written together."""
+
+LONGEST_NAME = 1000
+"""Characters of a speaker's name."""
 
 
 def sniff(path: Path) -> bool:
@@ -80,14 +90,55 @@ def _parquets(path: Path) -> list[Path]:
 def _rows(path: Path) -> Iterator[dict[str, Any]]:
     parquet = require("pyarrow.parquet", "reading parquet")
     try:
-        with parquet.ParquetFile(path) as file:
+        metadata = parquet.read_metadata(path)
+        _check_metadata(path, metadata)
+        with parquet.ParquetFile(path, read_dictionary=_leaves(metadata, "speakers")) as file:
             missing = [column for column in COLUMNS if column not in file.schema_arrow.names]
             if missing:
                 raise UserError(f"{path}: no column {missing[0]}; required columns: {', '.join(COLUMNS)}")
-            for batch in file.iter_batches(batch_size=1, columns=list(COLUMNS)):
+            for number, batch in enumerate(file.iter_batches(batch_size=1, columns=list(COLUMNS))):
+                _check_row(f"{path}: row {number}", batch)
                 yield from batch.to_pylist()
     except (OSError, ValueError) as error:
         raise UserError(f"{path}: not a readable parquet file ({one_line(error)})") from error
+
+
+def _leaves(metadata: Any, column: str) -> list[str]:
+    """The paths of what is stored for a column, such as ``speakers.list.element``."""
+    paths = (metadata.schema.column(number).path for number in range(metadata.num_columns))
+    return [path for path in paths if path.split(".")[0] == column]
+
+
+def _check_metadata(path: Path, metadata: Any) -> None:
+    """Raises UserError for a file that would unfold to far more than its size, before any of it is read."""
+    groups = (metadata.row_group(number) for number in range(metadata.num_row_groups))
+    for group in groups:
+        for stored in (group.column(number) for number in range(group.num_columns)):
+            column, rows = stored.path_in_schema.split(".")[0], group.num_rows
+            if column not in COLUMNS:
+                continue
+            if stored.num_values > min(MOST_VALUES, MOST_TURNS * rows):
+                raise UserError(
+                    f"{path}: {stored.num_values:,} values of {column} in {plural(rows, 'row')}; a row is a recording, "
+                    f"with at most {MOST_TURNS:,} turns"
+                )
+            check_unpacked(path, path.stat().st_size, stored.total_uncompressed_size)
+
+
+def _check_row(where: str, batch: Any) -> None:
+    """Raises UserError where a row has more turns, or a longer name, than a recording; the file's metadata may lie."""
+    for column in COLUMNS[1:]:
+        values = batch.column(column)
+        if not hasattr(values, "flatten"):  # no list
+            continue
+        values = values.flatten()
+        if len(values) > MOST_TURNS:
+            raise UserError(
+                f"{where}: {len(values):,} values of {column}; a recording has at most {MOST_TURNS:,} turns"
+            )
+        distinct = getattr(values, "dictionary", values)
+        if distinct.nbytes > LONGEST_NAME * MOST_TURNS or any(len(str(name)) > LONGEST_NAME for name in distinct):
+            raise UserError(f"{where}: a value of {column} with more than {LONGEST_NAME:,} characters")
 
 
 def _read_recordings(

@@ -28,7 +28,7 @@ from diarbench.datasets.formats.matching import (
 )
 from diarbench.datasets.io.audio import Clip
 from diarbench.datasets.io.errors import UserError
-from diarbench.datasets.io.files import files, read_json
+from diarbench.datasets.io.files import files, open_file, read_json
 from diarbench.datasets.io.rttm import Region, UemRegions, read_lines, seconds
 
 SUFFIXES = (".json", ".jsonl")
@@ -50,8 +50,8 @@ def _manifests(path: Path) -> list[Path]:
 
 
 def _is_manifest(path: Path) -> bool:
-    with path.open(encoding="utf-8", errors="replace") as file:
-        return '"audio_filepath"' in file.read(100_000)
+    with open_file(path) as file:
+        return b'"audio_filepath"' in file.read(100_000)
 
 
 def _read_recordings(path: Path, changes: Counter[str]) -> Iterator[SourceRecording]:

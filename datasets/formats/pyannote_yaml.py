@@ -31,7 +31,7 @@ from diarbench.datasets.formats.matching import (
 )
 from diarbench.datasets.io.audio import Clip
 from diarbench.datasets.io.errors import UserError, did_you_mean
-from diarbench.datasets.io.files import nfc
+from diarbench.datasets.io.files import nfc, read_text
 from diarbench.datasets.io.rttm import RttmRecording, UemRegions, read_uris
 from diarbench.datasets.io.yaml_files import read_yaml
 
@@ -42,7 +42,7 @@ SUBSETS: dict[str, Subset] = {"train": "train", "development": "dev", "test": "t
 
 def sniff(path: Path) -> bool:
     """Whether the path is a YAML file with ``Protocols``."""
-    return path.suffix in (".yml", ".yaml") and "Protocols:" in path.read_text(encoding="utf-8", errors="replace")
+    return path.suffix in (".yml", ".yaml") and path.is_file() and "Protocols:" in read_text(path, errors="replace")
 
 
 def find(path: Path, protocol: str = "") -> Corpus:

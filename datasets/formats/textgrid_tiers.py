@@ -21,7 +21,7 @@ from diarbench.datasets.conversion.corpus import Corpus
 from diarbench.datasets.formats.matching import one_line
 from diarbench.datasets.formats.tiers import Interval, find_tiered, read_tiers
 from diarbench.datasets.io.errors import UserError, require
-from diarbench.datasets.io.files import files
+from diarbench.datasets.io.files import files, read_bytes
 from diarbench.datasets.io.rttm import Turn
 
 
@@ -58,7 +58,7 @@ def _check_complete(path: Path) -> None:
     As in Praat, only numbers and texts that stand alone count: a tier is its class, name, start, end, the number of
     its intervals, and for each its start, end and label; a point has no end.
     """
-    content = path.read_bytes()
+    content = read_bytes(path)
     try:
         text = content.decode("utf-16" if content[:2] in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE) else "utf-8-sig")
     except UnicodeDecodeError as error:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import IO
 
 from diarbench.datasets.io.errors import UserError
+from diarbench.datasets.io.files import open_file
 
 LARGEST_RATIO = 4
 """Weights hardly compress. An archive that unpacks to more than so many times its size is refused."""
@@ -32,13 +33,19 @@ def check_zip(source: Path | str, file: Path | IO[bytes], size: int) -> None:
         raise _too_large(source, size, unpacked)
 
 
+def check_unpacked(source: Path | str, size: int, unpacked: int) -> None:
+    """Raises UserError where ``size`` bytes of text or of samples would unpack to far more."""
+    if unpacked > ALLOWANCE_BYTES + LARGEST_TEXT_RATIO * size:
+        raise _too_large(source, size, unpacked)
+
+
 def read_tar_member(path: Path, name: str) -> bytes:
     """The content of one member of a tar archive, plain or compressed by gzip; nothing is written to disk.
 
     Raises UserError where the archive is damaged, has no such regular file, or would unpack to far more than its size.
     """
     try:
-        with path.open("rb") as file, _unzipped(file) as unzipped:
+        with open_file(path) as file, _unzipped(file) as unzipped:
             limited = _Limited(unzipped, path, path.stat().st_size)
             with tarfile.open(fileobj=limited, mode="r:") as archive:  # type: ignore[call-overload]
                 for number, member in enumerate(archive):
@@ -60,13 +67,13 @@ def check_gzip(path: Path) -> None:
 
     Raises UserError where it is damaged or unpacks to far more than its size.
     """
-    size, unpacked = path.stat().st_size, 0
+    unpacked = 0
     try:
-        with gzip.open(path) as file:
+        size = path.stat().st_size
+        with open_file(path) as compressed, gzip.GzipFile(fileobj=compressed) as file:
             while block := file.read(1_000_000):
                 unpacked += len(block)
-                if unpacked > ALLOWANCE_BYTES + LARGEST_TEXT_RATIO * size:
-                    raise _too_large(path, size, unpacked)
+                check_unpacked(path, size, unpacked)
     except (EOFError, OSError, zlib.error) as error:
         raise UserError(f"{path}: damaged or truncated ({error})") from error
 

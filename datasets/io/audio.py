@@ -16,7 +16,7 @@ from typing import IO, TYPE_CHECKING
 from diarbench.datasets.io.audio_lengths import SeekableFile, UnsizedFile, read_headers, samples_in
 from diarbench.datasets.io.containers import CONTAINER_SUFFIXES, ContainerFile
 from diarbench.datasets.io.errors import UserError, require
-from diarbench.datasets.io.files import check_file
+from diarbench.datasets.io.files import check_file, open_file
 from diarbench.datasets.io.names import plural
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ SHORTEST_LOSS_S = 0.1
 """Headers may be wrong by less: some count the padding of the last frames."""
 
 LONGEST_S = 24 * 3600
-"""Of a timeline on which several clips are put together, in memory."""
+"""Of a recording. A megabyte of compressed silence can last for weeks."""
 
 AUDIO_SUFFIXES = frozenset(
     {".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aiff", ".aif", ".aifc", ".au", ".sph", ".w64", ".caf"}
@@ -39,8 +39,10 @@ AUDIO_SUFFIXES = frozenset(
 FORMATS = frozenset({"WAV", "WAVEX", "RF64", "W64", "AIFF", "AU", "NIST", "CAF", "FLAC", "OGG", "MP3"})
 """libsndfile's names of the formats whose length `audio_lengths` or the decoder checks; it reads others cut short."""
 
-LOWEST_RATE = 4000
-"""Samples per second. At a few, a small file becomes days of 16 kHz."""
+LOWEST_RATE, HIGHEST_RATE = 4000, 1_000_000
+"""Samples per second. At a few, a small file becomes days of 16 kHz; far above any recorder's, a block is large."""
+
+MOST_CHANNELS = 256
 
 UNCOUNTED = frozenset({"MPEG_LAYER_I", "MPEG_LAYER_II"})
 """libsndfile's names of the kinds of MP3 file whose frames are not counted."""
@@ -93,7 +95,7 @@ def length_s(clip: Clip) -> float:
 
 def wav_data_bytes(path: Path) -> tuple[int, int] | None:
     """Bytes of samples that a header declares, and that the file contains; None for compressed files."""
-    with path.open("rb") as file:
+    with open_file(path) as file:
         samples = samples_in(file)
     return samples and (samples.declared, min(samples.declared, samples.present))
 
@@ -127,7 +129,7 @@ def open_audio(clip: Clip) -> Iterator[soundfile.SoundFile | ContainerFile]:
     with ExitStack() as stack:
         try:
             content: IO[bytes]
-            content = clip.audio.open("rb") if isinstance(clip.audio, Path) else io.BytesIO(clip.audio)
+            content = open_file(clip.audio) if isinstance(clip.audio, Path) else io.BytesIO(clip.audio)
             headers = read_headers(stack.enter_context(content))
             with _without_messages():
                 file = stack.enter_context(soundfile.SoundFile(headers.unsized or SeekableFile(content)))
@@ -142,9 +144,15 @@ def open_audio(clip: Clip) -> Iterator[soundfile.SoundFile | ContainerFile]:
             raise _incomplete(clip, headers.refusal)
         if file.format not in FORMATS or file.subtype in UNCOUNTED:
             raise UserError(f"{clip}: {file.format} files of {file.subtype} are not read; save it as WAV or FLAC")
-        if file.samplerate < LOWEST_RATE:
-            raise UserError(f"{clip}: {file.samplerate} samples per second; speech needs at least {LOWEST_RATE}")
+        if not LOWEST_RATE <= file.samplerate <= HIGHEST_RATE:
+            raise UserError(
+                f"{clip}: {file.samplerate} samples per second; expected {LOWEST_RATE} to {HIGHEST_RATE:,} of speech"
+            )
+        if file.channels > MOST_CHANNELS:
+            raise UserError(f"{clip}: {file.channels} channels; expected at most {MOST_CHANNELS}")
         declared_s = file.frames / file.samplerate
+        if declared_s > LONGEST_S:
+            raise _too_long(clip, declared_s)
         if declared_s < headers.counted_s:
             raise _incomplete(clip, f"has more than the {declared_s:.1f} s that its header declares")
         yield file
@@ -162,6 +170,10 @@ def _without_messages() -> Iterator[None]:
     finally:
         os.dup2(kept, 2)
         os.close(kept)
+
+
+def _too_long(clip: Clip, length_s: float) -> UserError:
+    return UserError(f"{clip}: lasts {length_s / 3600:,.0f} hours or more, more than {LONGEST_S / 3600:g}; divide it")
 
 
 def _incomplete(clip: Clip, reason: str) -> UserError:
@@ -195,6 +207,8 @@ def _mono_blocks(clip: Clip, channel: int | None, changes: Counter[str]) -> Iter
                     changes["clips that end before they should"] += left is not None
                     break
                 position += len(block)
+                if position > LONGEST_S * rate:  # of a container, whose length is an estimate
+                    raise _too_long(clip, position / rate)
                 left = None if left is None else left - len(block)
                 mono = block.mean(axis=1) if channel is None else block[:, channel]
                 yield resampler.resample_chunk(mono) if resampler else mono

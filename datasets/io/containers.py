@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from diarbench.datasets.io.audio_lengths import avi_refusal
 from diarbench.datasets.io.errors import UserError, require
-from diarbench.datasets.io.files import check_file
+from diarbench.datasets.io.files import check_file, open_file
 
 if TYPE_CHECKING:
     import numpy as np
@@ -45,7 +45,7 @@ class ContainerFile:
         self._av = require("av", f"reading {path}", extra="containers")
         self._errors = (OSError, ValueError, self._av.error.FFmpegError)
         try:
-            self._file = path.open("rb")
+            self._file = open_file(path)
         except OSError as error:
             check_file(path)
             raise UserError(f"{path}: cannot be read ({error.strerror})") from error

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import hashlib
+import io
 import json
 import logging
 import os
 import shutil
+import stat
 import tempfile
 import time
 import unicodedata
@@ -74,10 +77,45 @@ def _is_loop(link: Path, root: Path) -> bool:
     return any(folder.resolve().is_relative_to(target) for folder in way)
 
 
+LARGEST_BYTES = 500_000_000
+"""Of a file that is read at once. A sparse file of any size takes no room in an archive."""
+
+
+def open_file(path: Path) -> io.BufferedReader:
+    """Open a regular file, to read its bytes. Every file that may be a stranger's is opened by this.
+
+    Raises OSError for anything else: a pipe would wait for a writer, and a device has no end.
+    """
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)  # not blocking: a pipe without a writer opens at once
+    mode = os.fstat(descriptor).st_mode
+    if not stat.S_ISREG(mode):
+        os.close(descriptor)
+        if stat.S_ISDIR(mode):
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
+        raise OSError(errno.EINVAL, "not a regular file", str(path))
+    return os.fdopen(descriptor, "rb")
+
+
+def read_bytes(path: Path) -> bytes:
+    """The content of a file. Raises OSError as `open_file` does, and for a file of more than LARGEST_BYTES."""
+    with open_file(path) as file:
+        if os.fstat(file.fileno()).st_size > LARGEST_BYTES:
+            raise OSError(errno.EFBIG, f"larger than {LARGEST_BYTES:,} bytes", str(path))
+        return file.read()
+
+
+def read_text(path: Path, encoding: str = "utf-8", errors: str = "strict") -> str:
+    """The content of a text file, its lines ended by ``\\n``.
+
+    Raises OSError as `read_bytes` does, and UnicodeDecodeError.
+    """
+    return read_bytes(path).decode(encoding, errors).replace("\r\n", "\n").replace("\r", "\n")
+
+
 def read_json(path: Path, text: str | None = None, where: str = "") -> Any:
     """The content of a JSON file, or of a part of it in ``text``. Raises UserError with ``file:line``."""
     try:
-        return json.loads(path.read_text(encoding="utf-8-sig") if text is None else text)
+        return json.loads(read_text(path, "utf-8-sig") if text is None else text)
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({error.strerror})") from error
     except UnicodeDecodeError as error:
@@ -88,8 +126,8 @@ def read_json(path: Path, text: str | None = None, where: str = "") -> Any:
 
 
 def sha256_of(path: Path) -> str:
-    """Hexadecimal SHA-256 of a file's bytes."""
-    with path.open("rb") as file:
+    """Hexadecimal SHA-256 of a file's bytes. Raises OSError as `open_file` does."""
+    with open_file(path) as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 

@@ -8,7 +8,7 @@ from typing import TypeVar
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from diarbench.datasets.io.errors import UserError
-from diarbench.datasets.io.files import write_atomic
+from diarbench.datasets.io.files import read_bytes, write_atomic
 from diarbench.datasets.io.names import visible
 
 R = TypeVar("R", bound=BaseModel)
@@ -30,10 +30,8 @@ def read_record(path: Path, kind: type[R], cure: str = "") -> R:
 
     ``cure`` ends the message where the file holds no such record: what to do about a damaged one.
     """
-    if path.exists() and not path.is_file():
-        raise UserError(f"{path}: not a regular file")
     try:
-        return kind.model_validate_json(path.read_bytes())
+        return kind.model_validate_json(read_bytes(path))
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({error.strerror})") from error
     except ValidationError as error:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from diarbench.datasets.io.errors import UserError
-from diarbench.datasets.io.files import write_atomic
+from diarbench.datasets.io.files import read_text, write_atomic
 from diarbench.datasets.io.names import check_relative_path, plural
 
 
@@ -238,11 +238,9 @@ def read_uris(path: Path) -> list[str]:
 
 def read_lines(path: Path) -> Iterable[tuple[str, str]]:
     """The lines of a UTF-8 file, each with its ``file:line``. Raises UserError where it cannot be read as UTF-8."""
-    if path.is_char_device() or path.is_block_device():
-        raise UserError(f"{path}: is a device, not a file of text")
     try:
         # Not utf-8-sig, which reads a file that ends within a byte order mark as an empty one.
-        text = path.read_text(encoding="utf-8").removeprefix("\ufeff")
+        text = read_text(path).removeprefix("\ufeff")
     except UnicodeDecodeError as error:
         raise UserError(f"{path}: not UTF-8 text (byte {error.start}); save it as UTF-8") from error
     except (OSError, ValueError) as error:  # ValueError: a path with a null character

@@ -10,6 +10,7 @@ from typing import Any
 import yaml
 
 from diarbench.datasets.io.errors import UserError
+from diarbench.datasets.io.files import open_file
 
 LARGEST_BYTES = 200_000
 DEEPEST = 20
@@ -38,7 +39,7 @@ def read_yaml_node(path: Path) -> yaml.Node | None:
 
 def _content(path: Path) -> bytes:
     try:
-        with path.open("rb") as file:
+        with open_file(path) as file:
             return file.read(LARGEST_BYTES + 1)
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({error.strerror})") from error

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+from diarbench.datasets.io.files import read_bytes
 from diarbench.datasets.io.names import visible
 from diarbench.datasets.io.rttm import Turn
 
@@ -37,7 +38,7 @@ def audio_source(path: Path | None, folder: Path, is_embedded: bool) -> dict[str
     if path is None:
         return None
     if is_embedded:
-        return {"wav": base64.b64encode(path.read_bytes()).decode()}
+        return {"wav": base64.b64encode(read_bytes(path)).decode()}
     return {"href": quote(os.path.relpath(path, folder.resolve()))}
 
 

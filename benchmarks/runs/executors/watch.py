@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import csv
+import io
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from diarbench.datasets.io.errors import UserError
+from diarbench.datasets.io.files import read_text
 from diarbench.reports.results.run import EPOCH_COLUMNS, Epoch
 from diarbench.reports.results.run_folder import RunFolder
 
@@ -28,7 +30,7 @@ class Watch:
         """The worker's events, as far as its files show them."""
         state = self.state
         with suppress(OSError):
-            state = self.folder.state.read_text().strip()
+            state = read_text(self.folder.state).strip()
         if self.state == "training":  # it may have ended with an epoch
             yield from self._epochs()
         if state != self.state:
@@ -61,8 +63,8 @@ def read_epochs(path: Path) -> list[Epoch]:
     """The epochs of an ``epochs.csv``, which may be written at this moment; empty where there is none yet."""
     fields = {column: field for field, column in EPOCH_COLUMNS.items()}
     epochs = []
-    with suppress(OSError, ValueError), path.open(encoding="utf-8", newline="") as file:
-        for line in csv.DictReader(file):
+    with suppress(OSError, ValueError):
+        for line in csv.DictReader(io.StringIO(read_text(path))):
             named = {fields[column]: value or None for column, value in line.items() if column in fields}
             epochs.append(Epoch.model_validate(named))
     return epochs
