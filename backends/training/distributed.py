@@ -12,6 +12,7 @@ from lightning.fabric.plugins import MixedPrecision
 from lightning.fabric.strategies import DDPStrategy
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 
+from diarbench.backends.training.precision import check_precision
 from diarbench.datasets.io.errors import UserError
 
 
@@ -40,10 +41,7 @@ def launch_fabric(device: str, devices: int, nodes: int, strategy: str, precisio
     precision.
     """
     kind, _, number = device.partition(":")
-    if precision == "16-mixed" and kind == "cpu":
-        raise UserError("precision 16-mixed: not available on a CPU; use bf16-mixed or 32-true")
-    if precision == "bf16-mixed" and kind == "cuda" and not torch.cuda.is_bf16_supported(including_emulation=False):
-        raise UserError("precision bf16-mixed: this GPU is too old for it; use 16-mixed or 32-true")
+    check_precision(device, precision)
     mixed = InputPreservingMixedPrecision(precision, kind) if precision in ("16-mixed", "bf16-mixed") else None  # type: ignore[arg-type]
     # Sortformer's offline form leaves some of its layers unused.
     ddp = DDPStrategy(find_unused_parameters=True) if strategy == "auto" and devices * nodes > 1 else strategy

@@ -382,6 +382,10 @@ def run(
         for warning in planned.warnings:
             console.print(f"{planned.job.name}: {warning}", style="yellow", highlight=False)
     if dry_run:
+        if executor == "local":
+            from diarbench.benchmarks.runs.devices import check_devices
+
+            check_devices(planned.job for planned in plans if not planned.problem)
         print_plans(plans, folder, console)
         return
     comparison = api.run(

@@ -112,7 +112,7 @@ def _absolute(option: str, python: str) -> str:
 def check_interpreter(python: str, where: str) -> None:
     """Raises UserError where this is no Python that diarbench runs on, or has another version of diarbench."""
     try:
-        found = json.loads(_run(python, where, [*ISOLATED[:1], "-c", PROBE]).stdout)
+        found = json.loads(run_interpreter(python, where, [*ISOLATED[:1], "-c", PROBE]).stdout)
         release, installed = tuple(found["python"]), found["diarbench"]
     except (ValueError, TypeError, KeyError) as error:
         raise UserError(f"{where}: {python} is not a Python interpreter") from error
@@ -132,7 +132,7 @@ def check_interpreter(python: str, where: str) -> None:
 def ask(python: str, question: Question, where: str) -> BackendFacts:
     """`facts_of` in another interpreter. Raises UserError as it does, and where the interpreter cannot answer."""
     arguments = [*ISOLATED, "-m", "diarbench.benchmarks.runs.backend_facts"]
-    done = _run(python, where, arguments, question.model_dump_json())
+    done = run_interpreter(python, where, arguments, question.model_dump_json())
     try:
         reply = json.loads(done.stdout)
         job_format = int(reply["job_format"])
@@ -156,7 +156,9 @@ def _facts(python: str, question: Question, where: str, reply: Reply) -> Backend
     return reply.facts
 
 
-def _run(python: str, where: str, arguments: Sequence[str], text: str = "") -> subprocess.CompletedProcess[str]:
+def run_interpreter(
+    python: str, where: str, arguments: Sequence[str], text: str = ""
+) -> subprocess.CompletedProcess[str]:
     """Run an interpreter. Raises UserError where it cannot be started, or does not end."""
     try:
         return subprocess.run(

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from diarbench.benchmarks.runs.comparison import build_comparison
+from diarbench.benchmarks.runs.devices import check_devices
 from diarbench.benchmarks.runs.evaluation import CANCELLED, mark_interrupted, queued_run
 from diarbench.benchmarks.runs.executors.base import Ended, Executor
 from diarbench.benchmarks.runs.executors.command import HELD
@@ -53,11 +54,14 @@ def run(
     """Run every plan that is not done yet, then write ``results.json``. A failed run is part of the comparison.
 
     ``executor`` is by default this machine, one run after another. Without ``retry_failed``, runs that failed before
-    stay as they are. Raises UserError where another command is running in the folder.
+    stay as they are. Raises UserError where another command is running in the folder, and, before anything is written,
+    where this machine is to work the runs and does not have their device.
     """
+    executor = executor or LocalExecutor()
+    if isinstance(executor, LocalExecutor):
+        check_devices(planned.job for planned in plans if not planned.problem and not _is_done(out, planned.job))
     with hold(out):
         _clean(out)
-        executor = executor or LocalExecutor()
         driver = Driver(out, executor, progress)
         positions = (f"{number}/{len(plans)}" for number in range(1, len(plans) + 1))
         to_do = [plan for plan, at in zip(plans, positions, strict=True) if driver.is_to_do(plan, at, retry_failed)]
@@ -231,6 +235,11 @@ def _record_of(folder: RunFolder, job: Job) -> Run | None:
     except UserError:  # new, or damaged: the run starts again, from its last checkpoint if it has one
         return None
     return record if recorded == job.hash else None
+
+
+def _is_done(out: Path, job: Job) -> bool:
+    record = _record_of(ComparisonFolder(out).run(job.name), job)
+    return record is not None and record.state == "done"
 
 
 def _failure(ended: Ended, record: Run, folder: RunFolder) -> str:

@@ -13,6 +13,7 @@ from full_disks import full_disk
 from run_helpers import Bench
 
 from diarbench.benchmarks.cli.console import working
+from diarbench.benchmarks.runs.devices import Demand
 from diarbench.benchmarks.runs.environment import check_device, resolve_device
 from diarbench.datasets.dataset import Dataset
 from diarbench.datasets.io.audio import Clip, write_audio
@@ -133,6 +134,32 @@ def test_cuda_without_a_device_is_one_line() -> None:
             resolve_device(device)
 
 
+@pytest.mark.parametrize("option", ["--dry-run", "--no-tune"])
+def test_a_gpu_that_is_not_here_is_told_before_any_work(
+    option: str, bench: Bench, dummy: None, ami_mini: Dataset, tmp_path: Path
+) -> None:
+    torch = pytest.importorskip("torch")
+    if torch.cuda.is_available():
+        pytest.skip("there is a CUDA device")
+    out = tmp_path / "out"
+    arguments = ("run", "--backend", "dummy", "--dataset", str(ami_mini.root), "--out", str(out), option)
+    code, _, stderr = bench(*arguments, "--device", "cuda:9")
+    assert code == 1
+    assert "--device cuda:9: torch finds no CUDA device here" in stderr
+    assert not out.exists()
+
+
+def test_a_precision_that_a_cpu_lacks_is_told_before_any_work(
+    bench: Bench, dummy: None, ami_mini: Dataset, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    arguments = ("run", "--backend", "dummy", "--dataset", str(ami_mini.root), "--out", str(out))
+    code, _, stderr = bench(*arguments, "--device", "cpu", "--precision", "16-mixed")
+    assert code == 1
+    assert "precision 16-mixed: not available on a CPU" in stderr
+    assert not out.exists()
+
+
 def test_one_gpu_by_its_number(monkeypatch: pytest.MonkeyPatch) -> None:
     torch = pytest.importorskip("torch")
     chosen: list[int] = []
@@ -146,3 +173,15 @@ def test_one_gpu_by_its_number(monkeypatch: pytest.MonkeyPatch) -> None:
         check_device("cuda:1", 2)
     with pytest.raises(UserError, match="--device cuda:x: no such device"):
         check_device("cuda:x")
+
+
+def test_more_gpus_than_there_are_and_one_too_old_for_bf16(monkeypatch: pytest.MonkeyPatch) -> None:
+    torch = pytest.importorskip("torch")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: including_emulation)
+    Demand(device="cuda", devices=2, precision="16-mixed").check()
+    with pytest.raises(UserError, match="--devices 3: this machine has 2 CUDA devices"):
+        Demand(device="cuda", devices=3, precision="32-true").check()
+    with pytest.raises(UserError, match="precision bf16-mixed: this GPU is too old for it"):
+        Demand(device="cuda", devices=1, precision="bf16-mixed").check()
