@@ -248,5 +248,7 @@ class Recipe(Record):
         if sum(mixed.share for mixed in self.mix) >= 1:
             raise ValueError("mix: the shares leave nothing for the train subset; their sum must be below 1")
         if self.cache_features and self.augmentation != Augmentation():
-            raise ValueError("cache_features does not work with augmentation: remove one of them")
+            raise ValueError(
+                "augmentation changes the features, which are then not cached: set cache_features to false"
+            )
         return self

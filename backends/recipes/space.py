@@ -110,6 +110,8 @@ def changed(recipe: Recipe, changes: Mapping[str, Any]) -> Recipe:
             settings.setdefault(section, getattr(recipe, section).model_dump())[name] = value
         else:
             settings[key] = value
+    if settings.get("augmentation"):
+        settings["cache_features"] = False  # cached features are of the original audio
     return with_settings(recipe, **settings)
 
 

@@ -323,10 +323,6 @@ class Trainer:
             )
         if self.feature_cache:
             notes.append("features were computed once per recording and cached; each window starts at a frame boundary")
-        elif recipe.cache_features:
-            notes.append(
-                "cache_features has no effect: this network has no untrained stage whose features it can cache"
-            )
         if history.excluded.short_regions_s:
             notes.append(
                 f"{history.excluded.short_regions_s:.1f} s of annotated train regions are shorter than a window "

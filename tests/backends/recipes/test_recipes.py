@@ -112,11 +112,11 @@ def test_old_key_names_are_read(tmp_path: Path) -> None:
         (new, "cache_features: true\nobjective: {ats_weight: 0.75, pil_weight: 0.25, vad: 1.0}\n"),
     ):
         path.parent.mkdir()
-        path.write_text(recipes.text("quick") + keys)
+        path.write_text(recipes.text("guide-1-adam") + keys)
     recipe = recipes.load(str(old))
     assert recipe == recipes.load(str(new))
     assert recipe.cache_features and (recipe.objective.ats_weight, recipe.objective.pil_weight) == (0.75, 0.25)
-    default = recipes.load("quick")
+    default = recipes.load("guide-1-adam")
     assert not default.cache_features and default.objective.ats_weight is default.objective.pil_weight is None
 
 

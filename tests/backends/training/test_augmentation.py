@@ -103,7 +103,7 @@ def test_draws_depend_on_seed_epoch_and_index_not_on_order(window: np.ndarray) -
 
 def test_folders_are_relative_to_the_recipe(folders: Path) -> None:
     path = folders / "mine.yaml"
-    path.write_text(recipes.text("quick") + "augmentation: {noise: {folder: noise}, rooms: {folder: ./rooms}}\n")
+    path.write_text(recipes.text("guide-1-adam") + "augmentation: {noise: {folder: noise}, rooms: {folder: ./rooms}}\n")
     recipe = recipes.load(str(path))
     assert recipe.augmentation.noise is not None and recipe.augmentation.noise.folder == str(folders / "noise")
     Augmenter(recipe.augmentation, seed=1)
@@ -128,7 +128,7 @@ def test_folders_are_relative_to_the_recipe(folders: Path) -> None:
 )
 def test_invalid_settings_are_rejected_with_their_key(lines: str, message: str, tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
-    (tmp_path / "mine.yaml").write_text(f"{recipes.text('quick')}augmentation: {lines}\n")
+    (tmp_path / "mine.yaml").write_text(f"{recipes.text('guide-1-adam')}augmentation: {lines}\n")
     with pytest.raises(UserError) as error:
         recipes.load(str(tmp_path / "mine.yaml"))
     assert message in str(error.value) and "mine.yaml" in str(error.value)
@@ -142,7 +142,7 @@ def test_both_toolkits_get_the_same_windows_and_dev_is_not_augmented(ami_mini: D
     from diarbench.backends.training.trainer import Trainer
 
     recipe = Recipe(
-        **recipes.load("quick").model_dump(exclude={"augmentation"}),
+        **recipes.load("quick").model_dump(exclude={"augmentation", "cache_features"}),
         augmentation=Augmentation(noise=Noise(), rooms=Sounds(), band=Band()),
     )
     waveforms = {}
