@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from diarbench.backends.base import InitialWeights
 from diarbench.backends.camplusplus.files import camplusplus_description
 from diarbench.backends.initial_weights import SCRATCH, weights_in_file, weights_of_run, weights_on_hub
+from diarbench.backends.nemo.bounds import check_bounds
 from diarbench.backends.nemo.checkpoints import read_config
 from diarbench.backends.nemo.presets import SMALL, SPEAKER_EMBEDDING, STREAMING, preset, presets
 from diarbench.backends.nemo.small_sortformer.weights import INSTALL, packaged_file, packaged_weights
@@ -72,8 +73,6 @@ class NemoBackend:
 
     def check_bounds(self, bounds: SpeakerBounds) -> None:
         """See ChecksBounds."""
-        from diarbench.backends.nemo.decoding import check_bounds
-
         check_bounds(bounds)
 
     def network(self, initial: InitialWeights, objective: Objective) -> torch.nn.Module:

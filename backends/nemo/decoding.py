@@ -12,14 +12,10 @@ from optuna.distributions import BaseDistribution, FloatDistribution
 from pyannote.core import Annotation
 
 from diarbench.backends.base import Diarizer, Inference, SpeakerBounds
+from diarbench.backends.nemo.bounds import check_bounds
 from diarbench.backends.nemo.postprocessing import post_process
 from diarbench.datasets.dataset import Recording, to_annotation
 from diarbench.datasets.io.rttm import Turn
-
-
-def check_bounds(bounds: SpeakerBounds) -> None:
-    """Raises UserError for a least number of speakers alone: an output without speech cannot be made to speak."""
-    bounds.refuse_least("an end-to-end network")
 
 
 class SortformerDecoder:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from diarbench.backends.base import InitialWeights
 from diarbench.backends.initial_weights import SCRATCH, weights_in_file, weights_of_run, weights_on_hub
+from diarbench.backends.nemo.bounds import check_bounds
 from diarbench.backends.nemotron.configuration import (
     CONFIG,
     PICKLE,
@@ -76,8 +77,6 @@ class NemotronBackend:
 
     def check_bounds(self, bounds: SpeakerBounds) -> None:
         """See ChecksBounds."""
-        from diarbench.backends.nemo.decoding import check_bounds
-
         check_bounds(bounds)
 
     def network(self, initial: InitialWeights, objective: Objective) -> torch.nn.Module:
