@@ -53,7 +53,7 @@ class FeatureCache:
         """Compute a recording's features unless they are cached already; a damaged entry is computed again."""
         path = self.path_of(recording.audio)
         if path.is_file():
-            entry = read_bytes(path)
+            entry = read_bytes(path, is_own=True)
             if sha256(entry[:-CHECKSUM_BYTES]).digest() == entry[-CHECKSUM_BYTES:]:
                 return
             logger.warning("%s: damaged, so its features are computed again", path)

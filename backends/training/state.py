@@ -137,7 +137,7 @@ class TrainingState:
     def keep_first(self) -> None:
         """Let the best network be the one before training."""
         if self.fabric.is_global_zero:
-            write_atomic(self.folder.checkpoint("best"), read_bytes(self.folder.checkpoint("first")))
+            write_atomic(self.folder.checkpoint("best"), read_bytes(self.folder.checkpoint("first"), is_own=True))
 
     def save_last(self) -> None:
         """Save the network and all that resuming needs."""

@@ -108,7 +108,7 @@ class RecipeSearcher:
         if target.checkpoint("last").exists():
             return
         for path in sorted(source.checkpoint("last").parent.glob("*.ckpt"), key=lambda path: path.stem == "last"):
-            write_atomic(target.checkpoint(path.stem), read_bytes(path))
+            write_atomic(target.checkpoint(path.stem), read_bytes(path, is_own=True))
 
 
 def importance(changes: Sequence[Mapping[str, Any]], figures: Sequence[float]) -> dict[str, float]:

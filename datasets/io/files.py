@@ -96,10 +96,13 @@ def open_file(path: Path) -> io.BufferedReader:
     return os.fdopen(descriptor, "rb")
 
 
-def read_bytes(path: Path) -> bytes:
-    """The content of a file. Raises OSError as `open_file` does, and for a file of more than LARGEST_BYTES."""
+def read_bytes(path: Path, is_own: bool = False) -> bytes:
+    """The content of a file. Raises OSError as `open_file` does, and for a file of more than LARGEST_BYTES.
+
+    A file that ``is_own``, such as a checkpoint of this run, may be of any size.
+    """
     with open_file(path) as file:
-        if os.fstat(file.fileno()).st_size > LARGEST_BYTES:
+        if not is_own and os.fstat(file.fileno()).st_size > LARGEST_BYTES:
             raise OSError(errno.EFBIG, f"larger than {LARGEST_BYTES:,} bytes", str(path))
         return file.read()
 
