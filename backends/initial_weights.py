@@ -13,6 +13,7 @@ from diarbench.backends.base import HubFiles, InitialWeights
 from diarbench.backends.packages import importable
 from diarbench.datasets.io.errors import UserError
 from diarbench.datasets.io.files import sha256_of
+from diarbench.datasets.io.names import check_relative_path
 from diarbench.reports.results.run import Run, Weights
 from diarbench.reports.results.run_folder import RunFolder
 
@@ -22,8 +23,14 @@ SCRATCH = Weights(origin="scratch", pretrained=False)
 def cached_hub_file(files: HubFiles) -> Path | None:
     """The weights of a Hugging Face repository in the hub's cache on this machine, or None; never downloads.
 
-    None also where a companion of the weights is not in the cache.
+    None also where a companion of the weights is not in the cache. Raises UserError for what is no repository's name,
+    or no revision.
     """
+    try:
+        check_relative_path(files.revision or "main")  # a file in the cache has this name
+    except ValueError as error:
+        name = f"hub:{files.repository}@{files.revision}"
+        raise UserError(f"{name}: not a revision; give a branch or a commit") from error
     if not importable("huggingface_hub"):
         return None
     from huggingface_hub import try_to_load_from_cache

@@ -161,6 +161,13 @@ def test_results_with_a_name_that_leaves_its_folder_are_refused(kind: str, tmp_p
     assert "cannot be a name" in refused(read_comparison, tmp_path)
 
 
+def test_results_with_folds_of_other_recordings_are_refused(tmp_path: Path) -> None:
+    record = json.loads(a_comparison().model_dump_json())
+    record["rows"][0]["folds"] = [1, 2]
+    (tmp_path / "results.json").write_text(json.dumps(record))
+    assert "rows.0: 2 folds of 1 files" in refused(read_comparison, tmp_path)
+
+
 @pytest.mark.parametrize("change", ({"dataset": "../outside"}, {"backend": "a/b"}, {"recipe": {"name": "../x"}}))
 def test_a_job_with_a_name_that_leaves_its_folder_is_refused(change: dict[str, Any]) -> None:
     job = {"backend": "dummy", "dataset": "d", "dataset_root": "/d", "fingerprint": "f", "recipe": {"name": "quick"}}
@@ -628,6 +635,19 @@ def test_a_long_chain_of_references_in_elan(tmp_path: Path) -> None:
     text = eaf_text([Turn(0.5, 1.0, "bob")], below).replace('"a0"', '"r20000"')
     (tmp_path / "x.eaf").write_text(text)
     assert read_eaf(tmp_path / "x.eaf", Counter(), "chain") == [Turn(0.5, 1.0, "chain")] * 20_000
+
+
+@pytest.mark.parametrize("name", ("../../x", "/etc", "a/../b", ".", "a/b/c"))
+def test_a_dataset_on_the_hub_is_no_folder(name: str) -> None:
+    """Hugging Face datasets would read it."""
+    assert "not a dataset's name" in refused(huggingface.hub, name)
+
+
+def test_many_tiers_are_not_speakers(tmp_path: Path) -> None:
+    text = eaf_text([Turn(k, k + 0.5, f"t{k}") for k in range(400)])
+    (tmp_path / "x.eaf").write_text(text)
+    assert "400 tiers, more than the 300" in refused(read_eaf, tmp_path / "x.eaf", Counter())
+    assert len(read_eaf(tmp_path / "x.eaf", Counter(), "tier of t1*")) == 111
 
 
 @pytest.mark.parametrize(("speakers", "length_s"), ((800, 1.0), (30_000, 0.001)))

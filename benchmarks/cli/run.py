@@ -62,7 +62,10 @@ def run(
         Texts,
         typer.Option(help="A recipe's name or YAML file; repeatable.", rich_help_panel=WHAT),
     ] = ["quick"],  # noqa: B006
-    seed: Annotated[list[int], typer.Option(min=0, help="A seed; repeatable.", rich_help_panel=WHAT)] = [1],  # noqa: B006
+    seed: Annotated[
+        list[int],
+        typer.Option(min=0, max=2**32 - 1, help="A seed; repeatable.", rich_help_panel=WHAT),
+    ] = [1],  # noqa: B006
     folds: Annotated[
         int | None,
         typer.Option(
@@ -120,6 +123,7 @@ def run(
         int | None,
         typer.Option(
             min=1,
+            max=1000,
             metavar="N",
             help="Besides each recipe, search N recipes around it on dev, by successive halving; every toolkit trains "
             "on the same hours of audio.",
@@ -216,7 +220,10 @@ def run(
         str, typer.Option(help="auto, cpu, cuda, or a GPU such as cuda:1.", rich_help_panel=WHERE)
     ] = "auto",
     devices: Annotated[
-        int, typer.Option(min=1, help="Devices per node that train together, one process each.", rich_help_panel=WHERE)
+        int,
+        typer.Option(
+            min=1, max=64, help="Devices per node that train together, one process each.", rich_help_panel=WHERE
+        ),
     ] = 1,
     nodes: Annotated[
         int, typer.Option(min=1, help="Nodes that train together; see docs/training.md.", rich_help_panel=WHERE)
@@ -232,6 +239,7 @@ def run(
         int | None,
         typer.Option(
             min=0,
+            max=64,
             help="Processes a device that read and augment batches ahead of the network.",
             show_default="0 on a CPU, else by cores",
             rich_help_panel=WHERE,

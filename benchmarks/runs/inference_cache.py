@@ -26,8 +26,9 @@ from diarbench.backends.threads import adapt_threads
 from diarbench.benchmarks.runs.environment import versions
 from diarbench.benchmarks.runs.timing import Cost, measure_cost
 from diarbench.datasets.dataset import Recording
+from diarbench.datasets.io.archives import check_zip
 from diarbench.datasets.io.errors import UserError
-from diarbench.datasets.io.files import cache_dir, digest, sha256_of, write_atomic
+from diarbench.datasets.io.files import cache_dir, digest, open_file, sha256_of, write_atomic
 
 if TYPE_CHECKING:
     import torch
@@ -85,13 +86,16 @@ class InferenceCache:
         import numpy as np
 
         try:
-            with np.load(path, allow_pickle=False) as entry:
-                arrays = {name: entry[name] for name in entry.files}
+            with open_file(path) as file:
+                check_zip(path, file, path.stat().st_size)
+                file.seek(0)
+                with np.load(file, allow_pickle=False) as entry:
+                    arrays = {name: np.asarray(entry[name]) for name in entry.files}
             seconds, peak_mb = arrays.pop(COST).tolist()
             os.utime(path)
         except FileNotFoundError:
             return None
-        except (OSError, ValueError, KeyError, EOFError, BadZipFile) as error:
+        except (OSError, ValueError, KeyError, EOFError, BadZipFile, MemoryError, UserError) as error:
             logger.warning("%s: damaged, so inference is repeated (%s)", path, error)
             return None
         return Inference(arrays), Cost(seconds, peak_mb, cached_s=seconds)

@@ -16,6 +16,7 @@ from diarbench.datasets.checking.audio_checks import FRAME_S
 from diarbench.datasets.checking.findings import CheckResult
 from diarbench.datasets.dataset import SUBSETS, Recording
 from diarbench.datasets.formats.tiers import annotation_levels
+from diarbench.datasets.io.names import first_names
 from diarbench.datasets.io.rttm import Region, Turn
 
 if TYPE_CHECKING:
@@ -73,7 +74,7 @@ def check_labels(result: CheckResult, labelled: Iterable[Labelled]) -> None:
         if names := annotation_levels(by_name):
             lengths = [turn.end_s - turn.start_s for name in names for turn in by_name[name]]
             text = (
-                f"{', '.join(names)} may be words, phones or the like and not speakers ({len(lengths)} turns, median "
+                f"{first_names(names)} may be words, phones or the like and not speakers ({len(lengths)} turns, median "
                 f"{median(lengths):.2f} s); keep only the tiers of speakers"
             )
             result.warn("tiers as speakers", each.recording.rttm, text)

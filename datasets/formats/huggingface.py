@@ -12,6 +12,7 @@ pyarrow reads local parquet files; Hugging Face datasets reads from the hub.
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
@@ -67,6 +68,8 @@ def find(path: Path) -> Corpus:
 
 def hub(name: str, config: str | None = None) -> Corpus:
     """Stream the rows of a dataset on the Hugging Face hub."""
+    if not re.fullmatch(r"\w[\w.-]*(/\w[\w.-]*)?", name):
+        raise UserError(f"hf:{name}: not a dataset's name on the hub; expected hf:OWNER/NAME")
     datasets = require("datasets", f"reading hf:{name}")
     changes: Counter[str] = Counter()
     try:

@@ -24,6 +24,8 @@ from diarbench.datasets.io.errors import UserError, require
 from diarbench.datasets.io.files import files, read_bytes
 from diarbench.datasets.io.rttm import Turn
 
+LARGEST_BYTES = 50_000_000
+
 
 def sniff(path: Path) -> bool:
     """Whether the path is a folder with a TextGrid at any depth."""
@@ -59,6 +61,8 @@ def _check_complete(path: Path) -> None:
     its intervals, and for each its start, end and label; a point has no end.
     """
     content = read_bytes(path)
+    if len(content) > LARGEST_BYTES:
+        raise UserError(f"{path}: larger than {LARGEST_BYTES:,} bytes; divide the recording")
     try:
         text = content.decode("utf-16" if content[:2] in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE) else "utf-8-sig")
     except UnicodeDecodeError as error:

@@ -14,6 +14,7 @@ from diarbench.datasets.conversion.corpus import Corpus
 from diarbench.datasets.formats.matching import Reference, log, make_turns, pair_with_audio
 from diarbench.datasets.io.errors import UserError
 from diarbench.datasets.io.files import files
+from diarbench.datasets.io.names import first_names
 from diarbench.datasets.io.rttm import Turn
 
 NO_SPEAKERS = "tiers that may be levels of annotation, read as speakers"
@@ -26,6 +27,8 @@ SAME_TIMES = 0.8
 
 FEWEST_TURNS = 4
 """Two tiers with fewer turns can have the same times by chance."""
+
+MOST_TIERS = 300
 
 _LEVELS = frozenset(
     f"{level}{ending}"
@@ -83,6 +86,9 @@ def read_tiers(tiers: Mapping[str, Sequence[Interval]], chosen: str, path: Path,
         if tiers and not kept:
             raise UserError(f"{path}: no tier matches --set tiers={chosen}; the tiers are {', '.join(tiers)}")
         tiers = kept
+    if len(tiers) > MOST_TIERS:
+        text = f"{len(tiers):,} tiers, more than the {MOST_TIERS} that could be speakers"
+        raise UserError(f"{path}: {text}; choose the speakers with --set tiers=NAME,NAME")
     by_name: dict[str, list[Turn]] = {}
     for name, intervals in tiers.items():
         spoken = [interval for interval in intervals if interval.label.strip()]
@@ -100,18 +106,23 @@ def read_tiers(tiers: Mapping[str, Sequence[Interval]], chosen: str, path: Path,
 
 
 def annotation_levels(by_name: Mapping[str, Sequence[Turn]]) -> list[str]:
-    """Names that may be levels of annotation: by their last word (``mary-words``), or since two have the same times."""
-    suspects = [name for name, turns in by_name.items() if turns and _last_word(name) in _LEVELS]
-    for first, second in combinations(by_name, 2):
+    """Names that may be levels of annotation: by their last word (``mary-words``), or since two have the same times.
+
+    The times of more than MOST_TIERS are not compared.
+    """
+    suspects = {name: None for name, turns in by_name.items() if turns and _last_word(name) in _LEVELS}
+    times = {name: _Times(turns) for name, turns in by_name.items() if turns}
+    for first, second in combinations(times, 2) if len(times) <= MOST_TIERS else ():
         are_many = len(by_name[first]) + len(by_name[second]) >= FEWEST_TURNS
-        if are_many and _common_share(by_name[first], by_name[second]) > SAME_TIMES:
-            suspects += [first, second]
-    return list(dict.fromkeys(suspects))
+        is_known = first in suspects and second in suspects
+        if are_many and not is_known and times[first].common_share(times[second]) > SAME_TIMES:
+            suspects |= {first: None, second: None}
+    return list(suspects)
 
 
 def _warn_of_levels(by_name: Mapping[str, Sequence[Turn]], path: Path, changes: Counter[str]) -> None:
     if suspects := annotation_levels(by_name):
-        names = ", ".join(suspects)
+        names = first_names(suspects)
         text = "read as speakers, but they may be levels of annotation; choose the speakers with --set tiers=NAME,NAME"
         log.warning("%s: tiers %s are %s", path, names, text)
         changes[NO_SPEAKERS] += len(suspects)
@@ -121,10 +132,26 @@ def _last_word(name: str) -> str:
     return re.split(r"[^a-z]+", name.strip().lower())[-1]
 
 
-def _common_share(first: Sequence[Turn], second: Sequence[Turn]) -> float:
-    """The time in which both tiers have a turn, as a share of the time in which either has one."""
-    from pyannote.core import Segment, Timeline
+class _Times:
+    """When a tier has a turn."""
 
-    one, other = (Timeline(Segment(turn.start_s, turn.end_s) for turn in turns).support() for turns in (first, second))
-    either_s = one.union(other).support().duration()
-    return one.crop(other).duration() / either_s if either_s else 0.0
+    def __init__(self, turns: Sequence[Turn]) -> None:
+        import numpy as np
+
+        starts, ends = np.array([turn[:2] for turn in sorted(turns)]).T
+        ends = np.maximum.accumulate(ends)
+        begins = np.concatenate([[True], starts[1:] > ends[:-1]])  # after a pause
+        self._starts, self._ends = starts[begins], ends[np.concatenate([begins[1:], [True]])]
+        self._edges = np.stack([self._starts, self._ends], axis=1).ravel()
+        self._spoken_s = np.cumsum(np.stack([np.zeros(len(self._starts)), self._ends - self._starts], axis=1))
+        """How long it had turns, up to each of the edges."""
+
+    def common_share(self, other: _Times) -> float:
+        """The time in which both tiers have a turn, as a share of the time in which either has one."""
+        import numpy as np
+
+        until_ends, until_starts = (
+            np.interp(times, other._edges, other._spoken_s) for times in (self._ends, self._starts)
+        )
+        common_s = float((until_ends - until_starts).sum())
+        return common_s / (float(self._spoken_s[-1] + other._spoken_s[-1]) - common_s)

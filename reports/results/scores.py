@@ -104,6 +104,12 @@ class Row(ErrorSeconds):
     speaker_counts: SpeakerCounts | None = None
     """Speaker counts in hypothesis and reference; present with slices."""
 
+    @model_validator(mode="after")
+    def _check_folds(self) -> Row:
+        if self.folds and len(self.folds) != len(self.files):
+            raise ValueError(f"{len(self.folds)} folds of {len(self.files)} files; each file has one")
+        return self
+
 
 class Scores(Record):
     """``scores.json`` of a run: its rows, and the largest difference from an independent scorer."""

@@ -8,6 +8,7 @@ import re
 import shutil
 import subprocess
 import sys
+import zipfile
 from itertools import combinations
 from pathlib import Path
 from typing import Any
@@ -418,6 +419,14 @@ def test_the_cache_infers_once_per_model_and_recording(ami_mini: Dataset, tmp_pa
         for recording in (first, second)[: 2 if model == "model" else 1]:
             cache.infer(diarizer, recording, model)  # type: ignore[arg-type]
     assert diarizer.inferred == before + 1, "inference of a damaged entry is repeated"
+    entry.unlink()
+    os.mkfifo(entry)
+    assert cache._read(entry) is None, "a pipe is not waited for"
+    claims = b"{'descr': '<f8', 'fortran_order': False, 'shape': (10000000000000,), }".ljust(117) + b"\n"
+    entry.unlink()
+    with zipfile.ZipFile(entry, "w") as archive:
+        archive.writestr("cost.npy", b"\x93NUMPY\x01\x00" + len(claims).to_bytes(2, "little") + claims)
+    assert cache._read(entry) is None, "nor is memory taken for what an entry claims to have"
     shutil.rmtree(tmp_path)
     cache.infer(diarizer, first, "model")  # type: ignore[arg-type]
     assert diarizer.inferred == before + 2
