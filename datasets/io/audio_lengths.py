@@ -43,8 +43,7 @@ def read_headers(file: IO[bytes]) -> Headers:
     if kind == b"OggS":
         return Headers(_ogg_refusal(file))
     if kind == b"fLaC":
-        has_length = int.from_bytes(file.read(22)[-5:], "big") & 0xFFFFFFFFF
-        return Headers("" if has_length else "a streamed FLAC file, which has no length")
+        return Headers(_flac_refusal(file))
     if frames := mp3_frames(file):
         if frames.ends_inside:
             return Headers("truncated: the last MP3 frame is incomplete")
@@ -158,6 +157,50 @@ def avi_refusal(file: IO[bytes]) -> str:
     declared = max(start + size for _, size, start in _chunks(file, 0, "little"))
     is_cut = declared > end and int.from_bytes(head[4:8], "little") not in STREAMED_SIZES[1]
     return f"truncated: the headers declare {declared} bytes but the file has {end}" if is_cut else ""
+
+
+LONGEST_FLAC_FRAME = 1_000_000
+
+
+def _flac_refusal(file: IO[bytes]) -> str:
+    """Why libsndfile would not read all of a FLAC file: it stops at the number of samples in the header."""
+    file.seek(0)
+    header, end = file.read(42), file.seek(0, io.SEEK_END)
+    samples = int.from_bytes(header[18:26], "big") & 0xFFFFFFFFF
+    if not samples:
+        return "a streamed FLAC file, which has no length"
+    file.seek(max(len(header), end - LONGEST_FLAC_FRAME))
+    start = _last_flac_frame(file.read(), int.from_bytes(header[10:12], "big"))
+    is_less = start is not None and start >= samples
+    return f"has more than the {samples} samples that its header declares" if is_less else ""
+
+
+def _last_flac_frame(tail: bytes, block_size: int) -> int | None:
+    """The first sample of the frame at the end of a FLAC file; None where the file ends otherwise (RFC 9639, 9.1)."""
+    at = len(tail)
+    while (at := tail.rfind(b"\xff", 0, at)) >= 0:
+        head = tail[at : at + 17]
+        if len(head) < 7 or head[1] not in (0xF8, 0xF9):
+            continue
+        ones = 8 - (head[4] ^ 0xFF).bit_length()  # as in UTF-8, of the number of bytes
+        length = max(1, ones)
+        number = head[4] & (0x7F >> ones)
+        for byte in head[5 : 4 + length]:
+            number = number << 6 | byte & 0x3F
+        length += 4 + {6: 1, 7: 2}.get(head[2] >> 4, 0) + {12: 1, 13: 2, 14: 2}.get(head[2] & 15, 0)
+        if _crc(head[: length + 1], 8, 0x07) == 0 and _crc(tail[at:], 16, 0x8005) == 0:
+            return number if head[1] == 0xF9 else number * block_size
+    return None
+
+
+def _crc(content: bytes, bits: int, polynomial: int) -> int:
+    """The remainder of a cyclic redundancy check; 0 for content that ends with its own."""
+    remainder, top = 0, 1 << (bits - 1)
+    for byte in content:
+        remainder ^= byte << (bits - 8)
+        for _ in range(8):
+            remainder = (remainder << 1 ^ polynomial if remainder & top else remainder << 1) & (2 * top - 1)
+    return remainder
 
 
 def _ogg_refusal(file: IO[bytes]) -> str:

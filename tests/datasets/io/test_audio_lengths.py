@@ -42,6 +42,16 @@ def converted_s(content: bytes, folder: Path) -> float:
     return frames / RATE
 
 
+def test_a_flac_file_that_declares_too_little_is_refused(tmp_path: Path) -> None:
+    """libsndfile would read what is declared, and leave the rest."""
+    content = bytearray(encoded("FLAC"))
+    fields = int.from_bytes(content[18:26], "big")
+    for samples in (1, RATE, RATE * 2):
+        content[18:26] = (fields >> 36 << 36 | samples).to_bytes(8, "big")
+        with pytest.raises(UserError, match=f"has more than the {samples} samples that its header declares"):
+            converted_s(bytes(content), tmp_path)
+
+
 @pytest.mark.parametrize(("format_", "subtype"), FORMATS)
 def test_a_truncated_file_is_refused(format_: str, subtype: str, tmp_path: Path) -> None:
     content = encoded(format_, subtype)
