@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import gzip
 import io
 import json
 import os
 import pickle
+import re
 import resource
 import struct
 import tarfile
 import zipfile
+import zlib
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -594,6 +597,28 @@ def test_a_file_of_any_size_takes_no_memory(tmp_path: Path) -> None:
     assert read_epochs(tmp_path / "epochs.csv") == []
 
 
+def test_too_little_memory_is_one_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with (tmp_path / "a.rttm").open("wb") as file:
+        file.truncate(450_000_000)
+    monkeypatch.setattr("sys.argv", ["bench", "score", str(tmp_path / "a.rttm"), str(tmp_path / "a.rttm")])
+    api.score(*[write_rttm_of(tmp_path / f"{name}.rttm") for name in "bc"])  # imports what scoring needs
+    used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+    before = resource.getrlimit(resource.RLIMIT_AS)
+    resource.setrlimit(resource.RLIMIT_AS, (used + 300_000_000, before[1]))
+    with pytest.raises(SystemExit) as stopped:
+        main()
+    resource.setrlimit(resource.RLIMIT_AS, before)
+    error = capsys.readouterr().err
+    assert stopped.value.code == 1 and error.startswith("bench: out of memory") and error.count("\n") == 1
+
+
+def write_rttm_of(path: Path) -> Path:
+    path.write_text("SPEAKER a 1 0 1 <NA> <NA> a <NA> <NA>\n")
+    return path
+
+
 def parquet_of(path: Path, turns: int, name: str = "x", rows: int = 1, audio: bytes = b"RIFF") -> Path:
     """A small parquet file whose last row has so many turns, all of them the same."""
     pyarrow, parquet = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
@@ -760,6 +785,17 @@ def test_audio_is_embedded_from_inside_its_dataset_only(tmp_path: Path) -> None:
     assert embedded() == 0, "another dataset"
     (root / "dataset.json").unlink()
     assert embedded() == 0, "no dataset"
+
+
+def test_a_recording_of_more_turns_than_can_be_drawn_is_left_out(tmp_path: Path) -> None:
+    comparison, relative = small(tmp_path), "reference/mini/test/one.rttm"
+    text = "".join(f"SPEAKER one 1 {k / 10_000:.4f} 1 <NA> <NA> a <NA> <NA>\n" for k in range(30_001))
+    (tmp_path / relative).write_text(text)
+    hashes = {**comparison.source_hashes, relative: sha256_of(tmp_path / relative)}
+    shown = page.render(comparison.model_copy(update={"source_hashes": hashes}), tmp_path)
+    packed = dict(re.findall(r'"name": "(one|two)", "packed": "([^"]+)"', shown))
+    missing = {uri: json.loads(zlib.decompress(base64.b64decode(text)))["missing"] for uri, text in packed.items()}
+    assert missing == {"one": ["the reference"], "two": []}
 
 
 def test_reports_are_not_written_through_a_link(tmp_path: Path, nothing_outside: Path) -> None:

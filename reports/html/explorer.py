@@ -15,6 +15,7 @@ from diarbench.datasets.io.rttm import Region, Turn, read_rttm, read_uem
 from diarbench.reports.html.error_timeline import KINDS, find_errors, map_speakers, moments
 from diarbench.reports.html.timeline import (
     MOST_SPEAKERS,
+    MOST_TURNS,
     audio_source,
     flat_turns,
     is_embeddable,
@@ -158,7 +159,7 @@ def _read(
 ) -> list[T] | None:
     """The sorted turns or regions of a source file.
 
-    None where it is missing, invalid, changed since scoring, or has more speakers than can be drawn.
+    None where it is missing, invalid, changed since scoring, or has more speakers or turns than can be drawn.
     """
     path = root / relative
     if relative not in comparison.source_hashes or not path.is_file():
@@ -170,7 +171,7 @@ def _read(
     except UserError:
         return None
     speakers = {getattr(item, "speaker", None) for item in items}
-    return items if len(speakers) <= MOST_SPEAKERS else None
+    return items if len(speakers) <= MOST_SPEAKERS and len(items) <= MOST_TURNS else None
 
 
 def _audio(comparison: Comparison, section: Section, uri: str) -> Path | None:

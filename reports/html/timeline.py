@@ -21,6 +21,9 @@ EMBED_AT_MOST_BYTES = 16_000_000
 MOST_SPEAKERS = 200
 """Recordings with more speakers are not drawn."""
 
+MOST_TURNS = 30_000
+"""Nor are those with more turns, or regions: in a day of conversation there are fewer."""
+
 
 def timeline_entry(uri: str, where: str, timeline: dict[str, Any], audio: dict[str, str] | None) -> dict[str, Any]:
     """A recording. Its timeline is deflated JSON in base64, so that a page with hundreds of them opens fast."""
