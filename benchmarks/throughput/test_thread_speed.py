@@ -36,6 +36,7 @@ WORKER = """if 1:
     recipe = recipes.load("quick").model_copy(update={"epochs": 1000, "epoch_hours": 2 / 60})
     backend, cores = registry.load(name), len(threads.usable_cores())
     torch.manual_seed(1)
+    torch.set_num_threads(1)  # for the warm-up: two processes with all cores each would take minutes
     network = backend.network(backend.resolve_init(init), recipe.objective)
     if kind == "training":
         fabric = Fabric(accelerator="cpu", devices=1)
@@ -104,7 +105,7 @@ def test_threads_by_load(benchmark, system, kind, recording_of, repeats, request
         pytest.skip("works like Sortformer's offline form")
     arguments = (WORKER, kind, *SYSTEMS[system], recording_of(30).audio)
     cores, full = len(usable_cores()), request.config.getoption("--full")
-    times = 3 if kind == "training" or system == "pyannote" else 20
+    times = 1 if kind == "training" or system == "pyannote" else 6
     ratios, loads = {}, {}
     with process(*arguments) as first, process(*arguments) as second:
         for worker in (first, second):
