@@ -6,19 +6,23 @@ Assignments of speakers, which need values, are left out; gradients need a real 
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+import soundfile
 from toolkits import load_or_skip
 
 from diarbench.backends import losses
 from diarbench.backends.objective import Objective
+from diarbench.datasets.dataset import Recording
 from diarbench.datasets.io.audio import SAMPLE_RATE
 
 torch = pytest.importorskip("torch")
 
 import tiny_nemotron
-from torch._subclasses.fake_tensor import FakeTensorMode
+from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
 
 GPU = torch.device("cuda", 0)
 
@@ -130,3 +134,53 @@ def test_the_small_sortformer_counts_on_the_gpu() -> None:
         features = torch.empty(2, 125, DIMENSION + SOUND, device=GPU)
         losses_of_batch = network.train().loss(features, torch.empty(2, 125, network.max_speakers, device=GPU))
     assert {loss.device.type for loss in losses_of_batch} == {"cuda"}
+
+
+class FakeGpuForInference(FakeGpu):
+    """A tensor may be made from numbers and moved to the GPU; its values are not known there."""
+
+    def dispatch(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if any(isinstance(each, torch.device) for each in (*args, *(kwargs or {}).values())):
+            for each in args:
+                if isinstance(each, FakeTensor):
+                    each.constant = None  # its value, whose copy would need a real GPU
+        return super().dispatch(func, types, args, kwargs)
+
+
+def read(tensor: Any) -> np.ndarray:
+    """In place of ``Tensor.numpy``, which reads the memory of the CPU alone."""
+    assert tensor.device.type == "cpu", "numpy() of a tensor on the GPU"
+    return np.zeros(tuple(tensor.shape), np.float32)
+
+
+DIARIZERS = {
+    "pyannote": ("pyannote", pyannote, (2, 589, 3)),
+    "NeMo": ("nemo", lambda: nemo("scratch:compact"), (138, 4)),
+    "NeMo as a stream": ("nemo", lambda: nemo("scratch:compact-streaming"), (138, 4)),
+    "Nemotron": ("nemotron", nemotron, (1100, 8)),
+    "Nemotron as a stream": ("nemotron", lambda: nemotron("low_latency"), (1100, 8)),
+}
+"""The backend, how to make the network, and the shape of the activity of 11 s."""
+
+
+@pytest.mark.parametrize("name", DIARIZERS)
+def test_a_diarizer_infers_on_the_gpu(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of pyannote's, the segmentation: what is embedded depends on its values."""
+    backend, make, shape = DIARIZERS[name]
+    audio, network = tmp_path / "a.wav", make()
+    soundfile.write(audio, np.zeros(11 * SAMPLE_RATE), SAMPLE_RATE)
+    recording = Recording("a", "test", audio, audio, audio)
+    diarizer = load_or_skip(backend).diarizer(network, "cpu")
+    mode = FakeGpuForInference(1100)
+    fake_on_gpu(network, mode)
+    if backend == "pyannote":
+        segmentation = diarizer.pipeline._segmentation
+        segmentation.device = GPU
+        fake_on_gpu(segmentation.conversion, mode)
+    else:
+        diarizer.device = "cuda:0"
+    monkeypatch.setattr(torch.Tensor, "numpy", read)
+    with mode, torch.backends.cudnn.flags(enabled=False):
+        infer = diarizer.segmentation if backend == "pyannote" else diarizer.infer
+        inference = infer(recording)
+    assert inference["segmentation" if backend == "pyannote" else "activity"].shape == shape
