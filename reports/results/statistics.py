@@ -60,7 +60,7 @@ class Difference(Record):
     replicate: str = "seed"
     """What the outputs of a system differ in: ``seed``; ``repetition`` where a cross-validation was repeated."""
     folds: int | None = None
-    """Number of folds, where folds instead of recordings are the units: their trainings differ."""
+    """Number of folds, where folds instead of recordings are the units: they vary more than their recordings explain."""
     needs_seeds: bool = False
     """Whether the seeds differ so much that no number of recordings would decide with as many seeds."""
     speech_s: float | None = None
@@ -135,7 +135,7 @@ class Difference(Record):
             return ""
         counts = [f"{count} {self.replicate}{'s' if count > 1 else ''}" for count in self.seeds]
         each = f"one {self.replicate} each" if self.seeds == (1, 1) else f"{counts[0]} each"
-        folds = f", over {self.folds} folds, whose trainings differ" if self.folds else ""
+        folds = f", over {self.folds} folds, which vary more than their recordings explain" if self.folds else ""
         return f", {each if counts[0] == counts[1] else ' and '.join(counts)}{folds}"
 
     @property
@@ -155,7 +155,7 @@ class Difference(Record):
     def _needed(self) -> str:
         if self.needs_seeds and self.folds:
             return (
-                "; the trainings of the folds differ too much for any number of recordings: more seeds or repetitions "
+                "; the folds differ too much for any number of recordings: more seeds or repetitions "
                 "are needed"
             )
         if self.needs_seeds:

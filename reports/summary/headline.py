@@ -253,7 +253,7 @@ def _reach(difference: Difference) -> Iterator[str]:
     if difference.outliers:
         yield f"Without {_listed(difference.outliers)} the verdict would be another one."
     if difference.needs_seeds and difference.folds:
-        yield "The trainings of the folds differ too much: more seeds or repetitions are needed, not more recordings."
+        yield "The folds differ too much: more seeds or repetitions are needed, not more recordings."
     elif difference.needs_seeds:
         yield "The seeds differ too much: more seeds are needed, and no number of recordings replaces them."
     elif difference.is_beyond_reach:

@@ -206,7 +206,7 @@ def test_folds_are_the_units_where_their_trainings_differ():
     assert (by_fold.der, by_fold.folds, by_fold.interval.units) == (pytest.approx(0.2), 3, 12)
     assert (by_fold.interval.low, by_fold.interval.high) == pytest.approx((0.2 - margin, 0.2 + margin))
     assert by_fold.p == pytest.approx(0.0742, abs=1e-4)
-    assert ", over 3 folds, whose trainings differ" in by_fold.verdict("A", "B")
+    assert ", over 3 folds, which vary more than their recordings explain" in by_fold.verdict("A", "B")
     # Two seeds that agree share the folds' deviation; seeds alone would not show it.
     by_seed = compare_seeds([a, a], [b, b], folds=[1] * 4 + [2] * 4 + [3] * 4)
     assert (by_seed.interval, by_seed.p, by_seed.folds) == (by_fold.interval, by_fold.p, 3)
