@@ -60,7 +60,7 @@ class Difference(Record):
     replicate: str = "seed"
     """What the outputs of a system differ in: ``seed``; ``repetition`` where a cross-validation was repeated."""
     folds: int | None = None
-    """Number of folds, where folds instead of recordings are the units: they vary more than their recordings explain."""
+    """Number of folds, where they are the units, since they vary more than their recordings explain."""
     needs_seeds: bool = False
     """Whether the seeds differ so much that no number of recordings would decide with as many seeds."""
     speech_s: float | None = None
