@@ -120,7 +120,13 @@ def test_interrupted_conversion_resumes(how: signal.Signals, tmp_path: Path) -> 
     command = [*BENCH, "convert", str(source), str(tmp_path / "out"), "--workers", "2"]
     stderr_file = tmp_path / "said.txt"
     with stderr_file.open("w") as stderr:
-        running = subprocess.Popen(command, stderr=stderr, stdout=subprocess.DEVNULL, start_new_session=True)
+        running = subprocess.Popen(
+            command,
+            stderr=stderr,
+            stdout=subprocess.DEVNULL,
+            start_new_session=True,
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a job in the background may ignore it
+        )
     notes = tmp_path / ".out.converting" / "all" / "done"
     while running.poll() is None and len(list(notes.glob("*.json"))) < 5:
         time.sleep(0.02)
