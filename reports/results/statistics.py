@@ -154,10 +154,7 @@ class Difference(Record):
     @property
     def _needed(self) -> str:
         if self.needs_seeds and self.folds:
-            return (
-                "; the folds differ too much for any number of recordings: more seeds or repetitions "
-                "are needed"
-            )
+            return "; the folds differ too much for any number of recordings: more seeds or repetitions are needed"
         if self.needs_seeds:
             return (
                 f"; the {self.replicate}s differ too much for any number of recordings: "
