@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, runtime_checkable
 
 from diarbench.datasets.io.errors import UserError
+from diarbench.reports.formatting import bounds
 from diarbench.reports.results.run import Pipeline, Weights
 
 if TYPE_CHECKING:
@@ -182,11 +183,7 @@ class SpeakerBounds:
     @property
     def text(self) -> str:
         """``exactly 2 speakers``, ``2 to 4 speakers``; empty without bounds."""
-        if self.exactly is not None:
-            return f"exactly {self.exactly} speakers"
-        if self.most is None:
-            return f"at least {self.least} speakers" if self.least > 1 else ""
-        return f"{self.least} to {self.most} speakers"
+        return bounds(self.least, self.most)
 
 
 UNBOUNDED = SpeakerBounds()

@@ -57,7 +57,8 @@ def weigh(
         reason = f"{kept}: {better}, but a single recording cannot show that this holds for others"
         return choice.model_copy(update={"reason": reason})
     at_least = gain - float(stdtrit(recordings - 1, level)) * standard_error(gains, speech)
-    bound = f"{100 * level:g} % lower bound {100 * at_least:+.1f} points, {plural(recordings, 'recording')}"
+    digits = 1 if abs(at_least) >= 0.0005 else 3  # a bound above zero is not written as zero
+    bound = f"{100 * level:g} % lower bound {100 * at_least:+.{digits}f} points, {plural(recordings, 'recording')}"
     if at_least <= 0:
         reason = f"{kept}: {better}, which may be chance ({bound})"
         return choice.model_copy(update={"at_least": at_least, "reason": reason})

@@ -67,6 +67,13 @@ def convention(condition: Condition) -> str:
     return visible(text)
 
 
+def bounds(least: int, most: int | None) -> str:
+    """A bound on the speakers of a recording: ``exactly 2 speakers``, ``2 to 4 speakers``; empty without one."""
+    if most is None:
+        return f"at least {least} speakers" if least > 1 else ""
+    return f"exactly {plural(most, 'speaker')}" if least == most else f"{least} to {most} speakers"
+
+
 def number(value: float | None, pattern: str) -> str:
     return NONE if value is None else pattern.format(value)
 

@@ -14,6 +14,8 @@ import numpy as np
 import soundfile
 import torch
 
+RATE = 16_000
+
 
 def logits_of_stream(model: Any, processor: Any, audio: np.ndarray) -> Iterator[torch.Tensor]:
     """Logits (1, frames, speakers) of one step of a stream after another."""
@@ -60,8 +62,20 @@ def diarize(folder: Path, audio: np.ndarray) -> list[tuple[float, float, str]]:
     return sorted(turn for turn in turns if turn[0] < turn[1])
 
 
+def read_audio(path: Path) -> np.ndarray:
+    """The samples of a 16 kHz mono file; ends the script with one line for any other."""
+    try:
+        samples, rate = soundfile.read(path, dtype="float32", always_2d=True)
+    except (OSError, RuntimeError) as error:
+        sys.exit(f"{path}: cannot be read ({error})")
+    if (rate, samples.shape[1]) != (RATE, 1):
+        sys.exit(f"{path}: {rate} Hz, channels: {samples.shape[1]}; make it {RATE} Hz mono first")
+    return samples[:, 0]
+
+
 if __name__ == "__main__":
+    if len(sys.argv) != 2:
+        sys.exit("usage: python diarize.py audio.wav")
     path = Path(sys.argv[1])
-    samples, _ = soundfile.read(path, dtype="float32")
-    for start, end, speaker in diarize(Path(__file__).parent, samples):
+    for start, end, speaker in diarize(Path(__file__).parent, read_audio(path)):
         sys.stdout.write(f"SPEAKER {path.stem} 1 {start:.3f} {end - start:.3f} <NA> <NA> {speaker} <NA> <NA>\n")

@@ -40,12 +40,13 @@ def report(
     from diarbench.reports.console import make_console
     from diarbench.reports.exports import FORMATS
     from diarbench.reports.markdown import render_summary
-    from diarbench.reports.results.merge import merge, read_comparison, refuse_repeated
+    from diarbench.reports.results.merge import merge, read_comparison, refuse_copies, refuse_repeated
     from diarbench.reports.terminal import print_comparison, print_summary
     from diarbench.reports.write import write_reports
 
     refuse_repeated(outs)
     comparisons = {folder: read_comparison(folder) for folder in outs}
+    refuse_copies(comparisons)
     if len(comparisons) == 1 and out is None:
         root, groups = outs[0], list(comparisons.values())
         reasons: list[str] = []

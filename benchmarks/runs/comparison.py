@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import logging
 import shutil
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
 from importlib.metadata import version
 from itertools import combinations, pairwise
 from pathlib import Path
 from statistics import fmean
+from types import MappingProxyType
 from typing import Any
 
 from diarbench.benchmarks.runs.cross_validation import pool_folds
@@ -28,7 +29,7 @@ from diarbench.benchmarks.scoring.der import CONDITIONS
 from diarbench.benchmarks.scoring.dover_lap import dover_lap
 from diarbench.benchmarks.scoring.slices import Slices, contributions
 from diarbench.datasets.dataset import Dataset, Subset
-from diarbench.datasets.folds import all_as_test
+from diarbench.datasets.folds import all_as_test, group_recordings
 from diarbench.datasets.io.errors import UserError
 from diarbench.datasets.io.files import sha256_of
 from diarbench.datasets.io.rttm import read_rttm, write_rttm
@@ -73,6 +74,7 @@ def build_comparison(out: Path, jobs: Sequence[Job], command: str) -> Comparison
     rows: list[Row] = []
     contrasts: list[Contrast] = []
     differences: list[float] = []
+    groups: dict[str, int] = {}
     sources = {job.dataset: (job.dataset_root, job.fingerprint) for job in jobs}
     sources |= {domain.dataset: (domain.root, domain.fingerprint) for job in jobs for domain in job.also_score}
     for name, (root, fingerprint) in sources.items():
@@ -91,6 +93,7 @@ def build_comparison(out: Path, jobs: Sequence[Job], command: str) -> Comparison
         rows += part.rows
         contrasts += part.contrasts
         differences += part.differences
+        groups[name] = len(group_recordings(dataset.subset("test")))
     return Comparison(
         diarbench=version("diarbench"),
         command=command,
@@ -106,6 +109,7 @@ def build_comparison(out: Path, jobs: Sequence[Job], command: str) -> Comparison
         runs=tuple(runs),
         rows=tuple(rows),
         contrasts=tuple(contrasts),
+        groups=groups,
         fold_runs=tuple(fold_runs),
         fold_rows=tuple(fold_rows),
         source_hashes={
@@ -233,8 +237,10 @@ class DatasetComparison:
         for index, name in enumerate(CONDITIONS):
             if not self.systems[0].rows[index].total:
                 continue  # without scored speech there is no rate, for example where all of it is excluded overlap
+            starts = {s.run.name: s.rows[index] for s in self.systems if s.run and s.stage == "pretrained"}
             for a, b in labels:
-                difference = difference_of(*([s.rows[index] for s in self.by_label[x]] for x in (a, b)))
+                rows_a, rows_b = ([system.rows[index] for system in self.by_label[label]] for label in (a, b))
+                difference = difference_of(rows_a, rows_b, starts)
                 yield Contrast(
                     dataset=self.name,
                     subset="test",
@@ -320,11 +326,12 @@ def _but_seed(run: Run) -> tuple[tuple[str, str, str], float]:
     return _setting(run), run.train_fraction
 
 
-def difference_of(a: Sequence[Row], b: Sequence[Row]) -> Difference:
+def difference_of(a: Sequence[Row], b: Sequence[Row], starts: Mapping[str, Row] = MappingProxyType({})) -> Difference:
     """The paired difference of two systems; one row a seed and repetition.
 
-    Where a cross-validation is repeated, the repetitions are the sample, each with the mean of its seeds, which share
-    its division into folds. Raises ValueError where the systems have other recordings or references.
+    ``starts`` are the rows of the pretrained networks, by run. Where a cross-validation is repeated, the repetitions
+    are the sample, each with the mean of its seeds, which share its division into folds. Raises ValueError where the
+    systems have other recordings or references.
     """
     recordings = [part.uri for part in a[0].files]
     by_uri = [[{part.uri: part for part in row.files} for row in rows] for rows in (a, b)]
@@ -335,7 +342,8 @@ def difference_of(a: Sequence[Row], b: Sequence[Row]) -> Difference:
     of_a, of_b = (_means(each, rows) if is_repeated else each for each, rows in zip(outputs, (a, b), strict=True))
     divisions = {division for row in (*a, *b) if (division := _folds_of(row, recordings))}
     folds = divisions.pop() if len(divisions) == 1 else ()
-    difference = significance.compare_seeds(of_a, of_b, recordings, folds)
+    training_s = _training_s(a, b, recordings, starts) if folds else None
+    difference = significance.compare_seeds(of_a, of_b, recordings, folds, training_s)
     if not all(row.run for row in (*a, *b)):
         return difference.model_copy(update={"seeds": None})
     return difference.model_copy(update={"replicate": "repetition" if is_repeated else "seed"})
@@ -353,8 +361,28 @@ def _means(outputs: Sequence[Sequence[ErrorSeconds]], rows: Sequence[Row]) -> Se
     ]
 
 
+def _training_s(
+    a: Sequence[Row], b: Sequence[Row], recordings: Sequence[str], starts: Mapping[str, Row]
+) -> list[float] | None:
+    """What training and tuning changed in the difference of each recording, in seconds, the mean over the rows.
+
+    None where a network was not pretrained.
+    """
+    if any(row.run is not None and row.run not in starts for row in (*a, *b)):
+        return None
+    changed = dict.fromkeys(recordings, 0.0)
+    for sign, rows in ((-1, a), (1, b)):
+        for row in rows:
+            before = starts[row.run] if row.run else row
+            for part in row.files:
+                changed[part.uri] += sign * part.error_s / len(rows)
+            for part in before.files:
+                changed[part.uri] -= sign * part.error_s / len(rows)
+    return list(changed.values())
+
+
 def _folds_of(row: Row, recordings: Sequence[str]) -> tuple[int, ...]:
-    """The fold of each recording; empty outside a cross-validation, and where one system was tested in all folds."""
+    """The fold of each recording; empty outside a cross-validation."""
     fold_of = {part.uri: fold for part, fold in zip(row.files, row.folds, strict=False)}
     return tuple(fold_of[uri] for uri in recordings) if fold_of else ()
 

@@ -94,10 +94,7 @@ def _write_scores(folder: ComparisonFolder, pooled: Run, runs: Sequence[Run]) ->
     for row in rows:
         parts.setdefault((row.stage, row.condition), []).append(row)
     largest = max(of_fold.largest_difference_s for of_fold in scores)
-    pooled_rows = tuple(
-        _pool_rows(pooled.name, of_condition, all(run.is_as_pretrained(stage) for run in runs))
-        for (stage, _), of_condition in parts.items()
-    )
+    pooled_rows = tuple(_pool_rows(pooled.name, of_condition) for of_condition in parts.values())
     for stage in dict.fromkeys(row.stage for row in rows):
         destination = target.rttm(pooled, pooled.dataset, stage) / "test"
         shutil.rmtree(destination, ignore_errors=True)
@@ -108,8 +105,7 @@ def _write_scores(folder: ComparisonFolder, pooled: Run, runs: Sequence[Run]) ->
     return rows
 
 
-def _pool_rows(name: str, rows: Sequence[Row], is_one_system: bool) -> Row:
-    """One row of all folds; where one system was tested in all of them, its recordings are in no fold."""
+def _pool_rows(name: str, rows: Sequence[Row]) -> Row:
     total = sum(rows, ErrorSeconds())
     parts = sorted(
         ((part, fold) for fold, row in enumerate(rows, start=1) for part in row.files), key=lambda each: each[0].uri
@@ -117,7 +113,7 @@ def _pool_rows(name: str, rows: Sequence[Row], is_one_system: bool) -> Row:
     files, folds = zip(*parts, strict=True)
     # Statistics of one fold's recordings are not those of all; the comparison computes them.
     without: dict[str, Any] = {"interval": None, "slices": {}, "metrics": {}, "speaker_counts": None}
-    pooled = {"run": name, "files": files, "folds": () if is_one_system else folds}
+    pooled = {"run": name, "files": files, "folds": folds}
     return rows[0].model_copy(update={**pooled, **without, **total.model_dump(exclude={"der"})})
 
 

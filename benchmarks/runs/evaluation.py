@@ -148,6 +148,8 @@ def queued_run(job: Job) -> Run:
         train=job.train,
         also_score=job.also_score,
         fold=job.fold,
+        min_speakers=job.min_speakers,
+        max_speakers=job.max_speakers,
         init=job.init,
         state="queued",
     )

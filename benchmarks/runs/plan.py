@@ -98,6 +98,8 @@ def plan(
         raise UserError("--folds: nothing is trained with --no-train; leave out --folds")
     if searched_recipes is not None and not train:
         raise UserError("--search-recipe: nothing is trained with --no-train; leave one of them out")
+    if len(recipes) > 1 and not train:
+        raise UserError("--no-train: nothing is trained, so recipes make no difference; give one")
     if searched_recipes == 1:
         raise UserError("--search-recipe 1: is the recipe itself; give 2 or more")
     divided = [part for dataset in datasets for part in _divided(dataset, folds, repetitions)]
@@ -265,7 +267,7 @@ def _problem(name: str, facts: BackendFacts, init: str, train: bool) -> str | No
     """
     if facts.missing:
         return f"not installed: {facts.missing}"
-    if facts.problem and init != "auto":
+    if facts.problem and init.partition("+")[0] != "auto":  # also as a stream: auto+low_latency
         raise UserError(facts.problem)
     if not facts.problem and train and not facts.can_train:
         return f"{name} cannot be fine-tuned without torch and lightning: install them beside it, or use --no-train"

@@ -5,16 +5,17 @@ other. From ten recordings on, intervals are bootstrap intervals (Bisani and Ney
 confidence intervals in ASR performance evaluation"), with fewer Student's t intervals of the ratio, which hold their
 level for any number. All resampling is seeded, so the same seconds give the same interval.
 
-In a cross-validation each fold has a training of its own, whose deviation its recordings share. Where folds vary more
-than their recordings explain, folds are the units: Cameron and Miller 2015, "A practitioner's guide to cluster-robust
-inference". Taking the larger of the two errors holds the level, with and without such deviations
+In a cross-validation each fold has a training of its own, whose deviation its recordings share. Where the network was
+pretrained, it is known what training changed in each recording. So far as that varies more between folds than their
+recordings explain, the variance between folds is added (Cameron and Miller 2015, "A practitioner's guide to
+cluster-robust inference"). This holds the level, with and without such deviations
 (``benchmarks/throughput/test_fold_statistics.py``).
 
 With several seeds of both systems, seeds are a sample too. Recordings and seeds are then two crossed random factors,
 and their variances add up: min F' of Clark 1973, "The language-as-fixed-effect fallacy". With one seed the test is
 about these two networks, and the verdict says so. Seeds of a cross-validation share what is peculiar to the training
-data of each fold, so that here too the larger of the two errors is taken; repetitions divide the recordings anew and
-do not share it.
+data of each fold, so that the larger of the two variances is added; repetitions divide the recordings anew and do not
+share it.
 """
 
 from __future__ import annotations
@@ -66,10 +67,12 @@ def compare_seeds(
     b: Sequence[Sequence[ErrorSeconds]],
     recordings: Sequence[str] = (),
     folds: Sequence[int] = (),
+    training_s: Sequence[float] | None = None,
 ) -> Difference:
     """Paired comparison of two systems with one or several seeds each; ``a[seed][recording]``. Raises as `compare`.
 
-    ``folds`` are the recordings' folds in a cross-validation, where all outputs have the same.
+    ``folds`` are the recordings' folds in a cross-validation, where all outputs have the same, and ``training_s`` what
+    training changed in the difference of each recording, in seconds; None where that is not known.
     """
     speech_s = _speech_s(a[0])
     if not all(len(seed) == len(a[0]) and np.allclose(speech_s, _speech_s(seed), 0, 1e-6) for seed in (*a, *b)):
@@ -83,7 +86,8 @@ def compare_seeds(
         bounds, p, seed_variance = _with_seeds(differences_s, errors_a, errors_b, speech_s)
     else:
         bounds, p, seed_variance = _interval(differences_s, speech_s), permutation_p(differences_s), 0.0
-    by_fold = _with_folds(differences_s, speech_s, folds, seed_variance) if folds else None
+    changed_s = differences_s if training_s is None else np.array(training_s)
+    by_fold = _with_folds(differences_s, changed_s, speech_s, folds, seed_variance) if folds else None
     bounds, p, seed_variance = by_fold or (bounds, p, seed_variance)
     difference = Difference(
         der=der,
@@ -97,11 +101,12 @@ def compare_seeds(
         folds=len(set(folds)) if by_fold else None,
         speech_s=float(speech_s.sum()),
     )
-    if recordings and difference.has_verdict and bool(_shown(differences_s, speech_s)) == difference.is_significant:
+    by_recording = bool(_shown(differences_s, speech_s)) == difference.is_significant and not seed_variance
+    if recordings and difference.has_verdict and by_recording:
         few = tuple(recordings[k] for k in deciding(differences_s, speech_s))
         difference = difference.model_copy(update={"outliers": few})
     deviation = standard_error(differences_s, speech_s)
-    if difference.is_significant or der == 0 or not deviation > 0:
+    if difference.is_significant or abs(der) < 1e-9 or not deviation > 0:
         return difference
     # The variance over seeds and trainings stays, however many recordings there are.
     allowed = (der / (scipy.special.ndtri((1 + LEVEL) / 2) + scipy.special.ndtri(POWER))) ** 2 - seed_variance
@@ -165,35 +170,40 @@ def _with_seeds(
     ders = [errors.sum(axis=1) / speech_s.sum() for errors in (errors_a, errors_b)]
     variances = [standard_error(differences_s, speech_s) ** 2, *(float(d.var(ddof=1)) / d.size for d in ders)]
     freedoms = [n - 1, *(d.size - 1 for d in ders)]
-    variance = sum(variances)
-    if n < 2 or not variance > 0:
+    if n < 2 or not sum(variances) > 0:
         return Interval(low=None, high=None, units=n), 1.0, 0.0
-    freedom = variance**2 / sum(v**2 / f for v, f in zip(variances, freedoms, strict=True))  # Satterthwaite
-    margin = float(scipy.special.stdtrit(freedom, (1 + LEVEL) / 2)) * math.sqrt(variance)
-    p = 2 * float(scipy.special.stdtr(freedom, -abs(der) / math.sqrt(variance)))
-    return Interval(low=der - margin, high=der + margin, units=n), p, sum(variances[1:])
+    bounds, p = _t_test(der, n, variances, freedoms)
+    return bounds, p, sum(variances[1:])
 
 
 def _with_folds(
-    differences_s: Floats, speech_s: Floats, folds: Sequence[int], seed_variance: float
+    differences_s: Floats, changed_s: Floats, speech_s: Floats, folds: Sequence[int], seed_variance: float
 ) -> tuple[Interval, float, float] | None:
-    """Interval and p of a difference over folds, and its variance over their trainings.
+    """Interval and p of a difference over recordings and folds, and its variance over the folds' trainings.
 
-    None where folds do not vary more than their recordings and seeds explain, so that these are the units.
+    ``changed_s`` are the seconds of the differences that come from training. None where they do not vary more between
+    folds than their recordings and the seeds explain.
     """
     n, der = differences_s.size, float(differences_s.sum() / speech_s.sum())
     present, labels = np.unique(np.asarray(folds), return_inverse=True)
-    fold_differences_s, fold_speech_s = np.zeros(present.size), np.zeros(present.size)
-    np.add.at(fold_differences_s, labels, differences_s)
+    fold_changed_s, fold_speech_s = np.zeros(present.size), np.zeros(present.size)
+    np.add.at(fold_changed_s, labels, changed_s)
     np.add.at(fold_speech_s, labels, speech_s)
-    over_folds = standard_error(fold_differences_s, fold_speech_s)
-    excess = over_folds**2 - standard_error(differences_s, speech_s) ** 2
+    excess = standard_error(fold_changed_s, fold_speech_s) ** 2 - standard_error(changed_s, speech_s) ** 2
     if not excess > seed_variance:
         return None
-    freedom = fold_speech_s.size - 1
-    margin = float(scipy.special.stdtrit(freedom, (1 + LEVEL) / 2)) * over_folds
-    p = 2 * float(scipy.special.stdtr(freedom, -abs(der) / over_folds))
-    return Interval(low=der - margin, high=der + margin, units=n), p, excess
+    variances, freedoms = (standard_error(differences_s, speech_s) ** 2, excess), (n - 1, present.size - 1)
+    bounds, p = _t_test(der, n, variances, freedoms)
+    return bounds, p, excess
+
+
+def _t_test(der: float, n: int, variances: Sequence[float], freedoms: Sequence[int]) -> tuple[Interval, float]:
+    """Interval and p of a difference with several variances that add up (Satterthwaite's degrees of freedom)."""
+    variance = sum(variances)
+    freedom = variance**2 / sum(v**2 / f for v, f in zip(variances, freedoms, strict=True))
+    margin = float(scipy.special.stdtrit(freedom, (1 + LEVEL) / 2)) * math.sqrt(variance)
+    p = 2 * float(scipy.special.stdtr(freedom, -abs(der) / math.sqrt(variance)))
+    return Interval(low=der - margin, high=der + margin, units=n), p
 
 
 def _error_s(errors: Sequence[ErrorSeconds]) -> Floats:

@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import AliasChoices, Field
 
-from diarbench.datasets.io.names import RelativePath
+from diarbench.datasets.io.names import Name, RelativePath
 from diarbench.datasets.io.records import Record
 from diarbench.reports.results.run import Run
 from diarbench.reports.results.scores import Condition, Row
@@ -28,6 +28,8 @@ class Comparison(Record):
     runs: tuple[Run, ...]
     rows: tuple[Row, ...]
     contrasts: tuple[Contrast, ...] = ()
+    groups: dict[Name, int] = Field(default_factory=dict)
+    """By dataset, the groups of test recordings that share a speaker or a session; empty in older results."""
     fold_runs: tuple[Run, ...] = ()
     """The runs that the cross-validations among ``runs`` pool."""
     fold_rows: tuple[Row, ...] = ()

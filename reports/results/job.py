@@ -47,6 +47,9 @@ class RunIdentity(Record):
     """Other domains, whose test recordings are also diarized and scored."""
     fold: Fold | None = None
     """The subsets of a cross-validation; None: the dataset's own."""
+    min_speakers: int = 1
+    max_speakers: int | None = None
+    """The least and the most speakers of a recording that the pipelines are told; None: any number."""
 
 
 class Job(RunIdentity):
@@ -74,9 +77,6 @@ class Job(RunIdentity):
     """Loggers that receive each epoch; not part of the hash."""
     require_training: bool = False
     """Whether to use the best trained network even where dev does not show that it beats the pretrained one."""
-    min_speakers: int = 1
-    max_speakers: int | None = None
-    """The least and the most speakers of a recording that the pipelines are told; None: any number."""
     trials: int | None = 0
     """Tuning trials on dev: 0 keeps the defaults, None runs as many as ``tune_seconds`` allow."""
     tune_seconds: float | None = None

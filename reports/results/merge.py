@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import combinations
 from pathlib import Path
 from typing import NamedTuple
 
@@ -51,6 +52,13 @@ def refuse_repeated(outs: Iterable[Path]) -> None:
         if out.resolve() in known:
             raise UserError(f"{out}: given twice; a comparison cannot be merged with itself")
         known[out.resolve()] = out
+
+
+def refuse_copies(comparisons: Mapping[Path, Comparison]) -> None:
+    """Raises UserError where one is a copy of another: each of its runs would be counted twice."""
+    for (first, one), (second, other) in combinations(comparisons.items(), 2):
+        if one == other:
+            raise UserError(f"{second}: a copy of {first}, so each run would be counted twice; leave one out")
 
 
 def merge(comparisons: Mapping[Path, Comparison], root: Path) -> tuple[list[Comparison], list[str]]:
@@ -147,6 +155,7 @@ def _joined(parts: list[Comparison]) -> Comparison:
             "runs": tuple(run for part in parts for run in part.runs),
             "rows": tuple(rows.values()),
             "contrasts": (),
+            "groups": {name: count for part in parts for name, count in part.groups.items()},
             "fold_runs": tuple(run for part in parts for run in part.fold_runs),
             "fold_rows": tuple(row for part in parts for row in part.fold_rows),
             "source_hashes": {path: sha256 for part in parts for path, sha256 in part.source_hashes.items()},

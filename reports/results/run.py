@@ -250,15 +250,6 @@ class Run(RunIdentity):
         }
         return tuple(f"{step}: {reason}" for step, reason in decided.items() if reason)
 
-    def is_as_pretrained(self, stage: str) -> bool:
-        """Whether the system at a stage is still the pretrained one with its defaults: dev showed no gain."""
-        if stage == "pretrained":
-            return True
-        decided = [self.epoch_choice]
-        if stage != "finetuned" and self.tuning:
-            decided.append(self.tuning.choice)
-        return all(choice is not None and choice.kept_start for choice in decided)
-
     @property
     def final_stage(self) -> str:
         """The stage whose RTTM is the run's final output."""

@@ -94,7 +94,7 @@ class Row(ErrorSeconds):
     """Hash of the scoring protocol behind the condition."""
     files: tuple[FileScore, ...]
     folds: tuple[int, ...] = ()
-    """The fold of each of the files in a pooled cross-validation; empty where all files had the same system."""
+    """The fold of each of the files in a pooled cross-validation, else empty."""
     interval: Interval | None = None
     """Interval of the pooled DER; test set only."""
     slices: dict[str, dict[str, ErrorSeconds]] = Field(default_factory=dict)

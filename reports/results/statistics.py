@@ -60,7 +60,7 @@ class Difference(Record):
     replicate: str = "seed"
     """What the outputs of a system differ in: ``seed``; ``repetition`` where a cross-validation was repeated."""
     folds: int | None = None
-    """Number of folds, where they are the units, since they vary more than their recordings explain."""
+    """Number of folds, where the deviations of their trainings are part of the error."""
     needs_seeds: bool = False
     """Whether the seeds differ so much that no number of recordings would decide with as many seeds."""
     speech_s: float | None = None
@@ -135,7 +135,7 @@ class Difference(Record):
             return ""
         counts = [f"{count} {self.replicate}{'s' if count > 1 else ''}" for count in self.seeds]
         each = f"one {self.replicate} each" if self.seeds == (1, 1) else f"{counts[0]} each"
-        folds = f", over {self.folds} folds, which vary more than their recordings explain" if self.folds else ""
+        folds = f", over {self.folds} folds, whose trainings differ" if self.folds else ""
         return f", {each if counts[0] == counts[1] else ' and '.join(counts)}{folds}"
 
     @property
@@ -154,7 +154,7 @@ class Difference(Record):
     @property
     def _needed(self) -> str:
         if self.needs_seeds and self.folds:
-            return "; the folds differ too much for any number of recordings: more seeds or repetitions are needed"
+            return "; the trainings of the folds differ too much: more seeds or repetitions are needed"
         if self.needs_seeds:
             return (
                 f"; the {self.replicate}s differ too much for any number of recordings: "

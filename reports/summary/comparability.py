@@ -9,7 +9,7 @@ from typing import Any
 
 from diarbench.datasets.dataset import corpora_of
 from diarbench.datasets.io.names import plural, visible
-from diarbench.reports.formatting import minutes
+from diarbench.reports.formatting import bounds, minutes
 from diarbench.reports.results.run import Run
 from diarbench.reports.results.scores import Row
 
@@ -92,6 +92,14 @@ def comparability_footnotes(
                     f"saw {minutes(trained_s)} of audio over all epochs; the rows range over {hours_range}",
                     True,
                 )
+    mark_differences(
+        lambda run: bounds(run.min_speakers, run.max_speakers),
+        lambda told: (
+            f"was told that there are {told}; other rows were not told the same"
+            if told
+            else "found the number of speakers; other rows were told"
+        ),
+    )
     mark_differences(
         _trials,
         lambda trials: (

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from diarbench.datasets.io.names import visible
-from diarbench.reports.formatting import convention, difference_span, minutes, percent, plural, span
+from diarbench.reports.formatting import bounds, convention, difference_span, minutes, percent, plural, span
 from diarbench.reports.results.comparison import Comparison
 from diarbench.reports.results.run_folder import ComparisonFolder
 from diarbench.reports.results.statistics import FEWEST_RECORDINGS, Difference
@@ -96,7 +96,9 @@ def _where(section: Section) -> str:
     is_foreign = all(line.is_out_of_domain for line in section.lines if line.run and line.row)
     note = " (no system was trained on it)" if is_foreign and section.recordings else ""
     pipelines = map(visible, shared_pipelines(line.run for line in section.lines if line.run))
-    return "; ".join([f"{visible(section.dataset)}{note}, {test}, {convention(section.condition)}", *pipelines])
+    told = dict.fromkeys(bounds(line.run.min_speakers, line.run.max_speakers) for line in section.lines if line.run)
+    where = [f"{visible(section.dataset)}{note}, {test}, {convention(section.condition)}", *pipelines]
+    return "; ".join([*where, *(f"told that there are {each}" for each in told if each and len(told) == 1)])
 
 
 def _verdict(section: Section | None, contenders: Sequence[Contender]) -> tuple[str, str]:
@@ -225,10 +227,17 @@ def _caveats(summary: Summary, section: Section, contenders: Sequence[Contender]
     recordings = len(section.recordings)
     if recordings and recordings < FEWEST_RECORDINGS:
         yield f"{plural(recordings, 'test recording')}: a verdict needs at least {FEWEST_RECORDINGS}."
-    if contenders and all(len(contender.lines) == 1 for contender in contenders):
+    is_trained = any(run.train for contender in contenders for run in contender.runs)
+    if is_trained and all(len(contender.lines) == 1 for contender in contenders):
         yield "One seed: another seed can give another order."
     if rival := _rival(contenders):
         yield "Each system stands at the stage with its lowest DER on test; intervals and p do not count that choice."
+        groups = summary.comparison.groups.get(section.dataset, recordings)
+        if groups < recordings:
+            yield (
+                f"The {recordings} test recordings are {plural(groups, 'group')} that share speakers or a session; "
+                "intervals and p take them as independent, so the truth is less sure."
+            )
         contrast = section.contrast(contenders[0], rival)
         yield from _reach(contrast.difference) if contrast else ()
     references = [line.row.der for line in section.lines if line.backend == "reference" and line.row]
@@ -253,7 +262,7 @@ def _reach(difference: Difference) -> Iterator[str]:
     if difference.outliers:
         yield f"Without {_listed(difference.outliers)} the verdict would be another one."
     if difference.needs_seeds and difference.folds:
-        yield "The folds differ too much: more seeds or repetitions are needed, not more recordings."
+        yield "The trainings of the folds differ too much: more seeds or repetitions are needed, not more recordings."
     elif difference.needs_seeds:
         yield "The seeds differ too much: more seeds are needed, and no number of recordings replaces them."
     elif difference.is_beyond_reach:

@@ -24,7 +24,7 @@ from diarbench.reports.html import page
 from diarbench.reports.leaderboard import find
 from diarbench.reports.results.comparison import Comparison
 from diarbench.reports.results.job import Domain
-from diarbench.reports.results.merge import merge
+from diarbench.reports.results.merge import merge, refuse_copies
 from diarbench.reports.summary.headline import headline
 from diarbench.reports.summary.summary import summarize
 from diarbench.reports.tables.scores import over_seeds
@@ -59,6 +59,12 @@ def of_seeds(miss_s: float, *seeds: int) -> Comparison:
     return make_comparison(tuple(runs), rows)
 
 
+def test_a_copy_is_refused():
+    with pytest.raises(UserError, match="b: a copy of a, so each run would be counted twice"):
+        refuse_copies({Path("a"): one(20), Path("b"): one(20)})
+    refuse_copies({Path("a"): one(20), Path("b"): one(21)})
+
+
 def test_merged_systems_are_compared_by_recording():
     (both,), _ = merged(of_seeds(3, 1), of_seeds(2, 1))
     contrast, *_ = with_contrasts(both).contrasts
@@ -82,6 +88,21 @@ def test_repetitions_are_not_called_seeds():
     repeated = [row.model_copy(update={"seed": 1}) for row in comparison.rows if row.condition == "full"]
     difference = difference_of(repeated, repeated)
     assert difference.seeds == (2, 2) and "2 repetitions each" in difference.verdict("a", "b")
+
+
+def test_what_training_changed_is_what_varies_between_folds():
+    """B is worse by 0, 3 and 6 s in the recordings of three folds, before training as after it."""
+    comparison = of_seeds(3, 1, 2)
+    a, b = (row for row in comparison.rows if row.condition == "full")
+    folds = tuple(number for number in (1, 2, 3) for _ in range(4))
+    parts = [
+        part.model_copy(update={"miss": part.miss + 3 * (fold - 1)}) for part, fold in zip(b.files, folds, strict=True)
+    ]
+    a, b = a.model_copy(update={"folds": folds}), b.model_copy(update={"folds": folds, "files": tuple(parts)})
+    assert a.run and b.run
+    assert difference_of([a], [b]).folds == 3 and difference_of([a], [b]).p > 0.05
+    known = difference_of([a], [b], {a.run: a, b.run: b})
+    assert known.folds is None and known.p < 0.01
 
 
 def test_the_seeds_of_a_repetition_are_one_measurement():

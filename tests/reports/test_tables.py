@@ -119,6 +119,7 @@ def test_comparable_runs_have_no_mark():
         ),
         ({"recipe": "other"}, "no other backend used the recipe other"),
         ({"seed": 7}, "no other backend used seed 7"),
+        ({"min_speakers": 3, "max_speakers": 3}, "was told that there are exactly 3 speakers; other rows were not"),
         ({"fingerprint": "0" * 64}, "used a different version of mini (fingerprint 000000000000)"),
         ({"tuning": make_tuning(0.4, 0.3, 0.35)}, "tuned on dev in 3 trials"),
         (

@@ -117,6 +117,9 @@ def test_the_exported_script_gives_the_same_turns(
     assert all("diarbench" not in path.read_text() for path in folder.glob("*.py")), "it needs transformers alone"
     monkeypatch.syspath_prepend(folder)
     script = runpy.run_path(str(folder / "diarize.py"))
+    soundfile.write(tmp_path / "fast.wav", np.zeros((1000, 2)), 44_100)
+    with pytest.raises(SystemExit, match=r"fast\.wav: 44100 Hz, channels: 2; make it 16000 Hz mono first"):
+        script["read_audio"](tmp_path / "fast.wav")
     samples, _ = soundfile.read(recording.audio, dtype="float32")
     theirs, ours = script["diarize"](folder, samples), sorted(turns)
     assert len(theirs) == len(ours) > 3

@@ -58,5 +58,7 @@ def test_what_cannot_be_evaluated_is_one_line(dummy: None, ami_mini: Dataset, sa
         planned(sample, init="scratch")
     with pytest.raises(UserError, match="--folds: nothing is trained with --no-train"):
         planned(ami_mini, folds=2)
+    with pytest.raises(UserError, match="--no-train: nothing is trained, so recipes make no difference"):
+        api.plan(["nemo"], recipes=["quick", "guide-1-adam"], train=False)
     with pytest.raises(UserError, match="--require-training: nothing is trained with --no-train"):
         api.plan(["nemo"], train=False, require_training=True)

@@ -247,11 +247,12 @@ def test_a_domain_without_test_recordings_or_with_a_duplicate_name_is_rejected(
         plans(ami_mini, also_score=[Dataset.open(tmp_path / "telephone")])
 
 
+@pytest.mark.parametrize("init", ["auto", "auto+low_latency"])
 def test_a_backend_whose_weights_must_be_downloaded_does_not_stop_the_others(
-    dummy: None, ami_mini: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    init: str, dummy: None, ami_mini: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
-    inits = {"dummy": "scratch", "nemotron": "auto"}
+    inits = {"dummy": "scratch", "nemotron": init}
     recipe = recipes.load("quick")
     other, waiting = plan(["dummy", "nemotron"], [ami_mini], [recipe], [1], inits, "cpu")
     assert other.problem is None

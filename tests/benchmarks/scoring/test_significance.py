@@ -196,17 +196,23 @@ def test_split_regions():
     ]
 
 
-def test_folds_are_the_units_where_their_trainings_differ():
+def test_the_trainings_of_folds_are_part_of_the_error():
     """Twelve recordings of 10 s; B has 1, 2 and 3 s more error on each of the three folds' four recordings."""
     a = [ErrorSeconds(total=10, miss=1)] * 12
     b = [ErrorSeconds(total=10, miss=1 + extra) for extra in (1, 2, 3) for _ in range(4)]
     by_fold = compare_seeds([a], [b], folds=[1] * 4 + [2] * 4 + [3] * 4)
-    # The folds' residuals are -4, 0 and 4 s of 120 s: a standard error of sqrt(3 / 2 * 32) / 120.
-    margin = 4.302653 * (1.5 * 32) ** 0.5 / 120
+    # The folds' residuals are -4, 0 and 4 s of 120 s, the recordings' -1, 0 and 1 s: variances of 3 / 2 * 32 and of
+    # 12 / 11 * 8 over 120**2. The second is that of the recordings, with 11 degrees of freedom; the rest has 2.
+    of_folds, of_recordings = 1.5 * 32, 12 / 11 * 8
+    freedom = of_folds**2 / (of_recordings**2 / 11 + (of_folds - of_recordings) ** 2 / 2)
+    margin = t.ppf(0.975, freedom) * of_folds**0.5 / 120
     assert (by_fold.der, by_fold.folds, by_fold.interval.units) == (pytest.approx(0.2), 3, 12)
     assert (by_fold.interval.low, by_fold.interval.high) == pytest.approx((0.2 - margin, 0.2 + margin))
-    assert by_fold.p == pytest.approx(0.0742, abs=1e-4)
-    assert ", over 3 folds, which vary more than their recordings explain" in by_fold.verdict("A", "B")
+    assert by_fold.p == pytest.approx(2 * t.sf(0.2 / (of_folds**0.5 / 120), freedom))
+    assert ", over 3 folds, whose trainings differ" in by_fold.verdict("A", "B")
+    # Where the systems differed as much before they were trained, this is no deviation of trainings.
+    untrained = compare_seeds([a], [b], folds=[1] * 4 + [2] * 4 + [3] * 4, training_s=[0.0] * 12)
+    assert untrained == compare_seeds([a], [b])
     # Two seeds that agree share the folds' deviation; seeds alone would not show it.
     by_seed = compare_seeds([a, a], [b, b], folds=[1] * 4 + [2] * 4 + [3] * 4)
     assert (by_seed.interval, by_seed.p, by_seed.folds) == (by_fold.interval, by_fold.p, 3)

@@ -106,11 +106,26 @@ def test_the_leader_is_compared_with_the_other_toolkit():
     )
 
 
+def test_what_the_pipelines_were_told_stands_in_the_answer():
+    run = make_run("a", min_speakers=2, max_speakers=2, train=False)
+    given = answer(make_comparison((run,), make_rows(run, "pretrained", ("one", 100, 10, 0, 0))))
+    assert given.where.endswith("; told that there are exactly 2 speakers")
+    assert not any("One seed" in caveat for caveat in given.caveats), "nothing was trained"
+
+
 def test_a_merged_report_names_the_run_by_its_shortest_path():
     run = make_run("a", name="../full/run")
     summary = summarize(make_comparison((run,), make_rows(run, "finetuned", ("one", 100, 10, 0, 0))))
     (diarize, export) = headline(summary, "mini", Path("runs/both")).next_steps[:2]
     assert diarize.command.endswith("--run runs/full/run") and export.command == "bench export runs/full/run exported"
+
+
+def test_recordings_that_share_speakers_are_told():
+    contrast = make_contrast("pyannote finetuned", "nemo finetuned", 5, 0.01, 2, 8)
+    rates = {"pyannote": {"finetuned": 10}, "nemo": {"finetuned": 15}}
+    assert not any("share speakers" in caveat for caveat in answer(staged(rates, contrast, groups={"mini": 2})).caveats)
+    told = answer(staged(rates, contrast, groups={"mini": 1})).caveats
+    assert any(caveat.startswith("The 2 test recordings are 1 group that share speakers") for caveat in told)
 
 
 def test_seeds_are_counted():
