@@ -67,8 +67,8 @@ def find(path: Path) -> Corpus:
 
 
 def hub(name: str, config: str | None = None) -> Corpus:
-    """Stream the rows of a dataset on the Hugging Face hub, or of a folder given by its absolute path."""
-    if not Path(name).is_absolute() and not re.fullmatch(r"\w[\w.-]*(/\w[\w.-]*)?", name):
+    """Stream the rows of a dataset on the Hugging Face hub."""
+    if not re.fullmatch(r"\w[\w.-]*(/\w[\w.-]*)?", name):
         raise UserError(f"hf:{name}: not a dataset's name on the hub; expected hf:OWNER/NAME")
     datasets = require("datasets", f"reading hf:{name}")
     changes: Counter[str] = Counter()

@@ -133,14 +133,15 @@ def test_converting_a_dataset_changes_nothing(tmp_path: Path, ami_mini: Dataset)
     assert not again.info.changes
 
 
-def test_hugging_face_datasets(tmp_path: Path) -> None:
-    """Hugging Face datasets loads a local folder in place of the hub."""
+def test_hugging_face_datasets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Hugging Face datasets loads a folder of the name in place of the hub."""
     MAKERS["huggingface"][0](tmp_path / "source")
-    recordings = list(find_corpus(f"hf:{tmp_path / 'source'}").recordings)
+    monkeypatch.chdir(tmp_path)
+    recordings = list(find_corpus("hf:source").recordings)
     assert {r.uri: sorted(r.turns) for r in recordings} == {uri: sorted(turns) for uri, turns in TURNS.items()}
     assert {r.subset for r in recordings} == {"train"}
     with pytest.raises(UserError, match=r"hf:.*cannot be loaded"):
-        find_corpus(f"hf:{tmp_path / 'nothing'}")
+        find_corpus("hf:nothing")
 
 
 def test_a_recording_that_a_wav_scp_lists_twice_is_told_with_both_lines(tmp_path: Path) -> None:
