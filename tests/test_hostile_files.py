@@ -11,6 +11,7 @@ import os
 import pickle
 import re
 import resource
+import shutil
 import struct
 import tarfile
 import zipfile
@@ -35,6 +36,7 @@ from diarbench.benchmarks.cli.__main__ import main
 from diarbench.benchmarks.runs.executors.watch import read_epochs
 from diarbench.benchmarks.runs.lock import holder_of
 from diarbench.benchmarks.runs.search_space import load_space
+from diarbench.benchmarks.runs.status import cancel
 from diarbench.datasets.checking.check import check
 from diarbench.datasets.dataset import Dataset
 from diarbench.datasets.formats import huggingface, pyannote_yaml
@@ -50,6 +52,7 @@ from diarbench.datasets.io.rttm import Turn, read_regions, read_rttm
 from diarbench.datasets.io.yaml_files import parse_yaml, read_yaml
 from diarbench.reports.console import make_console
 from diarbench.reports.html import page
+from diarbench.reports.html.labels import _own_audio
 from diarbench.reports.results.comparison import Comparison
 from diarbench.reports.results.job import Job
 from diarbench.reports.results.merge import read_comparison
@@ -828,3 +831,25 @@ def test_no_control_character_of_a_name_reaches_the_terminal(
         main()
     captured = capsys.readouterr()
     assert stopped.value.code and "\x1b[2J" not in captured.err + captured.out
+
+
+def test_nothing_is_written_through_a_link_in_a_folder_of_results(ami_mini: Dataset, tmp_path: Path) -> None:
+    """A reference that is a link to a file outside, which the comparison would overwrite."""
+    outside = tmp_path / "outside.txt"
+    outside.write_text("mine")
+    link = tmp_path / "out" / "reference" / "ami-mini" / "test" / "tst00.rttm"
+    link.parent.mkdir(parents=True)
+    link.symlink_to(outside)
+    plans = api.plan(["nemo"], train=False, tune=False, device="cpu")
+    for write in (lambda: api.run(plans, tmp_path / "out"), lambda: cancel(tmp_path / "out")):
+        assert refused(write).startswith(f"{link}: is a link")
+    assert outside.read_text() == "mine" and not list((tmp_path / "out").glob("*/run.json"))
+
+
+def test_a_page_of_labels_embeds_no_audio_from_outside_the_dataset(ami_mini: Dataset, tmp_path: Path) -> None:
+    shutil.copytree(ami_mini.root, tmp_path / "set")
+    recording = Dataset.open(tmp_path / "set").subset("test")[0]
+    assert _own_audio(recording) == recording.audio
+    private = recording.audio.rename(tmp_path / "private.wav")
+    recording.audio.symlink_to(private)
+    assert _own_audio(recording) is None

@@ -34,7 +34,7 @@ from diarbench.datasets.roots import find_dataset
 from diarbench.reports.results.comparison import Comparison
 from diarbench.reports.results.job import Job
 from diarbench.reports.results.run import Run
-from diarbench.reports.results.run_folder import ComparisonFolder, RunFolder
+from diarbench.reports.results.run_folder import ComparisonFolder, RunFolder, refuse_links
 
 ABANDONED_S = 3600
 """A partial file in the cache that did not grow for so long belongs to a process that was killed."""
@@ -61,6 +61,7 @@ def run(
     if isinstance(executor, LocalExecutor):
         check_devices(planned.job for planned in plans if not planned.problem and not _is_done(out, planned.job))
     with hold(out):
+        refuse_links(out, may_be_link=True)
         _clean(out)
         driver = Driver(out, executor, progress)
         positions = (f"{number}/{len(plans)}" for number in range(1, len(plans) + 1))
@@ -72,6 +73,7 @@ def run(
             driver.mark_interrupted()
             raise
         progress.work("comparing the runs")
+        refuse_links(out, may_be_link=True)  # again: the runs took their time
         comparison = build_comparison(out, [planned.job for planned in plans], command)
         write_record(ComparisonFolder(out).results, comparison)
         return comparison
@@ -264,6 +266,7 @@ def tune(out: Path, trials: int | None, seconds: float | None, command: str, pro
     """
     if RunFolder(out).job.is_file():
         raise UserError(f"{out}: is one run of a comparison; give the comparison's folder, {out.parent}")
+    refuse_links(out, may_be_link=True)
     before = ComparisonFolder(out).read_results()
     command = f"{before.command} && {command}"
     jobs = [ComparisonFolder(out).run(run.name).read_job() for run in before.trained_runs]

@@ -16,7 +16,7 @@ from diarbench.datasets.io.files import write_atomic
 from diarbench.datasets.io.records import Record, read_record
 from diarbench.reports.results.job import Job
 from diarbench.reports.results.run import Phase
-from diarbench.reports.results.run_folder import RunFolder
+from diarbench.reports.results.run_folder import RunFolder, refuse_links
 
 OVER = ("done", "failed")
 
@@ -62,6 +62,7 @@ def cancel(out: Path, runs: Sequence[str] = ()) -> list[tuple[str, Holder | None
 
     Returns their names with the processes that work them now. Raises UserError where a named run is not there, or over.
     """
+    refuse_links(out, may_be_link=True)
     folders = {folder.path.name: folder for folder in run_folders(out)}
     for name in (runs := [name.rstrip("/") for name in runs]):
         if name not in folders:

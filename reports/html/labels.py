@@ -58,7 +58,7 @@ class _Shown(NamedTuple):
 def render_labels(checked: Sequence[tuple[Dataset, CheckResult]], folder: Path) -> str:
     """The page of checked datasets, for a file in ``folder``: audio that is too large for the page is linked."""
     shown = [_shown(dataset, recording, result) for dataset, result in checked for recording in _recordings(dataset)]
-    audio = [each.recording.audio if each.duration_s else None for each in shown]
+    audio = [_own_audio(each.recording) if each.duration_s else None for each in shown]
     is_embedded = is_embeddable(audio)
     findings = [finding for _, result in checked for finding in result.findings]
     names = visible(", ".join(dataset.info.name for dataset, _ in checked))
@@ -84,6 +84,12 @@ def render_labels(checked: Sequence[tuple[Dataset, CheckResult]], folder: Path) 
             ]
         },
     )
+
+
+def _own_audio(recording: Recording) -> Path | None:
+    """The recording's audio; None where a link leads out of its dataset, whose page may be handed on."""
+    root = recording.audio.parents[2].resolve()
+    return recording.audio if recording.audio.resolve().is_relative_to(root) else None
 
 
 def _recordings(dataset: Dataset) -> Iterator[Recording]:

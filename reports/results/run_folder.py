@@ -29,11 +29,14 @@ from diarbench.reports.results.run import Run
 from diarbench.reports.results.scores import Scores
 
 
-def refuse_links(folder: Path) -> None:
-    """Raises UserError where a folder, or anything in it, is a link: what is written there could land anywhere."""
+def refuse_links(folder: Path, may_be_link: bool = False) -> None:
+    """Raises UserError where a folder, or anything in it, is a link: what is written there could land anywhere.
+
+    The user's own folder of a comparison ``may_be_link``, to another disk.
+    """
     for root, folders, files in os.walk(folder):
         for path in (Path(root), *(Path(root) / name for name in (*folders, *files))):
-            if path.is_symlink():
+            if path.is_symlink() and not (may_be_link and path == folder):
                 raise UserError(f"{path}: is a link; diarbench writes to no links in a folder of results; remove it")
 
 
