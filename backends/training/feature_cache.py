@@ -27,6 +27,16 @@ from diarbench.datasets.io.files import cache_dir, digest, read_bytes, sha256_of
 logger = logging.getLogger(__name__)
 
 CHECKSUM_BYTES = 32
+
+FORMAT = 2
+"""Of an entry; the checksums of the first did not cover its name."""
+
+
+def _checksum(path: Path, array: bytes) -> bytes:
+    """Of an entry's content and of its name, which says what recording it is of."""
+    return sha256(path.stem.encode() + array).digest()
+
+
 """A SHA-256 at the end of each file, behind the array."""
 
 
@@ -47,22 +57,22 @@ class FeatureCache:
         return cls(network) if caches else None
 
     def _path_of(self, audio: Path) -> Path:
-        return self.folder / f"{digest([self.fingerprint, sha256_of(audio)])}.npy"
+        return self.folder / f"{digest([self.fingerprint, sha256_of(audio), FORMAT])}.npy"
 
     def add(self, recording: Recording) -> None:
         """Compute a recording's features unless they are cached already; a damaged entry is computed again."""
         path = self.path_of(recording.audio)
         if path.is_file():
             entry = read_bytes(path, is_own=True)
-            if sha256(entry[:-CHECKSUM_BYTES]).digest() == entry[-CHECKSUM_BYTES:]:
+            if _checksum(path, entry[:-CHECKSUM_BYTES]) == entry[-CHECKSUM_BYTES:]:
                 return
-            logger.warning("%s: damaged, so its features are computed again", path)
+            logger.warning("%s: damaged, or of another recording, so its features are computed again", path)
         samples, _ = soundfile.read(str(recording.audio), dtype="float32")
         features = self.network.features(torch.from_numpy(samples))
         buffer = io.BytesIO()
         np.save(buffer, features.cpu().numpy().astype(np.float16))
         array = buffer.getvalue()
-        write_atomic(path, array + sha256(array).digest())
+        write_atomic(path, array + _checksum(path, array))
 
     def aligned(self, windows: Iterable[Window]) -> list[Window]:
         """The windows, each moved back to the start of the frame in which it starts."""

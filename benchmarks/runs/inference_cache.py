@@ -44,6 +44,9 @@ ENVIRONMENT = (sys.prefix, platform.python_version())
 COST = "cost"
 """Name of an entry's array with the seconds and the peak memory (MB) of the inference."""
 
+NAME = "name"
+"""Name of an entry's array with the entry's own name, so that one that was swapped is not taken for another."""
+
 
 class InferenceCache:
     """Inference on disk, by network and recording."""
@@ -66,7 +69,7 @@ class InferenceCache:
         first, and an entry of another process or from before is computed again. A failed write is logged and does not
         stop the run.
         """
-        path = self.folder / f"{digest([model, sha256_of(recording.audio), *ENVIRONMENT])}.npz"
+        path = self.folder / f"{digest([model, sha256_of(recording.audio), *ENVIRONMENT, NAME])}.npz"
         if (warm_up is None or path in self.timed) and (entry := self._read(path)) is not None:
             return entry
         is_warm = model in self._warm
@@ -91,6 +94,8 @@ class InferenceCache:
                 file.seek(0)
                 with np.load(file, allow_pickle=False) as entry:
                     arrays = {name: np.asarray(entry[name]) for name in entry.files}
+            if str(arrays.pop(NAME)) != path.stem:
+                raise ValueError("of another recording or network")
             seconds, peak_mb = arrays.pop(COST).tolist()
             os.utime(path)
         except FileNotFoundError:
@@ -104,7 +109,11 @@ class InferenceCache:
         import numpy as np
 
         buffer = io.BytesIO()
-        arrays: dict[str, Any] = {**inference, COST: np.array([cost.seconds, cost.peak_memory_mb])}
+        arrays: dict[str, Any] = {
+            **inference,
+            COST: np.array([cost.seconds, cost.peak_memory_mb]),
+            NAME: np.array(path.stem),
+        }
         np.savez(buffer, allow_pickle=False, **arrays)
         try:
             write_atomic(path, buffer.getvalue())

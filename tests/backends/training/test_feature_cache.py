@@ -91,11 +91,14 @@ def test_a_damaged_entry_is_computed_again(
     path = feature_cache.path_of(recording.audio)
     content = path.read_bytes()
     flipped = content[:5000] + bytes([content[5000] ^ 1]) + content[5001:]
-    for damaged in (bytes(len(content)), content[:9000], flipped):
+    other = ami_mini.subset("dev")[1]
+    feature_cache.add(other)
+    swapped = feature_cache.path_of(other.audio).read_bytes()
+    for damaged in (bytes(len(content)), content[:9000], flipped, swapped):
         path.write_bytes(damaged)
         feature_cache.add(recording)
         assert path.read_bytes() == content
-    assert caplog.text.count(f"{path}: damaged, so its features are computed again") == 3
+    assert caplog.text.count(f"{path}: damaged, or of another recording, so its features are computed again") == 4
 
 
 def test_a_network_without_features_to_cache_is_trained_on_audio(ami_mini: Dataset, tmp_path: Path) -> None:

@@ -419,6 +419,10 @@ def test_the_cache_infers_once_per_model_and_recording(ami_mini: Dataset, tmp_pa
         for recording in (first, second)[: 2 if model == "model" else 1]:
             cache.infer(diarizer, recording, model)  # type: ignore[arg-type]
     assert diarizer.inferred == before + 1, "inference of a damaged entry is repeated"
+    swapped = sorted(tmp_path.glob("*.npz"))[1]
+    assert cache._read(swapped) is not None
+    entry.write_bytes(swapped.read_bytes())
+    assert cache._read(entry) is None, "an entry of another recording or network"
     entry.unlink()
     os.mkfifo(entry)
     assert cache._read(entry) is None, "a pipe is not waited for"
