@@ -1,4 +1,4 @@
-"""What an end-to-end network cannot be told about the number of speakers. Imports no toolkit."""
+"""The bounds on the number of speakers that an end-to-end network cannot keep. Imports no toolkit."""
 
 from __future__ import annotations
 

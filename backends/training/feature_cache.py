@@ -27,17 +27,10 @@ from diarbench.datasets.io.files import cache_dir, digest, read_bytes, sha256_of
 logger = logging.getLogger(__name__)
 
 CHECKSUM_BYTES = 32
+"""A SHA-256 at the end of each file, behind the array."""
 
 FORMAT = 2
-"""Of an entry; the checksums of the first did not cover its name."""
-
-
-def _checksum(path: Path, array: bytes) -> bytes:
-    """Of an entry's content and of its name, which says what recording it is of."""
-    return sha256(path.stem.encode() + array).digest()
-
-
-"""A SHA-256 at the end of each file, behind the array."""
+"""The format of an entry. In format 1 the checksum did not cover the entry's name."""
 
 
 class FeatureCache:
@@ -83,3 +76,8 @@ class FeatureCache:
         features = np.load(self.path_of(window.recording.audio), mmap_mode="r")
         begin = window.start // self.hop
         return np.asarray(features[begin : begin + -(-samples // self.hop)], dtype=np.float32)
+
+
+def _checksum(path: Path, array: bytes) -> bytes:
+    """The SHA-256 of an entry's name, which identifies the recording, and of its content."""
+    return sha256(path.stem.encode() + array).digest()

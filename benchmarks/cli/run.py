@@ -439,7 +439,7 @@ def tune(
 
 def print_plans(plans: Sequence[Plan], folder: Path, console: Console) -> None:
     """One line per planned run."""
-    from diarbench.backends.base import SpeakerBounds
+    from diarbench.reports.formatting import bounds
 
     console.print(f"{plural(len(plans), 'run')} into {folder}:", highlight=False, soft_wrap=True)
     divided = dict.fromkeys((planned.job.dataset, planned.job.fold) for planned in plans)
@@ -449,7 +449,7 @@ def print_plans(plans: Sequence[Plan], folder: Path, console: Console) -> None:
     for planned in plans:
         job = planned.job
         details = [planned.origin, *(f"also scored on {d.dataset}" for d in job.also_score)]
-        if told := SpeakerBounds(job.min_speakers, job.max_speakers).text:
+        if told := bounds(job.min_speakers, job.max_speakers):
             details.append(f"told that there are {told}")
         if planned.pipeline:
             details.insert(1, f"in the pipeline {planned.pipeline}")
@@ -461,7 +461,7 @@ def print_plans(plans: Sequence[Plan], folder: Path, console: Console) -> None:
 
 
 def _estimate(plans: Sequence[Plan], folder: Path) -> str | None:
-    """The computing time of unfinished runs, estimated from finished runs in this folder and in those beside it."""
+    """Estimate the computing time of unfinished runs from finished runs in this folder and in neighbouring folders."""
     from diarbench.benchmarks.runs.estimate import Estimator
     from diarbench.reports.results.run_folder import ComparisonFolder
 

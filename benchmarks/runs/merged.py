@@ -22,8 +22,8 @@ def with_contrasts(comparison: Comparison) -> Comparison:
 def _contrasts(section: Section) -> Iterator[Contrast]:
     """Between the systems that compete, each at its best stage, and between the stages of each system."""
     pairs = [*combinations(section.contenders, 2), *(pair for each in section.stages for pair in combinations(each, 2))]
-    lines = (line for line in section.lines if line.row and line.stage == "pretrained")
-    starts = {line.row.run: line.row for line in lines if line.row and line.row.run}
+    rows = [line.row for line in section.lines if line.row]
+    starts = {row.run: row for row in rows if row.run and row.stage == "pretrained"}
     for a, b in pairs:
         try:
             difference = difference_of(a.rows, b.rows, starts)

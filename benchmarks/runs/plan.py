@@ -84,7 +84,7 @@ def plan(
     ``repetitions`` times, and each fold is a run. Without ``train``, pretrained networks are scored on test, tuned on
     dev where the dataset has one. With ``searched_recipes``, each recipe has a second run that searches so many recipes
     around it. ``download`` fetches a ``pipeline`` that is on the hub. ``interpreters`` work the runs of some backends,
-    by name, in other environments. The pipelines are told the ``bounds`` on the number of speakers.
+    by name, in other environments. ``bounds`` limit the number of speakers that the pipelines find.
     """
     references = {dataset.info.name: () if folds else dataset.other_references for dataset in datasets}
     scored_too = [*also_score, *(reference for listed in references.values() for reference in listed)]

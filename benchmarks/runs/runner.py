@@ -59,7 +59,8 @@ def run(
     """
     executor = executor or LocalExecutor()
     if isinstance(executor, LocalExecutor):
-        check_devices(planned.job for planned in plans if not planned.problem and not _is_done(out, planned.job))
+        asked = (each.job for each in plans if each.job.device != "auto" and not each.problem)
+        check_devices(job for job in asked if not _is_done(out, job))
     with hold(out):
         refuse_links(out, may_be_link=True)
         _clean(out)

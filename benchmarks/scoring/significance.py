@@ -5,9 +5,9 @@ other. From ten recordings on, intervals are bootstrap intervals (Bisani and Ney
 confidence intervals in ASR performance evaluation"), with fewer Student's t intervals of the ratio, which hold their
 level for any number. All resampling is seeded, so the same seconds give the same interval.
 
-In a cross-validation each fold has a training of its own, whose deviation its recordings share. Where the network was
-pretrained, it is known what training changed in each recording. So far as that varies more between folds than their
-recordings explain, the variance between folds is added (Cameron and Miller 2015, "A practitioner's guide to
+In a cross-validation each fold trains its own network, whose deviation the recordings of the fold share. For a
+pretrained network, the effect of training on each recording is known. If this effect varies more between folds than
+between recordings, the excess is added to the variance (Cameron and Miller 2015, "A practitioner's guide to
 cluster-robust inference"). This holds the level, with and without such deviations
 (``benchmarks/throughput/test_fold_statistics.py``).
 
@@ -101,8 +101,8 @@ def compare_seeds(
         folds=len(set(folds)) if by_fold else None,
         speech_s=float(speech_s.sum()),
     )
-    by_recording = bool(_shown(differences_s, speech_s)) == difference.is_significant and not seed_variance
-    if recordings and difference.has_verdict and by_recording:
+    is_confirmed = bool(_shown(differences_s, speech_s)) == difference.is_significant  # by a t test over recordings
+    if recordings and difference.has_verdict and is_confirmed and not seed_variance:
         few = tuple(recordings[k] for k in deciding(differences_s, speech_s))
         difference = difference.model_copy(update={"outliers": few})
     deviation = standard_error(differences_s, speech_s)

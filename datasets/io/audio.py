@@ -207,7 +207,7 @@ def _mono_blocks(clip: Clip, channel: int | None, changes: Counter[str]) -> Iter
                     changes["clips that end before they should"] += left is not None
                     break
                 position += len(block)
-                if position > LONGEST_S * rate:  # of a container, whose length is an estimate
+                if position > LONGEST_S * rate:  # a container declares only an estimate of its length
                     raise _too_long(clip, position / rate)
                 left = None if left is None else left - len(block)
                 mono = block.mean(axis=1) if channel is None else block[:, channel]

@@ -32,7 +32,7 @@ RETRIES = 3
 CONNECT_S = 10.0
 
 WAIT_S = 60.0
-"""Seconds without a large enough node before the user is told."""
+"""Seconds without a large enough node until a note tells the user."""
 
 
 class RayExecutor:
@@ -126,7 +126,7 @@ class RayExecutor:
         if any(all(node.get(kind, 0) >= amount for kind, amount in wanted.items()) for node in nodes):
             self._since = time.monotonic()
             return
-        self._since = math.inf  # the user is told once until a run ends
+        self._since = math.inf  # no second note until a run ends
         asked = [plural(self.cores, "core")]
         asked += [f"{self.gpus:g} GPU{'s' if self.gpus > 1 else ''}"] if self.gpus else []
         asked += [f"{self.memory_gb:g} GB"] if self.memory_gb else []
