@@ -65,6 +65,9 @@ WORKER = """if 1:
 
 BUSY = "while True: pass"
 
+LONGER = 4
+"""How often the work is done beside the same work: both begin on an idle machine, and take all cores for a second."""
+
 
 @contextmanager
 def process(script, *arguments):
@@ -112,12 +115,12 @@ def test_threads_by_load(benchmark, system, kind, recording_of, repeats, request
             wait_until_ready(worker)
         for beside in ("nothing", "a busy process", "the same work"):
             numbers = [1, *([cores] if beside == "nothing" or full else []), None]
-            workers = [first, second] if beside == "the same work" else [first]
+            workers, longer = ([first, second], LONGER) if beside == "the same work" else ([first], 1)
             seconds = {number: [] for number in numbers}
             with process(BUSY if beside == "a busy process" else ""):
                 for _ in range(repeats):
                     for number in numbers:
-                        seconds[number].append(seconds_of(workers, number, times))
+                        seconds[number].append(seconds_of(workers, number, longer * times))
             fastest = {number: min(values) for number, values in seconds.items()}
             by_load = fastest.pop(None)
             ratios[beside], loads[beside] = by_load / min(fastest.values()), os.getloadavg()[0]
