@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from pydantic import Field, model_validator
 
 from diarbench.datasets.io.errors import UserError
+from diarbench.datasets.io.files import refuse_outside
 from diarbench.datasets.io.names import Name, require_name
 from diarbench.datasets.io.records import Record, read_record
 from diarbench.datasets.io.rttm import Region, Turn, read_lines, read_rttm, read_uem
@@ -226,8 +227,18 @@ def has_speech(recordings: Iterable[Recording]) -> bool:
     )
 
 
+def list_lines(root: Path, subset: Subset) -> Iterable[tuple[str, str]]:
+    """The lines of a dataset's list, each with its ``file:line``.
+
+    Raises UserError where it cannot be read, or is a file elsewhere: messages about a dataset quote its names.
+    """
+    path = root / f"{subset}.txt"
+    refuse_outside(path, root)
+    return read_lines(path)
+
+
 def _listed(root: Path, subset: Subset) -> Iterator[Recording]:
-    for where, line in read_lines(root / f"{subset}.txt"):
+    for where, line in list_lines(root, subset):
         if uri := line.strip():
             require_name(uri, "'bench data check' lists what is wrong with a dataset", f"{where}: ")
             yield recording_in(root, subset, uri)

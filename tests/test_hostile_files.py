@@ -34,10 +34,10 @@ from diarbench.backends.recipes import load as recipes
 from diarbench.benchmarks import api
 from diarbench.benchmarks.cli.__main__ import main
 from diarbench.benchmarks.runs.executors.watch import read_epochs
-from diarbench.benchmarks.runs.lock import holder_of
 from diarbench.benchmarks.runs.search_space import load_space
 from diarbench.benchmarks.runs.status import cancel
 from diarbench.datasets.checking.check import check
+from diarbench.datasets.checking.fix import fix
 from diarbench.datasets.dataset import Dataset
 from diarbench.datasets.formats import huggingface, pyannote_yaml
 from diarbench.datasets.formats.detect import find_corpus
@@ -46,6 +46,7 @@ from diarbench.datasets.io.archives import check_gzip, read_tar_member
 from diarbench.datasets.io.audio import Clip, length_s, write_audio
 from diarbench.datasets.io.errors import UserError
 from diarbench.datasets.io.files import read_json, sha256_of
+from diarbench.datasets.io.lock import holder_of
 from diarbench.datasets.io.names import check_name, check_relative_path
 from diarbench.datasets.io.records import read_record
 from diarbench.datasets.io.rttm import Turn, read_regions, read_rttm
@@ -140,6 +141,30 @@ def test_a_dataset_whose_list_leaves_its_folder_is_refused(name: str, ami_mini: 
     assert any(finding.kind == "unsafe name" for finding in check(root).findings)
 
 
+def test_a_list_that_is_a_link_to_a_file_elsewhere_is_not_quoted(ami_mini: Dataset, tmp_path: Path) -> None:
+    shutil.copytree(ami_mini.root, tmp_path / "set")
+    (tmp_path / "private.txt").write_text("a/secret\n")
+    (tmp_path / "set" / "test.txt").unlink()
+    (tmp_path / "set" / "test.txt").symlink_to(tmp_path / "private.txt")
+    for read in (Dataset.open, check):
+        message = refused(read, tmp_path / "set")
+        assert message.startswith(f"{tmp_path / 'set' / 'test.txt'}: a link leads out of ") and "secret" not in message
+
+
+def test_a_dataset_is_not_fixed_through_a_linked_folder(ami_mini: Dataset, tmp_path: Path) -> None:
+    root = tmp_path / "set"
+    shutil.copytree(ami_mini.root, root)
+    others = (root / "test" / "rttm").rename(tmp_path / "others")
+    (root / "test" / "rttm").symlink_to(others)
+    commented = [root / "train" / "rttm" / "trn00.rttm", others / "tst00.rttm"]
+    for rttm in commented:
+        rttm.write_text(f"; a comment\n{rttm.read_text()}")
+    assert refused(fix, check(root)).startswith(f"{root / 'test' / 'rttm'}: a link leads out of ")
+    assert all(rttm.read_text().startswith("; a comment") for rttm in commented), "nothing is half fixed"
+    commented[1].write_text(commented[1].read_text().removeprefix("; a comment\n"))
+    assert fix(check(root)) == [f"{commented[0]}: rewritten"], "what is not behind the link"
+
+
 @pytest.mark.parametrize(
     "line", ("SPEAKER ../../x 1 0 1 <NA> <NA> a <NA> <NA>", "SPEAKER /x 1 0 1 <NA> <NA> a <NA> <NA>")
 )
@@ -176,8 +201,15 @@ def test_results_with_folds_of_other_recordings_are_refused(tmp_path: Path) -> N
 
 @pytest.mark.parametrize("change", ({"dataset": "../outside"}, {"backend": "a/b"}, {"recipe": {"name": "../x"}}))
 def test_a_job_with_a_name_that_leaves_its_folder_is_refused(change: dict[str, Any]) -> None:
-    job = {"backend": "dummy", "dataset": "d", "dataset_root": "/d", "fingerprint": "f", "recipe": {"name": "quick"}}
-    job |= {"seed": 1, "init": "auto", "init_sha256": None, "device": "cpu", "threads": 1}
+    job = {"backend": "dummy", "dataset": "d", "dataset_root": "/d", "fingerprint": "f"}
+    job |= {
+        "recipe": {"name": "quick", "epochs": 1},
+        "seed": 1,
+        "init": "auto",
+        "init_sha256": None,
+        "device": "cpu",
+        "threads": 1,
+    }
     assert Job(**job).name == "d-dummy-quick-seed1"
     with pytest.raises(ValueError, match="cannot be a name"):
         Job(**{**job, **change})

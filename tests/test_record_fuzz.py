@@ -43,7 +43,7 @@ class Kind(NamedTuple):
 
 def _kinds() -> Iterator[Kind]:
     for name, read in {
-        "job.json": lambda path: RunFolder(path.parent).read_job(),
+        "job.json": lambda path: (job := RunFolder(path.parent).read_job()).hash + job.former_hash + job.name,
         "run.json": lambda path: RunFolder(path.parent).read_run(),
         "tuning.json": lambda path: read_record(path, Tuning),
     }.items():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import sys
+from itertools import pairwise
 from typing import Annotated
 
 import typer
@@ -59,6 +60,14 @@ def options(
     """Options of ``bench`` itself."""
 
 
+def _refuse_empty(arguments: list[str]) -> None:
+    """Raises UserError for an empty argument, often a shell variable that is not set: it would count as not given."""
+    for before, argument in pairwise(["bench", *arguments]):
+        option, equals, value = argument.partition("=")
+        if not argument or (option.startswith("--") and equals and not value):
+            raise UserError(f"{option or before}: followed by an empty value; give one, or leave it out")
+
+
 def main() -> None:
     """Run the command line; a UserError, an OSError, a MemoryError or Ctrl-C gives one line on stderr and a non-zero
     exit status.
@@ -69,6 +78,7 @@ def main() -> None:
     for ending in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(ending, signal.default_int_handler)
     try:
+        _refuse_empty(sys.argv[1:])
         app()
     except UserError as error:
         sys.stderr.write(f"bench: {visible(error)}\n")

@@ -94,6 +94,12 @@ def log_to_terminal() -> None:
     logging.basicConfig(level=logging.WARNING, format="%(message)s", handlers=[handler])
 
 
+LONGEST_S = 100 * 365 * 24 * 3600
+"""An estimate beyond this is no use to anybody, and one from a stranger's record can be any number."""
+
+
 def duration(seconds: float) -> str:
     """A length of time, such as ``1:02:03``."""
+    if not seconds < LONGEST_S:  # or not a number
+        return "over a century"
     return str(timedelta(seconds=round(seconds)))

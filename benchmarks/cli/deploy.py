@@ -65,7 +65,7 @@ def export(
 
     _set_up_process(run)
     code = deploy.export(run, dest, push_to_hub)
-    if push_to_hub:
+    if push_to_hub is not None:
         typer.echo(f"Uploaded to {push_to_hub}\n")
     typer.echo(f"Load {dest} with:\n\n{code}", nl=False)
 

@@ -103,7 +103,7 @@ def simulate(
     from diarbench.datasets.corpora.catalog import open_dataset
     from diarbench.datasets.dataset import Dataset
     from diarbench.datasets.io.audio import AUDIO_SUFFIXES
-    from diarbench.datasets.io.files import files, make_folder
+    from diarbench.datasets.io.files import files
     from diarbench.datasets.simulation import conversations as simulations
     from diarbench.datasets.simulation.effects import Effects
     from diarbench.datasets.simulation.perturbation import Perturbation
@@ -138,11 +138,9 @@ def simulate(
         for s, share in zip(SUBSETS, subset_shares, strict=True)
         if share
     }
-    make_folder(target.parent)
-    work = target.with_name(f".{target.name}.simulating")
     processes = workers or os.cpu_count() or 1
     licence = origin.info.licence if isinstance(origin, Dataset) else f"that of {source}"
-    try:
+    with simulations.work_folder(target) as work:
         noises, noise_licence = _noise_files(noise, work)
         effects = Effects(
             tuple(files(rooms, AUDIO_SUFFIXES)) if rooms else (),
@@ -178,8 +176,6 @@ def simulate(
             corpus = simulations.add_to_dataset(real, corpus, train=bool(add_to))
         with RecordingProgress("simulated") as progress:
             simulated = convert_(corpus, target, progress=progress)
-    finally:
-        simulations.clear(work)
     make_console().print(summary_table([simulated] if not like else [open_dataset(like), simulated]))
 
 
@@ -208,7 +204,6 @@ def perturb(
 
     from diarbench.datasets.conversion.convert import convert as convert_
     from diarbench.datasets.corpora.catalog import open_dataset
-    from diarbench.datasets.io.files import make_folder
     from diarbench.datasets.simulation import conversations as simulations
     from diarbench.datasets.simulation import perturbation as perturbing
     from diarbench.datasets.simulation.effects import Effects
@@ -218,9 +213,7 @@ def perturb(
     log_to_terminal()
     dataset = open_dataset(source)
     base = open_dataset(add_to) if add_to else dataset
-    make_folder(target.parent)
-    work = target.with_name(f".{target.name}.perturbing")
-    try:
+    with simulations.work_folder(target) as work:
         noises, noise_licence = _noise_files(noise, work)
         corpus = perturbing.perturb(
             dataset,
@@ -242,8 +235,6 @@ def perturb(
         corpus.licence += noise_licence
         with RecordingProgress("perturbed") as progress:
             perturbed = convert_(simulations.add_to_dataset(base, corpus, train=True), target, progress=progress)
-    finally:
-        simulations.clear(work)
     make_console().print(summary_table([dataset, perturbed]))
 
 

@@ -169,7 +169,7 @@ def export(run: Path, destination: Path, repository: str | None = None) -> str:
     if destination.exists():
         raise UserError(f"{destination}: exists already; choose another")
     trained = TrainedRun(run)
-    if repository:
+    if repository is not None:
         check_upload(repository)
     destination = destination.absolute()
     make_folder(destination.parent)
@@ -185,7 +185,7 @@ def export(run: Path, destination: Path, repository: str | None = None) -> str:
         card = model_card(trained.run, trained.rows, code.replace(str(folder), name), repository)
         write_atomic(folder / "README.md", card)
         folder.rename(destination)
-    if repository:
+    if repository is not None:
         upload(destination, repository)
     return code.replace(str(folder), str(destination))
 

@@ -21,13 +21,13 @@ from diarbench.benchmarks.runs.executors.command import HELD
 from diarbench.benchmarks.runs.executors.local import LocalExecutor, last_line
 from diarbench.benchmarks.runs.executors.watch import Watch
 from diarbench.benchmarks.runs.interpreters import check_interpreter, check_known
-from diarbench.benchmarks.runs.lock import hold, holder_of
 from diarbench.benchmarks.runs.plan import Plan
 from diarbench.benchmarks.runs.progress import RunProgress
 from diarbench.benchmarks.runs.tuning import check_speech
 from diarbench.datasets.folds import with_fold
 from diarbench.datasets.io.errors import UserError
 from diarbench.datasets.io.files import PARTIAL, cache_dir, read_text, remove_partial
+from diarbench.datasets.io.lock import hold, holder_of
 from diarbench.datasets.io.names import plural
 from diarbench.datasets.io.records import write_record
 from diarbench.datasets.roots import find_dataset

@@ -9,10 +9,10 @@ from pathlib import Path
 from diarbench.benchmarks.runs.estimate import Estimator, spent_s
 from diarbench.benchmarks.runs.evaluation import CANCELLED, mark_cancelled
 from diarbench.benchmarks.runs.executors.watch import read_epochs
-from diarbench.benchmarks.runs.lock import Holder, disk_time_s, holder_of
 from diarbench.benchmarks.runs.timing import Speed
 from diarbench.datasets.io.errors import UserError, did_you_mean
 from diarbench.datasets.io.files import write_atomic
+from diarbench.datasets.io.lock import Holder, disk_time_s, holder_of
 from diarbench.datasets.io.records import Record, read_record
 from diarbench.reports.results.job import Job
 from diarbench.reports.results.run import Phase

@@ -12,9 +12,9 @@ from pathlib import Path
 from urllib.parse import unquote, urlparse
 
 from diarbench.backends import registry
-from diarbench.benchmarks.runs.lock import hold, is_lock
 from diarbench.datasets.io.errors import UserError, did_you_mean
 from diarbench.datasets.io.files import cache_dir
+from diarbench.datasets.io.lock import hold, is_lock
 from diarbench.datasets.io.names import require_name
 from diarbench.datasets.io.records import Record, write_record
 

@@ -56,7 +56,6 @@ from diarbench.benchmarks.runs.evaluation import (
 )
 from diarbench.benchmarks.runs.executors.command import HELD
 from diarbench.benchmarks.runs.inference_cache import CachedDiarizer, InferenceCache
-from diarbench.benchmarks.runs.lock import HeldError, hold
 from diarbench.benchmarks.runs.profiling import Profiler
 from diarbench.benchmarks.runs.search_space import search_spaces
 from diarbench.benchmarks.runs.timing import Stopwatch
@@ -65,6 +64,7 @@ from diarbench.datasets.dataset import Dataset, Recording, Subset, annotated_s, 
 from diarbench.datasets.folds import with_fold
 from diarbench.datasets.io.errors import UserError
 from diarbench.datasets.io.files import remove_partial, write_atomic
+from diarbench.datasets.io.lock import HeldError, hold
 from diarbench.datasets.io.names import plural
 from diarbench.datasets.io.records import write_record
 from diarbench.datasets.io.rttm import read_rttm, write_rttm

@@ -8,10 +8,9 @@ from pathlib import Path
 from diarbench.datasets.checking.findings import AudioReport, CheckResult
 from diarbench.datasets.conversion.converted import fingerprint
 from diarbench.datasets.conversion.normalize import normalize_name
-from diarbench.datasets.dataset import SUBSETS, Recording, Subset, recording_in
+from diarbench.datasets.dataset import SUBSETS, Recording, Subset, list_lines, recording_in
 from diarbench.datasets.io.files import nfc, sha256_of
 from diarbench.datasets.io.names import check_name
-from diarbench.datasets.io.rttm import read_lines
 
 
 def listed_recordings(result: CheckResult, lists: list[Subset]) -> Iterator[Recording]:
@@ -24,7 +23,7 @@ def listed_recordings(result: CheckResult, lists: list[Subset]) -> Iterator[Reco
     seen: dict[str, tuple[str, str]] = {}
     for subset in lists:
         path = result.root / f"{subset}.txt"
-        lines = [(where, line) for where, line in read_lines(path)]
+        lines = [(where, line) for where, line in list_lines(result.root, subset)]
         if not lines[-1][1]:
             lines.pop()  # the empty string after the last line break
         if not lines:

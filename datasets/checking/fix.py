@@ -10,7 +10,7 @@ from diarbench.datasets.checking.findings import FIXABLE, CheckResult
 from diarbench.datasets.conversion.normalize import normalize_regions, normalize_turns
 from diarbench.datasets.dataset import SUBSETS, DatasetInfo, Recording, Subset
 from diarbench.datasets.io.errors import UserError
-from diarbench.datasets.io.files import nfc, write_atomic
+from diarbench.datasets.io.files import nfc, refuse_outside, write_atomic
 from diarbench.datasets.io.records import read_record, write_record
 from diarbench.datasets.io.rttm import Problem, read_uem, read_uris, rttm_text, scan_rttm, uem_text
 from diarbench.datasets.statistics import SpeechStatistics, measure, summarise
@@ -21,7 +21,8 @@ def fix(checked: CheckResult) -> list[str]:
 
     RTTM and UEM files are rewritten without comments and zero-length turns; a speaker's overlapping turns are merged,
     turns and regions are cut to the audio, and names are put into Unicode's composed form (NFC). A file with an
-    unreadable line is not changed.
+    unreadable line is not changed. Raises UserError, and changes nothing, where it would write to a folder outside the
+    dataset through a link.
     """
     root = checked.root
     changes: list[str] = []
@@ -29,6 +30,9 @@ def fix(checked: CheckResult) -> list[str]:
     fixable |= {finding.where for finding in checked.findings if finding.fixable}
     lists = [subset for subset in SUBSETS if (root / f"{subset}.txt").is_file()]
     recordings = list(listed_recordings(CheckResult(root), lists))
+    for path in (path for recording in recordings for path in (recording.rttm, recording.uem)):
+        if str(path) in fixable:
+            refuse_outside(path.parent, root)
     for subset in lists:
         path = root / f"{subset}.txt"
         if str(path) in fixable:

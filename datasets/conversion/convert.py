@@ -1,7 +1,8 @@
 """Convert a corpus from any source into the dataset layout, and count every change.
 
 The dataset is built in a hidden folder beside its destination and renamed at the end, so an interrupted conversion
-never looks complete. Running it again reuses converted recordings whose sources have not changed.
+never looks complete. Running it again reuses converted recordings whose sources have not changed. The hidden folder is
+held by one process at a time.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ from diarbench.datasets.dataset import SUBSETS, Dataset, DatasetInfo
 from diarbench.datasets.io.audio import SAMPLE_RATE, write_audio
 from diarbench.datasets.io.errors import UserError, os_error_text
 from diarbench.datasets.io.files import check_file, digest, make_folder, remove_partial, sha256_of, write_atomic
+from diarbench.datasets.io.lock import hold
 from diarbench.datasets.io.names import require_name
 from diarbench.datasets.io.records import read_record, write_record
 from diarbench.datasets.io.rttm import rttm_text, uem_text
@@ -49,43 +51,51 @@ def convert(
     The source's own subsets are kept. If it has none, or with ``redraw``, they are drawn according to ``split``.
     ``progress`` is called with the number of converted recordings.
     Raises UserError if recordings cannot be converted (each is logged), two have the same uri, there are none, or it is
-    not clear which subsets their names mean.
+    not clear which subsets their names mean; HeldError while another process converts into the same destination.
     """
-    if target.exists():
-        raise UserError(f"{target}: already exists; remove it or choose another destination")
+    _check_absent(target)
     require_name(target.name, "choose another")
     make_folder(target.parent)
     partial = target.with_name(f".{target.name}.converting")
-    remove_partial(partial)
     try:
-        for kind in (*FILE_KINDS, "done"):
-            (partial / "all" / kind).mkdir(parents=True, exist_ok=True)
-        done = _convert_all(corpus, _RecordingConverter(partial / "all"), workers, progress)
-        if not done:
-            raise UserError(f"{corpus.source or corpus.name}: no recordings found")
-        drawn = redraw or all(recording.subset is None for recording in done)
-        _write_dataset(partial, target.name, corpus, done, (split or Split()) if drawn else None)
-        os.sync()
-        partial.replace(target)
+        with hold(partial):
+            _check_absent(target)  # another process may have finished just now
+            remove_partial(partial)
+            for kind in (*FILE_KINDS, "done"):
+                (partial / "all" / kind).mkdir(parents=True, exist_ok=True)
+            done = _convert_all(corpus, _RecordingConverter(partial / "all"), workers, progress)
+            if not done:
+                raise UserError(f"{corpus.source or corpus.name}: no recordings found")
+            drawn = redraw or all(recording.subset is None for recording in done)
+            drawn_by = (split or Split()) if drawn else None
+            _write_dataset(partial / "all", partial / "dataset", target.name, corpus, done, drawn_by)
+            os.sync()
+            (partial / "dataset").replace(target)
+            shutil.rmtree(partial, ignore_errors=True)
     except OSError as error:
         raise UserError(f"{os_error_text(error, target)}; fix this and run the same command again") from error
     return Dataset.open(target)
 
 
+def _check_absent(target: Path) -> None:
+    if target.exists():
+        raise UserError(f"{target}: already exists; remove it or choose another destination")
+
+
 def _write_dataset(
-    partial: Path, name: str, corpus: Corpus, done: list[ConvertedRecording], split: Split | None
+    work: Path, root: Path, name: str, corpus: Corpus, done: list[ConvertedRecording], split: Split | None
 ) -> None:
     """Move the files of converted recordings into subsets, drawn if ``split`` is given, and write lists and record."""
     subsets = draw(done, split) if split else own_subsets(done)
+    shutil.rmtree(root, ignore_errors=True)
     for subset in SUBSETS:
-        shutil.rmtree(partial / subset, ignore_errors=True)
         listed = [recording.uri for recording in done if subsets[recording.uri] == subset]
-        write_atomic(partial / f"{subset}.txt", "".join(f"{uri}\n" for uri in listed))
+        write_atomic(root / f"{subset}.txt", "".join(f"{uri}\n" for uri in listed))
         for kind in FILE_KINDS:
-            folder = partial / subset / kind
+            folder = root / subset / kind
             folder.mkdir(parents=True)
             for uri in listed:
-                (partial / "all" / kind / f"{uri}.{kind}").replace(folder / f"{uri}.{kind}")
+                (work / kind / f"{uri}.{kind}").replace(folder / f"{uri}.{kind}")
     changes = sum((Counter(recording.changes) for recording in done), corpus.changes)
     info = DatasetInfo(
         name=name,
@@ -98,8 +108,7 @@ def _write_dataset(
         changes={kind: count for kind, count in sorted(changes.items()) if count},
         merged=corpus.merged,
     )
-    write_record(partial / "dataset.json", info)
-    shutil.rmtree(partial / "all")
+    write_record(root / "dataset.json", info)
 
 
 def _convert_all(

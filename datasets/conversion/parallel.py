@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import signal
+import threading
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Future, ProcessPoolExecutor, wait
-from multiprocessing import get_context, resource_tracker
+from multiprocessing import get_context, parent_process, resource_tracker
 from typing import Any, TypeVar
 
 from diarbench.datasets.conversion.corpus import SourceRecording
@@ -29,7 +31,7 @@ def in_parallel(work: Callable[[T], R], jobs: Iterable[T], workers: int) -> Iter
             except UserError as error:
                 yield error
         return
-    pool = ProcessPoolExecutor(workers, mp_context=get_context("spawn"))
+    pool = ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=_end_with_parent)
     pending: set[Future[R]] = set()
     try:
         for job in jobs:
@@ -41,6 +43,18 @@ def in_parallel(work: Callable[[T], R], jobs: Iterable[T], workers: int) -> Iter
         yield from map(_outcome, wait(pending).done)
     finally:
         pool.shutdown(cancel_futures=True)
+
+
+def _end_with_parent() -> None:
+    """Let this process end when the one that started it was killed; it would wait for work without end."""
+    parent = parent_process()
+    assert parent is not None
+
+    def watch() -> None:
+        parent.join()
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
 
 
 def _outcome(future: Future[R]) -> R | UserError:

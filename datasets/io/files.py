@@ -77,6 +77,12 @@ def _is_loop(link: Path, root: Path) -> bool:
     return any(folder.resolve().is_relative_to(target) for folder in way)
 
 
+def refuse_outside(path: Path, root: Path) -> None:
+    """Raises UserError where a link leads from a path in a folder to a place outside it."""
+    if not path.resolve().is_relative_to(root.resolve()):
+        raise UserError(f"{path}: a link leads out of {root}; put the file itself there")
+
+
 LARGEST_BYTES = 500_000_000
 """Of a file that is read at once. A sparse file of any size takes no room in an archive."""
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from itertools import chain
 from pathlib import Path
@@ -21,6 +22,7 @@ from diarbench.datasets.conversion.parallel import results_of
 from diarbench.datasets.dataset import SUBSETS, Dataset, Subset
 from diarbench.datasets.io.audio import SAMPLE_RATE, Clip
 from diarbench.datasets.io.errors import UserError
+from diarbench.datasets.io.lock import hold
 from diarbench.datasets.io.names import plural
 from diarbench.datasets.io.rttm import Turn
 from diarbench.datasets.simulation.effects import Effects, room_responses, write_recorded
@@ -225,6 +227,15 @@ def _unused_uri(uri: str, taken: set[str]) -> str:
     return uri
 
 
-def clear(work: Path) -> None:
-    """Remove the audio that `simulate` wrote; a converted dataset has hard links to it or copies of it."""
-    shutil.rmtree(work, ignore_errors=True)
+@contextmanager
+def work_folder(target: Path) -> Iterator[Path]:
+    """A hidden folder beside a dataset for the audio that it is made of, held by this process and removed at the end.
+
+    A converted dataset has hard links to the audio or copies of it. Raises UserError as `hold`.
+    """
+    work = target.with_name(f".{target.name}.simulating")
+    with hold(work):
+        try:
+            yield work
+        finally:
+            shutil.rmtree(work, ignore_errors=True)

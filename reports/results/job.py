@@ -6,16 +6,31 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from pydantic import AliasChoices, Field, field_validator
+from pydantic import AliasChoices, ConfigDict, Field, ValidationError, field_validator
 
 from diarbench.datasets.folds import Fold
 from diarbench.datasets.io.errors import UserError
 from diarbench.datasets.io.files import digest, read_json
-from diarbench.datasets.io.names import Name, check_name
-from diarbench.datasets.io.records import Record, read_record
+from diarbench.datasets.io.names import Name
+from diarbench.datasets.io.records import Record, first_problem, read_record
 
 JOB_FORMAT = 1
 """Rises when a job says something that earlier versions of diarbench would not heed."""
+
+
+MOST_EPOCHS = 1_000_000
+
+
+class RecipeOutline(Record):
+    """What a job and what follows it read of a recipe; all its keys are the business of the run itself."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    name: Name
+    epochs: int = Field(ge=1, le=MOST_EPOCHS, strict=True)
+    mix: tuple[dict[str, Any], ...] = ()
+    freeze: dict[str, Any] = Field(default_factory=dict)
+    layer_rates: dict[str, Any] = Field(default_factory=dict)
 
 
 class Domain(Record):
@@ -39,7 +54,7 @@ class RunIdentity(Record):
     seed: int
     init: str
     """The value of ``--init``."""
-    train_fraction: float = 1.0
+    train_fraction: float = Field(default=1.0, gt=0, le=1)
     """Fraction of the train subset's annotated time."""
     train: bool = True
     """Whether the network is fine-tuned; otherwise the pretrained one is tuned and scored."""
@@ -104,7 +119,10 @@ class Job(RunIdentity):
         """Recipe keys of older versions under their present names, so that an old run can be resumed."""
         if not isinstance(recipe, dict):
             return recipe
-        check_name(str(recipe.get("name")))
+        try:
+            RecipeOutline.model_validate(recipe)
+        except ValidationError as error:
+            raise ValueError(first_problem(error)) from error
         recipe = {("cache_features" if key == "keep_features" else key): value for key, value in recipe.items()}
         recipe = dict.fromkeys(("max_steps", "evaluate_every", "average_best")) | recipe
         recipe["mix"] = list(recipe.get("mix", ()))  # as it is read from a file

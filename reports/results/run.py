@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
+from typing import Annotated, Any
 
 from pydantic import AliasChoices, Field
 
@@ -85,12 +85,16 @@ class Pipeline(Record):
         return digest(self.files)
 
 
+Seconds = Annotated[float, Field(ge=-1e9, le=1e9)]
+"""Up to thirty years. Below 0 where the clock was set back in runs of version 0.1."""
+
+
 class Phase(Record):
     """The cost of one phase of a run."""
 
     name: str
-    seconds: float
-    cached_s: float = 0.0
+    seconds: Seconds
+    cached_s: Seconds = 0.0
     """The part of ``seconds`` that was spent earlier: the result of that inference came from the cache."""
     peak_memory_mb: float
     """Largest resident set of the run's process during the phase (10^6 bytes)."""

@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import Any
 
 from diarbench.benchmarks.runs.executors.node import NodeTask, work_on_node
-from diarbench.benchmarks.runs.lock import is_lock
 from diarbench.datasets.io.files import PARTIAL, temporary_folder
+from diarbench.datasets.io.lock import is_lock
 from diarbench.reports.results.run_folder import RunFolder, refuse_links
 
 LOOK_S = 1.0

@@ -14,8 +14,8 @@ from pathlib import Path
 from diarbench.benchmarks.runs.environment import versions, worker_environment
 from diarbench.benchmarks.runs.executors.command import worker_command
 from diarbench.benchmarks.runs.executors.local import last_line
-from diarbench.benchmarks.runs.lock import release
 from diarbench.datasets.io.errors import UserError
+from diarbench.datasets.io.lock import release
 from diarbench.datasets.roots import ROOTS
 from diarbench.reports.results.job import Job
 from diarbench.reports.results.run_folder import RunFolder

@@ -63,7 +63,7 @@ def read_epochs(path: Path) -> list[Epoch]:
     """The epochs of an ``epochs.csv``, which may be written at this moment; empty where there is none yet."""
     fields = {column: field for field, column in EPOCH_COLUMNS.items()}
     epochs = []
-    with suppress(OSError, ValueError):
+    with suppress(OSError, ValueError, csv.Error):
         for line in csv.DictReader(io.StringIO(read_text(path))):
             named = {fields[column]: value or None for column, value in line.items() if column in fields}
             epochs.append(Epoch.model_validate(named))

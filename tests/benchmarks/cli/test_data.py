@@ -123,15 +123,15 @@ def test_interrupted_conversion_resumes(how: signal.Signals, tmp_path: Path) -> 
         running = subprocess.Popen(
             command,
             stderr=stderr,
-            stdout=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
             start_new_session=True,
             preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a job in the background may ignore it
         )
     notes = tmp_path / ".out.converting" / "all" / "done"
     while running.poll() is None and len(list(notes.glob("*.json"))) < 5:
         time.sleep(0.02)
-    os.killpg(running.pid, how)
-    running.wait()
+    os.kill(running.pid, how) if how == signal.SIGKILL else os.killpg(running.pid, how)
+    running.communicate(timeout=60)  # until its workers end too: they would write into the next one's files
     if how == signal.SIGINT:
         assert running.returncode == 130
         assert "Traceback" not in stderr_file.read_text()

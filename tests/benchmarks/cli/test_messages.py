@@ -34,6 +34,18 @@ def test_the_text_of_an_os_error_names_the_file_that_could_not_be_written(error:
     assert os_error_text(error, "out") == text
 
 
+@pytest.mark.parametrize(
+    ("arguments", "named"),
+    [
+        (("export", "run", "dest", "--push-to-hub", ""), "--push-to-hub"),
+        (("run", "--pipeline="), "--pipeline"),
+        (("data", "check", ""), "check"),
+    ],
+)
+def test_an_empty_value_does_not_count_as_not_given(arguments: tuple[str, ...], named: str, bench: Bench) -> None:
+    assert bench(*arguments) == (1, "", f"bench: {named}: followed by an empty value; give one, or leave it out\n")
+
+
 UNWRITABLE = "/proc/none/new"
 
 

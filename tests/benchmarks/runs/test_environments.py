@@ -18,12 +18,12 @@ from diarbench.benchmarks.runs import inference_cache
 from diarbench.benchmarks.runs.backend_facts import Question, facts_of
 from diarbench.benchmarks.runs.deploy import TrainedRun
 from diarbench.benchmarks.runs.interpreters import ask, check_known, interpreters
-from diarbench.benchmarks.runs.lock import holder_of
 from diarbench.benchmarks.runs.plan import Plan
 from diarbench.benchmarks.runs.virtual_environments import create, folder_of, made, python_of
 from diarbench.datasets.dataset import Dataset
 from diarbench.datasets.io.errors import UserError
 from diarbench.datasets.io.files import cache_dir
+from diarbench.datasets.io.lock import holder_of
 from diarbench.datasets.io.records import write_record
 from diarbench.reports.results.run_folder import RunFolder
 

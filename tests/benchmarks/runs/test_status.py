@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -9,12 +10,13 @@ import pytest
 from run_helpers import plan_of
 
 from diarbench.backends.training.loggers import write_epochs
+from diarbench.benchmarks.cli.console import duration
 from diarbench.benchmarks.runs.evaluation import queued_run
-from diarbench.benchmarks.runs.lock import hold
 from diarbench.benchmarks.runs.status import RunStatus, cancel, status
 from diarbench.benchmarks.runs.timing import Speed
 from diarbench.datasets.dataset import Dataset
 from diarbench.datasets.io.errors import UserError
+from diarbench.datasets.io.lock import hold
 from diarbench.datasets.io.records import write_record
 from diarbench.reports.results.run import Epoch, Phase
 from diarbench.reports.results.run_folder import ComparisonFolder, RunFolder
@@ -77,6 +79,31 @@ def test_a_damaged_record_costs_its_line_only(out: Path) -> None:
     before, damaged, *_ = status(out)
     assert before.state == "done"
     assert damaged.state == "unknown" and damaged.failure and "run.json: not a valid Run" in damaged.failure
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"recipe": {"epochs": None}}, "recipe: epochs: Input should be a valid integer"),
+        ({"recipe": {"epochs": 0}}, "recipe: epochs: Input should be greater than or equal to 1"),
+        ({"recipe": {"epochs": "five"}}, "recipe: epochs: Input should be a valid integer"),
+        ({"recipe": {"epochs": 10**400}}, "recipe: epochs: Input should be less than or equal to"),
+        ({"recipe": {"mix": None}}, "recipe: mix: Input should be a valid tuple"),
+        ({"recipe": {"freeze": None}}, "recipe: freeze: Input should be a valid dictionary"),
+        ({"train_fraction": 0}, "train_fraction: Input should be greater than 0"),
+        ({"train_fraction": 1e-320}, None),
+    ],
+)
+def test_a_job_that_cannot_be_costs_its_line_only(change: dict[str, Any], message: str | None, out: Path) -> None:
+    """That of a run that is done, from which the time left of the others is estimated."""
+    folder = out / "ami-mini-dummy-quick-seed1"
+    job = json.loads((folder / "job.json").read_text())
+    (folder / "job.json").write_text(json.dumps({**job, **change, "recipe": job["recipe"] | change.get("recipe", {})}))
+    damaged, *others = status(out)
+    assert [run.state for run in others] == ["queued", "interrupted", "failed"]
+    assert all(run.left_s is None or duration(run.left_s) for run in others)
+    assert damaged.state == ("unknown" if message else "done")
+    assert message is None or (damaged.failure and message in damaged.failure)
 
 
 def test_what_cannot_be_shown_or_cancelled_is_told(out: Path) -> None:

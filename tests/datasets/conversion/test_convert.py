@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
@@ -26,6 +27,7 @@ from diarbench.datasets.conversion.split import Split, draw
 from diarbench.datasets.dataset import SUBSETS, Dataset
 from diarbench.datasets.io.audio import Clip, write_audio
 from diarbench.datasets.io.errors import UserError
+from diarbench.datasets.io.lock import HeldError
 from diarbench.datasets.io.rttm import Region, Turn, read_rttm, read_uem, write_rttm
 from diarbench.datasets.statistics import seconds_by_speakers
 
@@ -267,6 +269,21 @@ def test_an_interrupted_conversion_resumes(tmp_path: Path, monkeypatch: pytest.M
     assert not (tmp_path / ".out.converting").exists()
     uninterrupted = convert(Corpus("c", source), tmp_path / "uninterrupted")
     assert dataset.info == uninterrupted.info.model_copy(update={"name": "out"})
+
+
+def test_a_second_conversion_into_the_same_destination_is_refused_and_harms_nothing(tmp_path: Path) -> None:
+    source = source_recordings(tmp_path)
+
+    def meanwhile() -> Iterator[SourceRecording]:
+        yield from source[:2]
+        with pytest.raises(HeldError, match=rf"a command is running here since .* by process {os.getpid()} on "):
+            convert(Corpus("c", source), tmp_path / "out")
+        yield from source[2:]
+
+    dataset = convert(Corpus("c", meanwhile()), tmp_path / "out")
+    assert dataset.info.fingerprint == convert(Corpus("c", source), tmp_path / "alone").info.fingerprint
+    assert sorted(path.name for path in tmp_path.iterdir() if path.suffix != ".wav") == ["alone", "out"]
+    assert not list((tmp_path / "out").rglob(".*"))
 
 
 def test_errors(tmp_path: Path) -> None:

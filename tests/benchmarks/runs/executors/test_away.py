@@ -11,9 +11,9 @@ from run_helpers import plan_of
 
 from diarbench.benchmarks.runs.evaluation import queued_run
 from diarbench.benchmarks.runs.executors.away import Home, pack, unpack
-from diarbench.benchmarks.runs.lock import hold
 from diarbench.datasets.dataset import Dataset
 from diarbench.datasets.io.errors import UserError
+from diarbench.datasets.io.lock import hold
 from diarbench.datasets.io.records import write_record
 from diarbench.reports.results.run_folder import RunFolder
 

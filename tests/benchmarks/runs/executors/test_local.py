@@ -12,10 +12,10 @@ from run_helpers import plan_of, run, wait_for
 from diarbench.benchmarks.runs.environment import END_WITH_PARENT, worker_environment
 from diarbench.benchmarks.runs.executors.command import HELD, worker_command
 from diarbench.benchmarks.runs.executors.local import LocalExecutor
-from diarbench.benchmarks.runs.lock import holder_of
 from diarbench.benchmarks.runs.plan import Plan
 from diarbench.benchmarks.runs.status import cancel, status
 from diarbench.datasets.dataset import Dataset
+from diarbench.datasets.io.lock import holder_of
 from diarbench.datasets.io.records import write_record
 from diarbench.reports.results.comparison import Comparison
 from diarbench.reports.results.run_folder import ComparisonFolder, RunFolder

@@ -55,7 +55,7 @@ def test_a_worker_that_is_killed_leaves_no_lock(ami_mini: Dataset, tmp_path: Pat
     job = plan_of(ami_mini, "scratch").job
     write_record(RunFolder(tmp_path).job, job)
     code = (
-        "import os; from pathlib import Path; from diarbench.benchmarks.runs.lock import hold\n"
+        "import os; from pathlib import Path; from diarbench.datasets.io.lock import hold\n"
         f"with hold(Path({str(tmp_path)!r})): os.kill(os.getpid(), 9)"
     )
     task = replace(node_task(RunFolder(tmp_path), job), command=[sys.executable, "-c", code])

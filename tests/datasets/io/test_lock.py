@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from diarbench.benchmarks.runs.lock import STALE_S, HeldError, hold, holder_of
+from diarbench.datasets.io.lock import STALE_S, HeldError, hold, holder_of
 
 
 def write_holder(folder: Path, host: str, age_s: float) -> Path:
@@ -27,7 +27,7 @@ def locks(folder: Path) -> list[str]:
 
 def test_a_second_process_in_a_folder_is_refused_and_a_third_after_it_is_not(tmp_path: Path) -> None:
     code = (
-        "from pathlib import Path; from diarbench.benchmarks.runs.lock import hold\n"
+        "from pathlib import Path; from diarbench.datasets.io.lock import hold\n"
         f"with hold(Path({str(tmp_path)!r})): print('held', flush=True); input()"
     )
     first = subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
@@ -58,7 +58,7 @@ def test_a_lock_of_another_machine_counts_as_long_as_it_is_touched(tmp_path: Pat
 def test_of_many_processes_that_find_a_lock_abandoned_one_takes_it(tmp_path: Path) -> None:
     write_holder(tmp_path, "elsewhere", 2 * STALE_S)
     code = (
-        "import sys; from pathlib import Path; from diarbench.benchmarks.runs.lock import HeldError, hold\n"
+        "import sys; from pathlib import Path; from diarbench.datasets.io.lock import HeldError, hold\n"
         "print('ready', flush=True); input()\n"
         "try:\n"
         f"    with hold(Path({str(tmp_path)!r})): print('held', flush=True); input()\n"
@@ -81,7 +81,7 @@ def test_of_many_processes_that_find_a_lock_abandoned_one_takes_it(tmp_path: Pat
 def test_a_process_that_stood_still_learns_that_it_lost_the_folder(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("diarbench.benchmarks.runs.lock.TOUCH_S", 0.05)
+    monkeypatch.setattr("diarbench.datasets.io.lock.TOUCH_S", 0.05)
     lost = threading.Event()
     with hold(tmp_path, lost.set):
         before = (tmp_path / ".lock.1").stat().st_mtime_ns

@@ -108,7 +108,7 @@ def _take(folder: Path) -> tuple[Path, int]:
         finally:
             Path(name).unlink(missing_ok=True)
     except OSError as error:
-        raise UserError(f"{folder}: cannot be written ({error.strerror}); choose another --out") from error
+        raise UserError(f"{folder}: cannot be written ({error.strerror}); choose another folder") from error
 
 
 def _link(file: Path, folder: Path) -> Path:
