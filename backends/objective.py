@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import AliasChoices, Field, model_validator
 
 from diarbench.datasets.io.errors import UserError
 from diarbench.datasets.io.records import Record
+
+Weight = Annotated[float, Field(ge=0, le=1e6)]
+"""Of a loss. Infinity passes every lower limit."""
 
 
 class Objective(Record):
@@ -18,18 +21,18 @@ class Objective(Record):
     per speaker. Sortformer's loss is always per speaker."""
     head: Literal["kept", "fresh"] = "kept"
     """Output layer of a multilabel pyannote: ``kept`` uses the powerset's marginals, ``fresh`` a new sigmoid layer."""
-    dice: float = Field(default=0.0, ge=0)
+    dice: Weight = 0.0
     """Weight of a soft Dice term in the multilabel loss."""
-    vad: float = Field(default=0.0, ge=0)
+    vad: Weight = 0.0
     """Weight of the auxiliary voice-activity loss; the loss is reported even where this is 0."""
-    ats_weight: float | None = Field(default=None, ge=0, validation_alias=AliasChoices("ats_weight", "arrival"))
+    ats_weight: Weight | None = Field(default=None, validation_alias=AliasChoices("ats_weight", "arrival"))
     """Weight of Sortformer's loss against speakers sorted by arrival time; None: the network's own configuration."""
-    pil_weight: float | None = Field(default=None, ge=0, validation_alias=AliasChoices("pil_weight", "permutation"))
+    pil_weight: Weight | None = Field(default=None, validation_alias=AliasChoices("pil_weight", "permutation"))
     """Weight of Sortformer's permutation-invariant loss; None: the network's own. The two are scaled to add up to 1."""
-    affinity: float = Field(default=0.0, ge=0)
+    affinity: Weight = 0.0
     """Weight of a deep-clustering loss half-way up Sortformer's and Nemotron's encoder, which brings the frames of each
     speaker together; only in the offline form."""
-    phantom: float = Field(default=0.0, ge=0)
+    phantom: Weight = 0.0
     """Weight of Sortformer's and Nemotron's phantom-speaker loss, on the outputs that have no speaker in a window."""
     outputs: int | None = Field(default=None, ge=2, le=8)
     """Outputs of NeMo's Sortformer, one per speaker; a network with fewer gets new ones, which start silent. None: the

@@ -11,6 +11,7 @@ from pydantic import BaseModel, ValidationError
 
 from diarbench.backends import registry
 from diarbench.backends.objective import Objective
+from diarbench.backends.packages import importable
 from diarbench.backends.recipes.schema import Augmentation, Band, MixedIn, Noise, Recipe, Schedule, Sounds
 from diarbench.datasets.io.errors import UserError, did_you_mean
 from diarbench.datasets.io.names import visible
@@ -44,6 +45,8 @@ def load(name_or_path: str, elsewhere: Collection[str] = ()) -> Recipe:
     try:
         recipe = Recipe.model_validate({"name": path.stem if is_file else name_or_path, **settings})
         _check_backends(recipe, {*registry.entries(), *elsewhere})
+        if is_file and importable("torch"):
+            _check_steps(recipe)
         resolved = {
             "augmentation": recipe.augmentation.resolved_from(path.parent),
             "mix": tuple(mixed.resolved_from(path.parent) for mixed in recipe.mix),
@@ -61,6 +64,17 @@ def _check_backends(recipe: Recipe, known: Collection[str]) -> None:
         for name in settings:
             if name not in known:
                 raise ValueError(visible(f"{key}: no backend {name!r}{did_you_mean(name, known)}"))
+
+
+def _check_steps(recipe: Recipe) -> None:
+    """Raises ValueError where torch does not take the options of the optimizer or the schedule: a few steps are made.
+
+    A recipe without options is not tried: importing torch takes seconds.
+    """
+    if recipe.optimizer_options or (recipe.schedule and recipe.schedule.options):
+        from diarbench.backends.training.rehearsal import rehearse
+
+        rehearse(recipe)
 
 
 def with_settings(recipe: Recipe, **settings: Any) -> Recipe:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AliasChoices, BeforeValidator, Field, field_validator, model_validator
+from pydantic import AfterValidator, AliasChoices, BeforeValidator, Field, field_validator, model_validator
 
 from diarbench.backends.objective import Objective
 from diarbench.backends.recipes.torch_classes import check_optimizer, check_schedule
@@ -15,8 +15,9 @@ from diarbench.datasets.io.audio import AUDIO_SUFFIXES
 from diarbench.datasets.io.errors import UserError
 from diarbench.datasets.io.files import digest
 from diarbench.datasets.io.files import files as files_in
-from diarbench.datasets.io.names import Name
+from diarbench.datasets.io.names import Name, shortened
 from diarbench.datasets.io.records import Record
+from diarbench.reports.results.job import MOST_EPOCHS
 
 
 def _parse_numbers(options: Any) -> Any:
@@ -33,11 +34,33 @@ def _parse_number(text: str) -> float | str:
         return text
 
 
-Options = Annotated[dict[str, Any], BeforeValidator(_parse_numbers)]
+LARGEST_OPTION = 1e9
 
-Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+
+def _check_options(options: dict[str, Any]) -> dict[str, Any]:
+    """Raises ValueError for a value that is neither text, true or false, a number in range, nor a list of these."""
+    for name, value in options.items():
+        for part in value if isinstance(value, list | tuple) else [value]:
+            if isinstance(part, int | float) and not abs(part) <= LARGEST_OPTION:
+                raise ValueError(f"{name}: {shortened(str(part), 20)} is not a number of at most {LARGEST_OPTION:g}")
+            if not isinstance(part, str | int | float | None):
+                raise ValueError(f"{name}: a {type(part).__name__} where a number or text belongs")
+    return options
+
+
+Options = Annotated[dict[str, Any], BeforeValidator(_parse_numbers), AfterValidator(_check_options)]
+
+# Upper limits are far beyond what anybody trains with: above them, a training fits into no memory or never ends.
+Positive = Annotated[float, Field(gt=0, le=1e6)]
+
+Steps = Annotated[int, Field(ge=1, le=10**9)]
+
+MOST_WINDOWS = 10**8
+"""Windows of an epoch of ``evaluate_every`` steps."""
 
 Share = Annotated[float, Field(gt=0, lt=1)]
+
+SHORTEST_WINDOW_S, LONGEST_WINDOW_S = 0.1, 3600.0
 
 PER_STEP = ("CyclicLR", "OneCycleLR")
 """Schedules that are always updated after every step."""
@@ -151,12 +174,16 @@ class Augmentation(Record):
         return self.model_copy(update=resolved)
 
 
+MOST_MIXED = 0.99
+"""The share of all mixed-in datasets. With more, an epoch would have a hundred times the windows of train."""
+
+
 class MixedIn(Record):
     """Another dataset that is trained on too. One of the original domain helps against forgetting."""
 
     dataset: str
     """A known dataset's name, or a converted dataset's folder, relative to the recipe's own."""
-    share: Share
+    share: float = Field(gt=0, le=MOST_MIXED)
     """Share of the windows of each epoch, on average."""
     fingerprint: str | None = None
     """The dataset's when the recipe was read; not set by hand."""
@@ -186,23 +213,23 @@ class Recipe(Record):
     """None: a constant learning rate."""
     warmup: float = Field(default=0, ge=0, lt=1)
     """Share of all steps with linear warm-up, before the schedule starts."""
-    epochs: int = Field(ge=1)
+    epochs: int = Field(ge=1, le=MOST_EPOCHS)
     """Most epochs. An epoch has as many hours as the train subset, or ``epoch_hours``, or ``evaluate_every`` steps."""
-    max_steps: int | None = Field(default=None, ge=1)
+    max_steps: Steps | None = None
     """Most optimizer steps, instead of ``epochs``, which then is ``max_steps`` divided by ``evaluate_every``."""
-    evaluate_every: int | None = Field(default=None, ge=1)
+    evaluate_every: Steps | None = None
     """Steps between two measurements on dev; such a period counts as an epoch."""
-    epoch_hours: float | None = Field(default=None, gt=0)
+    epoch_hours: Positive | None = None
     """Hours of audio per epoch, drawn anew each time from the complete train subset."""
-    patience: int | None = Field(default=None, ge=1)
+    patience: Steps | None = None
     """Early stopping after this many epochs without improvement; None: never."""
     best: Literal["der", "loss/val", "loss/val/segmentation", "loss/val/vad"] = "der"
     """The dev figure that selects the best epoch; lower is better."""
-    batch_size: int = Field(ge=1)
+    batch_size: int = Field(ge=1, le=100_000)
     """Windows per batch, over all devices together."""
-    accumulate: int = Field(default=1, ge=1)
+    accumulate: int = Field(default=1, ge=1, le=100_000)
     """Batches whose gradients are accumulated for a step."""
-    window_s: Positive
+    window_s: float = Field(ge=SHORTEST_WINDOW_S, le=LONGEST_WINDOW_S)
     gradient_clip: Positive | None = None
     """Maximum gradient norm; None: no clipping."""
     precision: Literal["32-true", "16-mixed", "bf16-mixed", "64-true"] = "32-true"
@@ -212,7 +239,7 @@ class Recipe(Record):
     """By backend and name pattern, factors of the learning rate; the first matching pattern applies."""
     average: Share | None = None
     """Decay per step of an exponential moving average of the weights; the average is measured and saved as best."""
-    average_best: int | None = Field(default=None, ge=2)
+    average_best: int | None = Field(default=None, ge=2, le=1000)
     """Average the weights of so many best epochs after training; used where it is better on dev than the best epoch."""
     cache_features: bool = Field(default=False, validation_alias=AliasChoices("cache_features", "keep_features"))
     """Compute the features of a stage that is never trained (the small Sortformer's) once per recording and cache them;
@@ -245,8 +272,13 @@ class Recipe(Record):
         check_optimizer(self.optimizer, self.optimizer_options)
         if self.warmup and self.schedule and self.schedule.name == "OneCycleLR":
             raise ValueError("OneCycleLR has its own warm-up (option pct_start): remove warmup")
-        if sum(mixed.share for mixed in self.mix) >= 1:
-            raise ValueError("mix: the shares leave nothing for the train subset; their sum must be below 1")
+        if sum(mixed.share for mixed in self.mix) > MOST_MIXED:
+            raise ValueError(f"mix: the shares leave too little for the train subset; at most {MOST_MIXED} together")
+        if (self.evaluate_every or 0) * self.batch_size * self.accumulate > MOST_WINDOWS:
+            raise ValueError(
+                f"evaluate_every: {self.evaluate_every} steps of {self.batch_size} x {self.accumulate} windows are "
+                f"more than {MOST_WINDOWS:,} windows; lower one of them"
+            )
         if self.cache_features and self.augmentation != Augmentation():
             raise ValueError(
                 "augmentation changes the features, which are then not cached: set cache_features to false"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from diarbench.backends import registry
 from diarbench.backends.base import Diarizer
 from diarbench.datasets.io.errors import UserError, did_you_mean
-from diarbench.datasets.io.names import visible
+from diarbench.datasets.io.names import shortened, visible
 from diarbench.datasets.io.yaml_files import read_yaml
 
 if TYPE_CHECKING:
@@ -57,6 +56,8 @@ def edit_space(space: Space, defaults: Mapping[str, Any], edits: Mapping[str, Ma
             raise UserError(
                 f"{where}: no such hyper-parameter{did_you_mean(name, space)}; there are {', '.join(space)}"
             )
+        if problem := _range_problem(edit):
+            raise UserError(f"{where}: {problem}")
         kind = space[name]
         if isinstance(kind, optuna.distributions.CategoricalDistribution):
             unknown = [choice for choice in edit.get("choices", ()) if choice not in kind.choices]
@@ -69,7 +70,11 @@ def edit_space(space: Space, defaults: Mapping[str, Any], edits: Mapping[str, Ma
             raise UserError(f"{where}: takes whole numbers")
         else:
             edited[name] = type(kind)(edit["low"], edit["high"])  # type: ignore[call-arg]
-        if not edited[name]._contains(edited[name].to_internal_repr(defaults[name])):
+        try:
+            holds_default = edited[name]._contains(edited[name].to_internal_repr(defaults[name]))
+        except ValueError:  # of choices without it
+            holds_default = False
+        if not holds_default:
             raise UserError(
                 f"{where}: excludes the default {defaults[name]}, which is the first trial; widen the range"
             )
@@ -96,6 +101,10 @@ def load_space(path: Path, elsewhere: Collection[str] = ()) -> dict[str, dict[st
     return content
 
 
+LARGEST = 1e9
+"""Of a bound; the ranges of all hyper-parameters are far below."""
+
+
 def _range_problem(edit: Any) -> str | None:
     """Why a range is invalid; None where it is valid."""
     if isinstance(edit, dict) and set(edit) == {"choices"} and isinstance(edit["choices"], list) and edit["choices"]:
@@ -103,8 +112,8 @@ def _range_problem(edit: Any) -> str | None:
     if not isinstance(edit, dict) or set(edit) != {"low", "high"}:
         return "expected 'low' and 'high', or 'choices' with a list"
     for bound in edit.values():
-        if isinstance(bound, bool) or not isinstance(bound, int | float) or not abs(bound) < math.inf:
-            return f"{bound} is not a finite number"
+        if isinstance(bound, bool) or not isinstance(bound, int | float) or not abs(bound) <= LARGEST:
+            return f"{shortened(str(bound), 20)} is not a number of at most {LARGEST:g}"
     if edit["low"] > edit["high"]:
         return f"low {edit['low']} is above high {edit['high']}"
     return None

@@ -15,13 +15,14 @@ from typing import Any
 
 import numpy as np
 import pytest
+from optuna.distributions import CategoricalDistribution, IntDistribution
 from places import DUMMY_BACKEND
 from run_helpers import kill_when, plan_of, run
 
 from diarbench.benchmarks.runs.choice import choose
 from diarbench.benchmarks.runs.inference_cache import InferenceCache
 from diarbench.benchmarks.runs.plan import Plan
-from diarbench.benchmarks.runs.search_space import load_space
+from diarbench.benchmarks.runs.search_space import edit_space, load_space
 from diarbench.benchmarks.runs.tuning import Budget, Tuner
 from diarbench.datasets.dataset import Dataset, Recording
 from diarbench.datasets.io.errors import UserError
@@ -321,8 +322,8 @@ def test_another_study_is_rejected(
     [
         ({"low": 0.9, "high": 0.1}, "low 0.9 is above high 0.1"),
         ({"low": 0.1}, "expected 'low' and 'high', or 'choices' with a list"),
-        ({"low": "a", "high": 1}, "a is not a finite number"),
-        ({"low": 0.1, "high": float("inf")}, "inf is not a finite number"),
+        ({"low": "a", "high": 1}, "a is not a number of at most 1e+09"),
+        ({"low": 0.1, "high": float("inf")}, "inf is not a number of at most 1e+09"),
         (0.3, "expected 'low' and 'high'"),
     ],
 )
@@ -369,6 +370,20 @@ def test_a_range_that_the_backend_cannot_search_is_reported_before_training(
     comparison, _ = run(tmp_path / "out", planned)
     assert comparison.runs[0].failure is not None and re.search(message, comparison.runs[0].failure)
     assert not (tmp_path / "out" / planned.job.name / "checkpoints").exists()
+
+
+def test_choices_without_the_default_and_numbers_out_of_range_are_reported() -> None:
+    space = {"method": CategoricalDistribution(("centroid", "average")), "size": IntDistribution(1, 30)}
+    defaults = {"method": "centroid", "size": 12}
+    assert edit_space(space, defaults, {"size": {"low": 2, "high": 20}})["size"].high == 20
+    for edits, message in (
+        ({"method": {"choices": ["average"]}}, "method: excludes the default centroid"),
+        ({"method": {"choices": [["centroid"]]}}, "method: takes 'choices', some of centroid, average"),
+        ({"size": {"low": 1, "high": 10**400}}, "size: 10000000000000000000 is not a number of at most 1e"),
+        ({"size": {"low": 1}}, "size: expected 'low' and 'high'"),
+    ):
+        with pytest.raises(UserError, match=rf"search space: {message}"):
+            edit_space(space, defaults, edits)
 
 
 def test_a_narrowed_range_is_respected(parts: Any, ami_mini: Dataset, tmp_path: Path) -> None:
