@@ -95,9 +95,17 @@ def in_best_order(probabilities: LogProbabilities, targets: torch.Tensor) -> tor
     permutations of eight speakers are too many to list.
     """
     speaks, silent = (each.detach().to(targets.dtype).transpose(1, 2) for each in probabilities)
-    log_likelihood = (speaks @ targets + silent @ (1 - targets)).cpu().numpy()  # (batch, outputs, speakers)
-    order = np.stack([linear_sum_assignment(window, maximize=True)[1] for window in log_likelihood])
-    return _reordered(targets, torch.from_numpy(order).to(targets.device))
+    return in_cheapest_order(-(speaks @ targets + silent @ (1 - targets)), targets)
+
+
+def in_cheapest_order(costs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+    """Targets (batch, frames, speakers) with the speakers in the order of least cost, in each window of its own.
+
+    Waits for a GPU once, to read the costs (batch, outputs, speakers). Those that are not finite decide nothing, and
+    raise no error: the loss is not finite either, and says so.
+    """
+    order = np.stack([linear_sum_assignment(window)[1] for window in costs.detach().nan_to_num().cpu().numpy()])
+    return _reordered(targets, torch.from_numpy(order).to(targets.device, non_blocking=True))
 
 
 def _reordered(targets: torch.Tensor, order: torch.Tensor) -> torch.Tensor:
@@ -130,7 +138,21 @@ def phantom_speaker_loss(probabilities: LogProbabilities, targets: torch.Tensor)
     Mean over their frames, in windows (batch, frames, speakers); 0 where each output has a speaker.
     """
     empty = ~targets.any(1, keepdim=True).expand_as(targets)
-    return -probabilities.silent[empty].mean() if empty.any() else probabilities.silent.sum() * 0
+    return -_mean_where(empty, probabilities.silent)
+
+
+def _mean_where(mask: torch.Tensor, values: torch.Tensor) -> torch.Tensor:
+    """The mean of the values in a mask, 0 for an empty one. Indexing by the mask would wait for a GPU."""
+    return torch.where(mask, values, 0).sum() / mask.sum().clamp(min=1)
+
+
+def finite_part(activity: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Activity without NaN, and what to add to a loss of it: 0, or NaN where there was one.
+
+    torch's binary cross entropy of a NaN is an error on a CPU. On a GPU it makes every later call of the process fail.
+    """
+    finite = activity.nan_to_num()
+    return finite, (activity - finite).detach().sum()
 
 
 @contextmanager
@@ -161,10 +183,7 @@ def affinity_loss(frames: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
     same = alone @ alone.transpose(1, 2) > 0
     single = alone.any(-1)
     different = single.unsqueeze(1) & single.unsqueeze(2) & ~same
-    kinds = [
-        functional.softplus(sign * logits[pairs]).mean() for sign, pairs in ((-1, same), (1, different)) if pairs.any()
-    ]
-    return torch.stack(kinds).sum() / 2 if kinds else logits.sum() * 0
+    return (_mean_where(same, functional.softplus(-logits)) + _mean_where(different, functional.softplus(logits))) / 2
 
 
 def multilabel_loss(probabilities: SpeakerLogProbabilities, targets: torch.Tensor, dice_weight: float) -> torch.Tensor:

@@ -5,6 +5,7 @@ Park et al., "Multi-scale speaker diarization with dynamic scale weighting" (Int
 
 from __future__ import annotations
 
+import math
 import random
 from collections.abc import Mapping, Sequence
 from itertools import combinations, groupby, islice
@@ -18,7 +19,7 @@ from omegaconf import OmegaConf
 
 from diarbench.backends import losses
 from diarbench.backends.base import Losses
-from diarbench.backends.checkpoints import check_checkpoint, is_checkpoint, load_tensors
+from diarbench.backends.checkpoints import check_checkpoint, is_checkpoint, load_tensors, stored_numbers
 from diarbench.backends.msdd.configuration import (
     CAMPLUSPLUS,
     PUBLISHED_DECODER,
@@ -171,7 +172,8 @@ class MsddNetwork(torch.nn.Module):
             [torch.from_numpy(example.labels.targets) for example in examples], batch_first=True
         ).to(waveforms.device)
         predicted = self.decode_pairs(*embedded).to(wanted.dtype)  # losses are not computed in 16 bits
-        segmentation = self.model.loss(probs=predicted, labels=wanted, target_lens=lengths)
+        finite, not_finite = losses.finite_part(predicted)
+        segmentation = self.model.loss(probs=finite, labels=wanted, target_lens=lengths) + not_finite
         spoken = torch.arange(wanted.shape[1])[None] < lengths[:, None]
         each = losses.sigmoid_marginals(predicted[spoken][None])
         vad = losses.voice_activity_loss(each, wanted[spoken][None])
@@ -263,6 +265,8 @@ def _check_shapes(architecture: Mapping[str, Any], tensors: Mapping[str, Any], p
     for name, shape in wanted.items():
         if name.startswith(prefix) and getattr(tensors.get(name), "shape", None) != shape:
             raise UserError(f"{source}: its weights are not those of the network that it describes ({name})")
+    if sum(math.prod(shape) for name, shape in wanted.items() if name.startswith(prefix)) > stored_numbers(tensors):
+        raise UserError(f"{source}: its tensors claim more numbers than the file has")
 
 
 def _load(module: torch.nn.Module, tensors: Mapping[str, Any], source: Path | str) -> None:

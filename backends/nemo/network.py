@@ -30,10 +30,10 @@ from diarbench.backends.nemo.checkpoints import WEIGHTS, nemo_names, omegaconf_c
 from diarbench.backends.nemo.configuration import check_size, safe_config
 from diarbench.backends.nemo.losses import AuxiliaryLoss
 from diarbench.backends.nemo.presets import SPEAKER_EMBEDDING
+from diarbench.backends.nemo.toolkit import SortformerEncLabelModel
 from diarbench.backends.objective import Objective
 from diarbench.datasets.io.archives import read_tar_member
 from diarbench.datasets.io.errors import UserError
-from nemo.collections.asr.models import SortformerEncLabelModel
 from nemo.collections.asr.parts.utils.asr_multispeaker_utils import get_ats_targets, get_pil_targets
 
 MOST_LISTED = 4
@@ -177,7 +177,7 @@ class SortformerNetwork(torch.nn.Module):
 
     def _losses(self, activity: torch.Tensor, targets: torch.Tensor) -> Losses:
         activity = activity.to(targets.dtype)  # losses are not computed in 16 bits
-        frames = torch.full((len(targets),), targets.shape[1], device=targets.device)
+        frames = torch.full((len(targets),), targets.shape[1])  # not on a GPU: NeMo's loss reads each of them twice
         permutations = self.model.speaker_permutations
         if self.max_speakers > MOST_LISTED:
             sorted_targets = losses.in_order_of_arrival(targets)
@@ -186,10 +186,12 @@ class SortformerNetwork(torch.nn.Module):
             sorted_targets = get_ats_targets(targets.clone(), activity, speaker_permutations=permutations)
             permuted_targets = get_pil_targets(targets.clone(), activity, speaker_permutations=permutations)
         ats_weight, pil_weight = self.loss_weights()
-        segmentation = ats_weight * self.model.loss(probs=activity, labels=sorted_targets, target_lens=frames)
+        finite, not_finite = losses.finite_part(activity)
+        segmentation = ats_weight * self.model.loss(probs=finite, labels=sorted_targets, target_lens=frames)
         segmentation = segmentation + pil_weight * self.model.loss(
-            probs=activity, labels=permuted_targets, target_lens=frames
+            probs=finite, labels=permuted_targets, target_lens=frames
         )
+        segmentation = segmentation + not_finite
         vad = losses.voice_activity_loss(losses.sigmoid_marginals(self.decoded_activity(activity)), targets)
         total = losses.weighted(segmentation, vad, self.objective)
         if self.objective.phantom:

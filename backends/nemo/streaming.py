@@ -15,10 +15,10 @@ import soundfile
 import torch
 
 from diarbench.backends.nemo.decoding import Latency
+from diarbench.backends.nemo.toolkit import SortformerEncLabelModel
 from diarbench.backends.threads import adapt_threads
 from diarbench.datasets.io.audio import SAMPLE_RATE
 from diarbench.datasets.io.errors import UserError
-from nemo.collections.asr.models import SortformerEncLabelModel
 
 MARGIN = 2
 """Extra feature frames read on either side of a chunk, so that its FFT windows cover the same samples."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,13 @@ from torch.torch_version import TorchVersion
 
 from diarbench.backends import losses
 from diarbench.backends.base import Losses
-from diarbench.backends.checkpoints import check_checkpoint, is_checkpoint, load_safetensors, load_tensors
+from diarbench.backends.checkpoints import (
+    check_checkpoint,
+    is_checkpoint,
+    load_safetensors,
+    load_tensors,
+    stored_numbers,
+)
 from diarbench.backends.objective import Objective
 from diarbench.backends.pyannote.checkpoints import (
     PARTS,
@@ -28,7 +35,6 @@ from diarbench.datasets.io.errors import UserError
 from pyannote.audio.core.task import Problem, Resolution, Specifications
 from pyannote.audio.models.segmentation import PyanNet
 from pyannote.audio.utils.loss import nll_loss
-from pyannote.audio.utils.permutation import permutate
 from pyannote.audio.utils.powerset import Powerset
 
 
@@ -92,6 +98,8 @@ class PyannoteNetwork(torch.nn.Module):
         for name, shape in wanted.items():
             if getattr(tensors.get(name), "shape", None) != shape:
                 raise UserError(f"{source}: its weights are not those of the PyanNet that it describes ({name})")
+        if sum(map(math.prod, wanted.values())) > stored_numbers(tensors):
+            raise UserError(f"{source}: its tensors claim more numbers than the file has")
         network = cls.from_scratch(settings)
         # A checkpoint of pyannote.audio 2 or 3 may also have the tensors of a loss function.
         network.model.load_state_dict({name: tensors[name] for name in wanted})
@@ -168,12 +176,12 @@ class PyannoteNetwork(torch.nn.Module):
         prediction = prediction.to(targets.dtype)  # losses are not computed in 16 bits
         chances = self._chances(prediction)
         if self.objective.name == POWERSET:
-            permutated, _ = permutate(self._speakers_of_sets[prediction.argmax(-1)], targets)
-            wanted = torch.argmax(self.powerset.to_powerset(permutated.to(targets.dtype)), dim=-1)
+            permutated = in_best_order(self._speakers_of_sets[prediction.argmax(-1)], targets)
+            wanted = torch.argmax(self.powerset.to_powerset(permutated), dim=-1)
             segmentation = nll_loss(prediction, wanted, weight=torch.ones_like(prediction[..., :1]))
         else:
-            permutated, _ = permutate(chances.each.speaks.exp(), targets)
-            segmentation = losses.multilabel_loss(chances, permutated.float(), self.objective.dice)
+            permutated = in_best_order(chances.each.speaks.exp(), targets)
+            segmentation = losses.multilabel_loss(chances, permutated, self.objective.dice)
         vad = losses.voice_activity_loss(chances, targets)
         return Losses(segmentation, vad.detach(), losses.weighted(segmentation, vad, self.objective))
 
@@ -193,6 +201,15 @@ class PyannoteNetwork(torch.nn.Module):
         """0/1, (sets, speakers)."""
         mapping: Any = self.powerset.mapping
         return mapping
+
+
+def in_best_order(activity: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+    """Targets (batch, frames, speakers) in the order of the outputs whose activity has the least squared error.
+
+    The order is that of pyannote.audio's ``permutate``, which waits for a GPU at each window.
+    """
+    costs = (activity[..., None] - targets[:, :, None]).square().mean(1)
+    return losses.in_cheapest_order(costs, targets)
 
 
 def _build_model(settings: Mapping[str, Any]) -> PyanNet:

@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -43,6 +43,25 @@ logger = logging.getLogger(__name__)
 Progress = Callable[..., None]
 """Called with keywords: ``epochs``, ``epoch``, ``done``, ``total`` and ``loss`` after each batch, ``epochs`` and
 ``finished`` (the epoch's record) after each epoch, ``stage``, ``done`` and ``total`` while features are computed."""
+
+
+def batches_per_reading(device: torch.device) -> int:
+    """Batches of which the losses are read at once. A GPU has to finish all its work for a reading."""
+    return 1 if device.type == "cpu" else 10
+
+
+class UnreadBatch(NamedTuple):
+    """A batch that the network was trained on, with losses and gradient that are still on its device."""
+
+    number: int
+    size: int
+    """Windows of all processes."""
+    left_out: int
+    """Active frames of this process that are not in the targets."""
+    losses: torch.Tensor
+    """(3,), summed over this process's windows."""
+    gradient_norm: torch.Tensor | None
+    """None where no optimizer step followed."""
 
 
 @dataclass(frozen=True)
@@ -188,42 +207,63 @@ class Trainer:
         for module in self.frozen_modules:
             module.eval()
         windows_per_step = recipe.batch_size * recipe.accumulate
-        sums = np.zeros(3)
+        per_reading = batches_per_reading(self.fabric.device)
+        sums, unread = np.zeros(3), list[UnreadBatch]()
         self.optimizer.zero_grad()
         for done, batch in enumerate(loader.train_batches(epoch), start=1):
             windows_before = (done - 1) // recipe.accumulate * windows_per_step
             windows_of_step = min(windows_per_step, loader.windows_per_epoch - windows_before)
             where = f"in epoch {epoch}, batch {done}"
-            with self._explaining_errors(where):
+            with self._explaining_errors(where, unread):
                 losses = self.wrapped("loss", batch.waveforms, batch.targets)
                 self.fabric.backward(losses.total * (batch.counted * self.fabric.world_size / windows_of_step))
-            *batch_sums, left_out = sum_over_processes(
-                self.fabric, [*(batch.counted * loss for loss in torch.stack(losses).tolist()), batch.left_out]
-            ).tolist()
-            loss = batch_sums[2] / batch.size
-            if not math.isfinite(loss):
-                raise self._diverged(f"the loss became {loss} {where}")
-            sums += np.array(batch_sums)
-            self.history.audio_s += batch.size * recipe.window_s
-            self.history.excluded.crowded_s += left_out * self.network.frame_s
-            if done % recipe.accumulate == 0 or done == loader.batches_per_epoch:
-                with self._explaining_errors(where):
-                    self._step()
+                ends_step = done % recipe.accumulate == 0 or done == loader.batches_per_epoch
+                norm = self._step() if ends_step else None
+                batch_sums = batch.counted * torch.stack(losses).detach().double()
+                unread.append(UnreadBatch(done, batch.size, batch.left_out, batch_sums, norm))
+                if len(unread) < per_reading and done < loader.batches_per_epoch:
+                    continue
+                of_batches = self._read(unread)
+            sums += of_batches.sum(0)
+            loss = float(of_batches[-1, 2]) / batch.size
+            unread.clear()
             progress(epoch=epoch, epochs=recipe.epochs, done=done, total=loader.batches_per_epoch, loss=loss)
         means: list[float] = (sums / loader.windows_per_epoch).tolist()
         return means
 
-    def _step(self) -> None:
+    def _read(self, unread: Sequence[UnreadBatch]) -> np.ndarray:
+        """Losses of batches (batches, 3), summed over the windows of all processes; waits for a GPU.
+
+        Raises UserError where a loss or a gradient is not finite.
+        """
+        own = np.column_stack([_losses(unread), [each.left_out for each in unread]])
+        figures = sum_over_processes(self.fabric, own)
+        self._check_finite(unread, figures[:, 2].tolist())
+        self.history.audio_s += sum(each.size for each in unread) * self.recipe.window_s
+        self.history.excluded.crowded_s += float(figures[:, 3].sum()) * self.network.frame_s
+        return figures[:, :3]
+
+    def _check_finite(self, unread: Sequence[UnreadBatch], losses: Sequence[float]) -> None:
+        """Raises UserError where a batch's loss or gradient is not finite."""
+        for batch, loss in zip(unread, losses, strict=True):
+            where = f"in epoch {len(self.history.epochs)}, batch {batch.number}"
+            if not math.isfinite(loss):
+                raise self._diverged(f"the loss became {loss} {where}")
+            # In 16 bits gradients overflow occasionally; the gradient scaler skips such steps.
+            norm = batch.gradient_norm
+            if norm is not None and not norm.isfinite() and self.recipe.precision != "16-mixed":
+                raise self._diverged(f"a gradient became {norm.item()} {where}")
+
+    def _step(self) -> torch.Tensor | None:
+        """An optimizer step; returns the norm of the gradient before it was clipped, or None where Fabric has none."""
         max_norm = self.recipe.gradient_clip or math.inf
         norm = self.fabric.clip_gradients(self.wrapped, self.optimizer, max_norm=max_norm, error_if_nonfinite=False)
-        # In 16 bits gradients overflow occasionally; the gradient scaler skips such steps.
-        if norm is not None and not norm.isfinite() and self.recipe.precision != "16-mixed":
-            raise self._diverged(f"a gradient became {norm.item()} in epoch {len(self.history.epochs)}")
         self.optimizer.step()
         self.optimizer.zero_grad()
         self.schedule.after_step()
         if self.average:
             self.average.after_step(self.schedule.steps)
+        return norm
 
     def _measure(self, train_losses: list[float] | None) -> Epoch:
         """The record of the current epoch, with its train losses where it was trained."""
@@ -278,11 +318,16 @@ class Trainer:
             write_epochs(self.folder.epochs, self.history.epochs)
 
     @contextmanager
-    def _explaining_errors(self, where: str) -> Iterator[None]:
-        """Raises UserError in place of torch's errors for weights that are not finite or for too little memory."""
+    def _explaining_errors(self, where: str, unread: Sequence[UnreadBatch] = ()) -> Iterator[None]:
+        """Raises UserError in place of torch's errors for weights that are not finite or for too little memory.
+
+        Where the loss or the gradient of an unread batch was not finite, that is the error.
+        """
         try:
             yield
         except (RuntimeError, MemoryError) as error:
+            if unread:  # of this process alone: the others may have no error
+                self._check_finite(unread, _losses(unread)[:, 2].tolist())
             if not all(parameter.isfinite().all() for parameter in self.network.parameters()):
                 raise self._diverged(f"the weights became non-finite {where}") from error
             if isinstance(error, torch.OutOfMemoryError | MemoryError) or "can't allocate memory" in str(error):
@@ -334,3 +379,9 @@ class Trainer:
                 f"because the network separates at most {self.network.max_speakers} speakers in a window"
             )
         return tuple(notes)
+
+
+def _losses(unread: Sequence[UnreadBatch]) -> np.ndarray:
+    """This process's losses (batches, 3); waits for a GPU."""
+    losses: np.ndarray = torch.stack([each.losses for each in unread]).cpu().numpy()
+    return losses

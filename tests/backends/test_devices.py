@@ -1,12 +1,13 @@
 """Networks on another device, without one: torch's fake tensors have a device and a shape, and compute nothing.
 
-A tensor that is left on the CPU fails as it would on a GPU. Code that reads a value, and so waits for a GPU, fails too.
-Assignments of speakers, which need values, are left out; gradients need a real device (`test_gpu`).
+A tensor that is left on the CPU fails as it would on a GPU. Code that reads a value, and so waits for a GPU, fails too,
+or is counted. Assignments of speakers, which need values, are left out; gradients need a real device (`test_gpu`).
 """
 
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -22,20 +23,31 @@ from diarbench.datasets.io.audio import SAMPLE_RATE
 torch = pytest.importorskip("torch")
 
 import tiny_nemotron
+from lightning.fabric import Fabric
 from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
+
+from diarbench.backends.training.distributed import ForwardDispatch
+from diarbench.backends.training.validation import Validator
 
 GPU = torch.device("cuda", 0)
 
 
 class FakeGpu(FakeTensorMode):
-    """Where NeMo reads the length of features or targets from a tensor, to cut them there, it is a given one."""
+    """Counts values and tensors that are read from the GPU.
+
+    Where NeMo reads the length of features or targets from a tensor, to cut them there, it is a given one.
+    """
 
     def __init__(self, length: int | None = None) -> None:
         super().__init__(allow_non_fake_inputs=True)
-        self.length = length
+        self.length, self.reads = length, 0
 
     def dispatch(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        if self.length and func is torch.ops.aten._local_scalar_dense.default:
+        of_value = func is torch.ops.aten._local_scalar_dense.default
+        of_tensor = func is torch.ops.aten._to_copy.default and torch.device("cpu") == (kwargs or {}).get("device")
+        if (of_value or of_tensor) and args[0].device.type == "cuda":
+            self.reads += 1
+        if self.length and of_value:
             return self.length
         return super().dispatch(func, types, args, kwargs)
 
@@ -69,30 +81,28 @@ def nemotron(mode: str | None = None) -> Any:
 
 
 NETWORKS = {
-    "pyannote's powerset": (pyannote, 1),
-    "pyannote with sigmoids": (lambda: pyannote(name="multilabel", head="fresh", dice=0.1), 1),
-    "NeMo": (lambda: nemo("scratch:compact"), 10),
-    "NeMo as a stream": (lambda: nemo("scratch:compact-streaming"), 4),
-    "Nemotron": (nemotron, 3),
-    "Nemotron as a stream": (lambda: nemotron("low_latency"), 3),
+    "pyannote's powerset": (pyannote, 1, 0),
+    "pyannote with sigmoids": (lambda: pyannote(name="multilabel", head="fresh", dice=0.1), 1, 0),
+    "NeMo": (lambda: nemo("scratch:compact"), 10, 1),
+    "NeMo as a stream": (lambda: nemo("scratch:compact-streaming"), 4, 2),
+    "Nemotron": (nemotron, 3, 0),
+    "Nemotron as a stream": (lambda: nemotron("low_latency"), 3, 0),
 }
-"""How to make each network, and seconds of a window: a few for those that go through it step by step."""
+"""How to make each network, seconds of a window (a few for those that go through it step by step), and how often a
+batch waits for a GPU: NeMo reads the length of the features, and of a stream's chunks."""
 
 
 @pytest.fixture
 def without_assignment(monkeypatch: pytest.MonkeyPatch) -> None:
     """Speakers stay in their order; Nemotron's features, which transformers computes on the CPU, are empty."""
-    monkeypatch.setattr(losses, "in_best_order", lambda probabilities, targets: targets)
-    for backend in ("pyannote", "nemotron"):
-        load_or_skip(backend)
+    monkeypatch.setattr(losses, "in_cheapest_order", lambda costs, targets: targets)
+    load_or_skip("nemotron")
     from diarbench.backends.nemotron import network as nemotron_network
-    from diarbench.backends.pyannote import network as pyannote_network
 
     def no_features(extractor: Any, waveforms: Any) -> Any:
         frames = waveforms.shape[1] // extractor.hop_length
         return torch.empty(len(waveforms), frames, extractor.feature_size, device=waveforms.device)
 
-    monkeypatch.setattr(pyannote_network, "permutate", lambda hypothesis, targets: (targets, None))
     monkeypatch.setattr(nemotron_network, "mel_features", no_features)
 
 
@@ -106,7 +116,8 @@ def test_nemo_s_model_knows_that_it_was_moved_with_the_network_around_it(init: s
 
 @pytest.mark.parametrize("name", NETWORKS)
 def test_a_network_s_loss_and_activity_are_on_the_gpu(name: str, without_assignment: None) -> None:
-    make, seconds = NETWORKS[name]
+    """And nothing is read from it but the costs of the speakers' orders, which is left out here, and NeMo's lengths."""
+    make, seconds, reads = NETWORKS[name]
     network, samples = make(), seconds * SAMPLE_RATE
     frames = network.num_frames(samples)
     mode = FakeGpu(100 * seconds if name.startswith("NeMo") else None)
@@ -115,11 +126,15 @@ def test_a_network_s_loss_and_activity_are_on_the_gpu(name: str, without_assignm
         waveforms = torch.empty(2, samples, device=GPU)
         targets = torch.empty(2, frames, network.max_speakers, device=GPU)
         trained = network.train().loss(waveforms, targets)
+        batch = SimpleNamespace(waveforms=waveforms, targets=targets, windows=[], counted=2)
+        loader: Any = SimpleNamespace(recipe=SimpleNamespace(window_s=seconds), dev_batches=lambda: [batch] * 3)
         with torch.no_grad():
-            measured, activity = network.eval().measure(waveforms, targets)
-    for tensor in (*trained, *measured, activity):
+            validator = Validator(network, ForwardDispatch(network), loader, Fabric(accelerator="cpu"), 1)
+            _, measured, activity = validator.outputs()
+    for tensor in (*trained, measured, activity):
         assert tensor.device.type == "cuda"
-    assert activity.shape == targets.shape and trained.total.requires_grad
+    assert activity.shape == (6, 50 * seconds, network.max_speakers) and trained.total.requires_grad
+    assert mode.reads == 4 * reads, "one batch of training, three of dev"
 
 
 def test_the_small_sortformer_counts_on_the_gpu() -> None:

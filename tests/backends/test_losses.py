@@ -101,6 +101,23 @@ def test_the_phantom_speaker_loss_is_that_of_outputs_without_a_speaker() -> None
     assert losses.phantom_speaker_loss(probabilities, torch.ones_like(targets)).item() == 0
 
 
+def test_a_value_that_is_not_a_number_is_in_the_loss_and_ends_nothing() -> None:
+    activity = torch.tensor([[[0.25, torch.nan], [0.5, 0.75]]], requires_grad=True)
+    finite, not_finite = losses.finite_part(activity)
+    assert finite.tolist() == [[[0.25, 0.0], [0.5, 0.75]]] and not_finite.isnan()
+    targets = torch.tensor([[[0.0, 1.0], [1.0, 1.0]]])
+    in_some_order = losses.in_best_order(losses.sigmoid_marginals(activity).each, targets)
+    assert in_some_order.sum(2).equal(targets.sum(2))
+
+
+def test_a_loss_of_activity_is_as_without_the_check_for_numbers() -> None:
+    activity = torch.tensor([[[0.25, 0.5], [1.0, 0.75]]], requires_grad=True)
+    finite, zero = losses.finite_part(activity)
+    assert zero.item() == 0
+    (finite.square().sum() + zero).backward()
+    assert activity.grad is not None and activity.grad.equal(2 * activity.detach())
+
+
 @pytest.mark.parametrize("head", ["powerset", "sigmoids"])
 def test_a_confident_error_has_a_large_loss_and_an_ordinary_gradient(head: str) -> None:
     logits = torch.tensor([[[-60.0, 60.0, -60.0, -60.0], [-60.0, -60.0, -60.0, 60.0]]], requires_grad=True)
@@ -176,3 +193,16 @@ def test_the_best_order_has_the_least_loss_of_all_permutations_of_four_speakers(
     in_batch = losses.in_best_order(losses.logit_marginals(logits).each, targets)
     assert {tuple(window.sum(0).tolist()) for window in in_batch} == chosen
     assert not torch.equal(in_batch, targets)
+
+
+def test_speakers_are_ordered_as_pyannote_orders_them() -> None:
+    """Also where several orders are equally good, as for outputs that are silent."""
+    pytest.importorskip("pyannote.audio")
+    from pyannote.audio.utils.permutation import permutate
+
+    from diarbench.backends.pyannote.network import in_best_order
+
+    torch.manual_seed(1)
+    targets = (torch.rand(200, 7, 3) < 0.4).float()
+    for outputs in ((torch.rand(200, 7, 3) < 0.3).float(), torch.rand(200, 7, 3)):
+        assert in_best_order(outputs, targets).equal(permutate(outputs, targets)[0])

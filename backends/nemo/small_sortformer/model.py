@@ -15,7 +15,7 @@ from torch.nn import functional
 from diarbench.backends.camplusplus.network import DIMENSION
 from diarbench.backends.nemo.small_sortformer.features import SOUND, SUBSAMPLING, fingerprint, frame_features
 from diarbench.backends.nemo.small_sortformer.speaker_count import SpeakerCounter, assign_by_rank, speaker_marginals
-from nemo.collections.asr.models import SortformerEncLabelModel
+from diarbench.backends.nemo.toolkit import SortformerEncLabelModel
 from nemo.collections.common.parts import form_attention_mask
 
 VOICE = 96

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 from dataclasses import replace
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ from lightning.fabric import Fabric
 
 from diarbench.backends.checkpoints import load_checkpoint, save_checkpoint
 from diarbench.backends.threads import usable_cores
+from diarbench.backends.training import trainer as trainer_module
 from diarbench.backends.training.averaging import ExponentialMovingAverage
 from diarbench.backends.training.batches import default_workers
 from diarbench.backends.training.distributed import seed_all
@@ -406,20 +408,28 @@ def test_non_finite_weights_stop_the_training_and_keep_the_last_good_epoch(ami_m
 @pytest.mark.parametrize(
     ("spoil", "message"),
     [
-        (lambda loss, weight: loss * torch.nan, "the loss became nan in epoch 2, batch 1"),
+        (lambda loss, weight: loss * torch.nan, "the loss became nan in epoch 2, batch 2"),
         # Adds 0 to the loss, with a gradient of nan.
-        (lambda loss, weight: loss + (weight * 0).abs().sqrt().sum(), "a gradient became nan in epoch 2"),
+        (lambda loss, weight: loss + (weight * 0).abs().sqrt().sum(), "a gradient became nan in epoch 2, batch 2"),
     ],
 )
-def test_a_non_finite_loss_or_gradient_leaves_the_weights_unchanged(
-    spoil: Callable[[Any, Any], Any], message: str, ami_mini: Dataset, tmp_path: Path
+@pytest.mark.parametrize("per_reading", [1, 3])
+def test_a_non_finite_loss_or_gradient_ends_the_training_and_names_its_batch(
+    spoil: Callable[[Any, Any], Any],
+    message: str,
+    per_reading: int,
+    ami_mini: Dataset,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    """Also where it is read together with later batches, as on a GPU. The last good epoch stays saved."""
+    monkeypatch.setattr(trainer_module, "batches_per_reading", lambda device: per_reading)
     training = trainer(ami_mini, BASIC, tmp_path)
-    original = training.network.loss
+    original, batches = training.network.loss, count(1)
 
     def loss(waveforms: Any, targets: Any) -> Any:
         losses = original(waveforms, targets)
-        fails = len(training.history.epochs) == 2 and training.network.training
+        fails = len(training.history.epochs) == 2 and training.network.training and next(batches) == 2
         return losses._replace(total=spoil(losses.total, training.network.layer.weight)) if fails else losses
 
     training.network.loss = loss
@@ -427,7 +437,20 @@ def test_a_non_finite_loss_or_gradient_leaves_the_weights_unchanged(
         training.run(lambda **_: None)
     last = load_checkpoint(tmp_path / "checkpoints" / "last.ckpt", "dummy")
     assert len(last["epochs"]) == 2 == len((tmp_path / "epochs.csv").read_text().splitlines()) - 1
-    assert all(torch.equal(last["weights"][name], value) for name, value in training.network.state_dict().items())
+    assert all(value.isfinite().all() for value in last["weights"].values())
+
+
+def test_losses_of_several_batches_read_at_once_are_those_of_each(
+    ami_mini: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As on a GPU; the last reading of an epoch has what is left of its four batches."""
+    one_by_one, at_once = list[dict[str, Any]](), list[dict[str, Any]]()
+    expected = train(ami_mini, BASIC, tmp_path / "one by one", lambda **event: one_by_one.append(event))
+    monkeypatch.setattr(trainer_module, "batches_per_reading", lambda device: 3)
+    trained = train(ami_mini, BASIC, tmp_path / "at once", lambda **event: at_once.append(event))
+    assert trained.epochs == expected.epochs and trained.audio_s == expected.audio_s
+    assert [epoch_and_batch(event)[1] for event in at_once] == [None, *[3, 4, None] * 4]
+    assert at_once == [event for event in one_by_one if epoch_and_batch(event)[1] in (3, 4, None)]
 
 
 def test_recordings_shorter_than_the_window(ami_mini: Dataset, tmp_path: Path) -> None:
