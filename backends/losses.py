@@ -146,6 +146,11 @@ def _mean_where(mask: torch.Tensor, values: torch.Tensor) -> torch.Tensor:
     return torch.where(mask, values, 0).sum() / mask.sum().clamp(min=1)
 
 
+def in_32_bits(module: torch.nn.Module, inputs: object, logits: torch.Tensor) -> torch.Tensor:
+    """A forward hook for the layer before a sigmoid: in 16 bits, probabilities above 0.998 are 1."""
+    return logits.float() if logits.dtype.itemsize < 4 else logits
+
+
 def finite_part(activity: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """Activity without NaN, and what to add to a loss of it: 0, or NaN where there was one.
 

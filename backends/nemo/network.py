@@ -55,6 +55,7 @@ class SortformerNetwork(torch.nn.Module):
     def __init__(self, model: SortformerEncLabelModel) -> None:
         super().__init__()
         self.model = model
+        model.sortformer_modules.single_hidden_to_spks.register_forward_hook(losses.in_32_bits)
         config = model._cfg
         self.max_speakers = int(config.max_num_of_spks)
         self.frame_s = config.preprocessor.window_stride * config.encoder.subsampling_factor

@@ -60,6 +60,7 @@ class PyannoteNetwork(torch.nn.Module):
         self.first_frame_s = model.receptive_field.start + model.receptive_field.duration / 2
         self.powerset = Powerset(settings["speakers"], settings["simultaneous"])
         model.sincnet.conv1d[0].filterbank.__class__ = Sinc
+        model.classifier.register_forward_hook(losses.in_32_bits)
 
     @classmethod
     def from_file(cls, path: Path) -> PyannoteNetwork:
@@ -119,6 +120,7 @@ class PyannoteNetwork(torch.nn.Module):
             self.settings["head"] = SIGMOIDS
             self.model.specifications = build_specifications(self.settings)
             self.model.build()
+            self.model.classifier.register_forward_hook(losses.in_32_bits)
         elif self.head == SIGMOIDS and objective.name == POWERSET:
             raise UserError(
                 "these weights have a head of sigmoids, a speaker each, which has no powerset: take a recipe with "

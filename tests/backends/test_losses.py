@@ -7,6 +7,7 @@ import math
 from typing import Any
 
 import pytest
+from toolkits import load_or_skip
 
 from diarbench.backends.objective import Objective
 
@@ -116,6 +117,17 @@ def test_a_loss_of_activity_is_as_without_the_check_for_numbers() -> None:
     assert zero.item() == 0
     (finite.square().sum() + zero).backward()
     assert activity.grad is not None and activity.grad.equal(2 * activity.detach())
+
+
+@pytest.mark.parametrize("name", ["pyannote with a fresh head", "nemo"])
+def test_a_network_s_sigmoids_have_32_bits_where_it_is_trained_in_16(name: str) -> None:
+    """Those that a sigmoid computes in bfloat16 are 1 from 0.998 on, so that the loss of an error is unbounded."""
+    backend = load_or_skip(name.partition(" ")[0])
+    objective = Objective(name="multilabel", head="fresh") if name.startswith("pyannote") else Objective()
+    network = backend.network(backend.resolve_init("scratch"), objective)
+    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+        probabilities = network.eval().activity(torch.randn(1, 16_000))
+    assert not probabilities.bfloat16().float().equal(probabilities)
 
 
 @pytest.mark.parametrize("head", ["powerset", "sigmoids"])

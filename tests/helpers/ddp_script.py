@@ -35,13 +35,17 @@ RECIPE = Recipe(
 )
 
 
-def still(network: Any) -> None:
-    """Nothing that a process would draw for itself."""
+def without_dropout(network: Any) -> None:
     for module in network.modules():
         if isinstance(module, torch.nn.Dropout):
             module.p = 0.0
         if isinstance(module, torch.nn.LSTM):
             module.dropout = 0.0
+
+
+def still(network: Any) -> None:
+    """Nothing that a process would draw for itself."""
+    without_dropout(network)
     if hasattr(network.model, "preprocessor"):
         network.model.preprocessor.featurizer.dither = 0.0
         # NeMo scales a batch by its loudest sample, which is not that of each process's share: here each window is so
@@ -54,6 +58,7 @@ def still(network: Any) -> None:
 
 def main() -> None:
     torch.set_num_threads(1)
+    torch.backends.cudnn.allow_tf32 = False  # the losses of one and of several devices are compared in full precision
     folder = Path(sys.argv[2])
     fabric = launch_fabric(sys.argv[3], int(sys.argv[1]), nodes=1, strategy="auto", precision="32-true")
     dataset = open_dataset("ami-mini")

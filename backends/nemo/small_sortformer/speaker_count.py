@@ -43,15 +43,20 @@ def speaker_marginals(speaker_logits: torch.Tensor, count_logits: torch.Tensor) 
     ``speaker_logits`` (..., speakers) are log odds of each speaker, ``count_logits`` (..., speakers + 1) are of the
     size of the set. The probabilities add up to the expected number of speakers.
     """
+    with torch.autocast(speaker_logits.device.type, enabled=False):  # 16 bits have no number between 0.996 and 1
+        return _speaker_marginals(speaker_logits.float(), count_logits.float())
+
+
+def _speaker_marginals(speaker_logits: torch.Tensor, count_logits: torch.Tensor) -> torch.Tensor:
     speakers = speaker_logits.shape[-1]
     sets = torch.cartesian_prod(*[torch.arange(2, dtype=torch.float32, device=speaker_logits.device)] * speakers)
     sizes = sets.sum(-1).long()
-    set_logits = speaker_logits.float() @ sets.T
+    set_logits = speaker_logits @ sets.T
     # A mask (`sizes == size`) would make the processor wait for a GPU.
     sets_of_size = [comb(speakers, size) for size in range(speakers + 1)]
     by_size = set_logits[..., sizes.argsort(stable=True)].split(sets_of_size, dim=-1)
     per_size = torch.stack([logits.logsumexp(-1) for logits in by_size], dim=-1)
-    log_probabilities = (count_logits.float().log_softmax(-1) - per_size)[..., sizes] + set_logits
+    log_probabilities = (count_logits.log_softmax(-1) - per_size)[..., sizes] + set_logits
     return (log_probabilities.exp() @ sets).clamp(max=1)  # a loss refuses a probability that rounds to more
 
 

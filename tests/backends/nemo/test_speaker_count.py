@@ -22,6 +22,15 @@ def test_marginals_equal_the_sum_over_all_sets_of_speakers() -> None:
     assert torch.allclose(speaker_count.speaker_marginals(speaker_logits, count_logits), expected, atol=1e-6)
 
 
+def test_marginals_are_computed_in_32_bits_where_a_network_is_trained_in_16() -> None:
+    """In bfloat16, a speaker who speaks with 0.998 would do so with 1, and the loss of an error would be unbounded."""
+    speaker_logits, count_logits = torch.tensor([9.0, 0.0, 0.0, 0.0]), torch.tensor([-6.5, 0.0, -9.0, -9.0, -9.0])
+    expected = speaker_count.speaker_marginals(speaker_logits, count_logits)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert speaker_count.speaker_marginals(speaker_logits, count_logits).equal(expected)
+    assert 0.998 < expected[0].item() < 0.999
+
+
 def test_uncertainty_about_who_speaks_leaves_the_expected_count_unchanged() -> None:
     one_speaker = torch.tensor([0.0, 20.0, 0.0, 0.0, 0.0])
     for speaker_logits in ([0.0, 0.0, -20.0, -20.0], [0.0, 0.0, 0.0, 0.0], [9.0, 8.0, 7.0, 6.0]):
