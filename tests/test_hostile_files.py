@@ -64,6 +64,8 @@ torch = pytest.importorskip("torch")
 
 MEMORY_BYTES = 2_000_000_000
 GIGABYTES = 3_000_000_000
+SPARSE_BYTES = 200_000_000_000
+WAV_FORM = b"fmt " + struct.pack("<IHHIIHH", 16, 1, 1, 16_000, 32_000, 2, 16)
 
 
 @pytest.fixture(autouse=True)
@@ -484,6 +486,17 @@ CONFIGURATIONS: dict[str, tuple[Callable[[dict[str, Any]], None], str]] = {
     "many speakers": (at("max_num_of_spks", 40), "max_num_of_spks"),
     "lists of lists": (at("model_defaults", repeated(100, 5)), "more than 10,000 values"),
     "many layers": (at("encoder.n_layers", 10**9), "encoder.n_layers"),
+    "spliced frames": (at("preprocessor.frame_splicing", 10_000), "preprocessor.frame_splicing"),
+    "wide local attention": (at("encoder.att_context_size", [10_000, 10_000]), "encoder.att_context_size[0]"),
+    "a choice of wide attentions": (at("encoder.att_context_size", [[9000, 1]]), "encoder.att_context_size[0][0]"),
+    "many heads": (at("encoder.n_heads", 1000), "encoder.n_heads"),
+    "many masks": (at("spec_augment", {"freq_masks": 10_000}), "spec_augment.freq_masks"),
+    "a long speaker cache": (at("sortformer_modules.spkcache_len", 10_000), "sortformer_modules.spkcache_len"),
+    "a chunk of nothing": (at("sortformer_modules.chunk_len", 0), "sortformer_modules.chunk_len"),
+    "features a sample apart": (at("preprocessor.window_stride", 1e-5), "preprocessor.window_stride"),
+    "features of a low rate": (at("preprocessor.sample_rate", 200), "preprocessor.sample_rate"),
+    "wide feed-forward layers": (at("encoder.ff_expansion_factor", 40), "encoder"),
+    "many bands": (at("encoder.feat_in", 30_000), "encoder"),
     "a long window": (at("preprocessor.window_size", 1e9), "preprocessor.window_size"),
     "not a number": (at("encoder.dropout", float("nan")), "encoder.dropout"),
     "wide layers": (at("encoder.d_model", 9000), "encoder"),
@@ -536,6 +549,7 @@ ARCHITECTURES: dict[str, tuple[Callable[[dict[str, Any]], None], str]] = {
     "many layers": (at("hyperparameters.lstm.num_layers", 10**9), "lstm.num_layers"),
     "wide layers": (at("hyperparameters.linear.hidden_size", 10**9), "linear.hidden_size"),
     "many speakers": (at("speakers", 10**6), "speakers"),
+    "many sets of speakers": (lambda settings: settings.update(speakers=20, simultaneous=20), "1,048,576 sets of 20"),
     "text for a number": (at("duration_s", "10"), "duration_s"),
     "an unknown head": (at("head", "os.system"), "head"),
     "an unknown key": (at("_target_", "os.system"), "_target_"),
@@ -563,6 +577,18 @@ class TestPyannote:
             shape = [60_000, *weights[name].shape[1:]] if name != "lstm.weight_hh_l0" else [240_000, 60_000]
             path = saved(tmp_path / "m.bin", {**weights, name: torch.zeros(1).expand(shape)})
             refused(registry.load("pyannote").network, registry.load("pyannote").resolve_init(str(path)), Objective())
+
+    def test_weights_that_repeat_one_number_are_refused(self, network: Any) -> None:
+        """Their shapes are those of a network of 2 GB."""
+        from diarbench.backends.pyannote.checkpoints import SCRATCH
+        from diarbench.backends.pyannote.network import _build_model
+
+        architecture = {**SCRATCH, "hyperparameters": {"lstm": {"hidden_size": 4000, "num_layers": 3}}}
+        with torch.device("meta"):
+            shapes = {name: tensor.shape for name, tensor in _build_model(architecture).state_dict().items()}
+        weights = {f"model.{name}": torch.zeros(1).expand(shape) for name, shape in shapes.items()}
+        message = refused(registry.load("pyannote").restore, {"architecture": architecture, "weights": weights})
+        assert "claim more numbers than the file has" in message
 
     def test_a_checkpoint_of_pyannote_with_other_objects_is_refused(self, network: Any, tmp_path: Path) -> None:
         backend = registry.load("pyannote")
@@ -630,6 +656,53 @@ def test_a_file_of_any_size_takes_no_memory(tmp_path: Path) -> None:
             file.truncate(10**12)
     assert "a.rttm: cannot be read (larger than 500,000,000 bytes)" in refused(read_rttm, tmp_path / "a.rttm")
     assert read_epochs(tmp_path / "epochs.csv") == []
+
+
+SPARSE: dict[str, bytes] = {
+    "no-data.wav": b"RIFF\0\0\0\0WAVE" + WAV_FORM,
+    "empty-data.wav": b"RIFF\0\0\0\0WAVE" + WAV_FORM + b"data\0\0\0\0",
+    "a.aiff": b"FORM\0\0\0\0AIFF",
+    "a.caf": b"caff\0\1\0\0",
+    "a.w64": b"riff" + bytes(36),
+    "a.avi": b"RIFF\0\0\0\0AVI ",
+    "a.ogg": b"OggS",
+    "a.flac": b"fLaC",
+    "a.mp4": b"\0\0\0\x18ftypmp42",
+}
+
+
+@pytest.mark.parametrize("name", SPARSE)
+def test_the_zeros_of_a_sparse_recording_are_not_counted(name: str, tmp_path: Path) -> None:
+    """200 GB that take no room on disk; each eight zeros would be an empty chunk."""
+    (tmp_path / name).write_bytes(SPARSE[name])
+    os.truncate(tmp_path / name, SPARSE_BYTES)
+    assert refused(length_s, Clip(tmp_path / name)).startswith(f"{tmp_path / name}: ")
+
+
+def test_a_recording_of_many_more_bytes_than_its_header_declares(ami_mini: Dataset, tmp_path: Path) -> None:
+    """It is neither linked nor hashed, which would take minutes; what the header declares is converted."""
+    shutil.copytree(ami_mini.root, tmp_path / "set")
+    recording = Dataset.open(tmp_path / "set").subset("test")[0]
+    recording.audio.write_bytes(recording.audio.read_bytes())  # no hard link to the dataset's
+    frames, _ = write_audio((Clip(recording.audio),), tmp_path / "linked.wav")
+    os.truncate(recording.audio, SPARSE_BYTES)
+    assert write_audio((Clip(recording.audio),), tmp_path / "out.wav")[0] == frames
+    assert (tmp_path / "out.wav").stat().st_size < 10_000_000
+    texts = [finding.text for finding in check(tmp_path / "set").findings if finding.kind == "unreadable audio"]
+    assert len(texts) == 1 and texts[0].startswith("200,000,000,000 bytes, of which the header declares")
+
+
+@pytest.mark.parametrize(("backend", "suffix"), [("nemo", "nemo"), ("nemo", "ckpt"), ("pyannote", "safetensors")])
+def test_sparse_weights_are_not_hashed(
+    backend: str, suffix: str, ami_mini: Dataset, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    weights = tmp_path / f"x.{suffix}"
+    weights.touch()
+    os.truncate(weights, SPARSE_BYTES)
+    with pytest.raises(SystemExit), pytest.MonkeyPatch.context() as patch:
+        patch.setattr("sys.argv", ["bench", "run", "--backend", backend, "--init", str(weights), "--dry-run"])
+        main()
+    assert capsys.readouterr().err == f"bench: {weights}: larger than 10,000,000,000 bytes\n"
 
 
 def test_too_little_memory_is_one_line(

@@ -7,6 +7,7 @@ NeMo calls whatever class or function a configuration names, under ``_target_``,
 from __future__ import annotations
 
 import inspect
+import math
 from collections.abc import Mapping
 from importlib import import_module
 from pathlib import Path
@@ -57,23 +58,59 @@ BUILDING_KEYS = ("_target_", "_args_", "_partial_", "_recursive_", "_convert_", 
 
 LARGEST_NUMBER = 10_000
 LARGEST = {
+    "att_chunk_context_size": 2000,
+    "att_context_size": 2000,
+    "chunk_left_context": 1000,
+    "chunk_len": 4000,
+    "chunk_right_context": 1000,
+    "conv_context_size": 1000,
     "conv_kernel_size": 1000,
-    "feat_in": 512,
-    "features": 512,
-    "ff_expansion_factor": 16,
+    "dilation": 100,
+    "feat_in": 30_000,
+    "features": 1500,
+    "ff_expansion_factor": 40,
+    "fifo_len": 2000,
+    "frame_splicing": 10,
+    "freq_masks": 100,
+    "global_tokens": 1000,
+    "inner_size": 40_000,
+    "kernel": 1000,
     "max_index": 10**6,
     "max_num_of_spks": 8,  # the model lists all permutations
     "n_fft": 8192,
+    "n_heads": 128,
     "n_layers": 200,
+    "num_attention_heads": 128,
+    "num_classes": 200_000,
     "num_layers": 200,
+    "num_lstm_layers": 30,
     "num_spks": 8,
-    "pos_emb_max_len": 20_000,
+    "pad_to": 1024,
+    "pos_emb_max_len": 50_000,
+    "rect_masks": 100,
+    "reduction_factor": 64,
+    "repeat": 50,
     "sample_rate": 192_000,
-    "subsampling_factor": 64,
+    "spkcache_len": 2000,
+    "stride": 64,
+    "subsampling_conv_chunking_factor": 64,
+    "subsampling_factor": 80,
+    "time_masks": 100,
     "window_size": 1,
     "window_stride": 1,
 }
-"""Largest absolute value of some numbers; of others in a part it is `LARGEST_NUMBER`."""
+"""Largest absolute value of numbers that size memory or work, at least ten times those of published models; of others
+in a part it is `LARGEST_NUMBER`."""
+
+SMALLEST = {
+    "chunk_len": 1,
+    "n_window_stride": 16,
+    "num_spks": 1,
+    "sample_rate": 8000,
+    "subsampling_factor": 1,
+    "window_stride": 0.001,
+}
+"""Of numbers that size work by being small: features a sample apart are 160 times as many as of any published model."""
 
 DEEPEST, LONGEST, MOST_VALUES = 5, 1000, 10_000
 """Most levels of nesting, most entries of a list or mapping, and most values in all."""
@@ -102,7 +139,7 @@ def safe_config(config: Any, source: Path | str) -> dict[str, Any]:
             if type(value) not in SETTINGS[key]:
                 expected = " or ".join(kind.__name__ for kind in SETTINGS[key])
                 raise _refused(source, key, f"expected {expected}, got {_shown(value)}")
-            _plain(key, value, source, largest=LARGEST.get(key, 10**9))
+            _plain(key, value, source, *_range_of(key, 10**9))
             safe[key] = value
         else:
             plain = _plain(_name_of(key, "", source), value, source, largest=10**12)
@@ -121,10 +158,14 @@ def check_size(config: Mapping[str, Any], numbers: int, source: Path | str) -> N
     """
     encoder, transformer = config["encoder"], config["transformer_encoder"]
     try:
+        width, expansion = encoder["d_model"], max(0, encoder.get("ff_expansion_factor", 4))
+        channels = max(encoder.get("subsampling_conv_channels") or 0, 0)
+        bands = encoder["feat_in"] // encoder.get("subsampling_factor", 4)
         counted = (
-            max(1, encoder["n_layers"]) * encoder["d_model"] ** 2
+            max(1, encoder["n_layers"]) * width**2 * (1 + 4 * expansion)  # each layer has two feed-forward parts
             + max(1, transformer["num_layers"]) * transformer["hidden_size"] * transformer["inner_size"]
-            + max(encoder.get("subsampling_conv_channels") or 0, 0) ** 2
+            + channels**2
+            + (channels * bands * width if encoder.get("subsampling") in ("striding", "dw_striding") else 0)
         )
     except (KeyError, TypeError) as error:
         raise _refused(source, "encoder or transformer_encoder", f"has no valid {error}") from error
@@ -146,7 +187,7 @@ def safe_part(name: str, target: str, options: Any, source: Path | str) -> dict[
         path = _name_of(key, name, source)
         if key not in accepted or accepted[key].kind is inspect.Parameter.VAR_KEYWORD or key == "self":
             raise _refused(source, path, f"{class_name} has no such option{did_you_mean(key, accepted)}")
-        safe[key] = _plain(path, value, source, largest=LARGEST.get(key, LARGEST_NUMBER))
+        safe[key] = _plain(path, value, source, *_range_of(key, LARGEST_NUMBER))
     return safe
 
 
@@ -156,13 +197,21 @@ def _check_class(path: str, value: Any, expected: str, source: Path | str) -> No
         raise _refused(source, path, f"would build {_shown(value)}, which is not {name}")
 
 
-def _plain(path: str, value: Any, source: Path | str, largest: float, depth: int = 0) -> Any:
+def _range_of(key: str, largest: float, smallest: float = -math.inf) -> tuple[float, float]:
+    """The largest absolute value and the smallest value of the numbers under a key, which may be in a list."""
+    return LARGEST.get(key, largest), SMALLEST.get(key, smallest)
+
+
+def _plain(
+    path: str, value: Any, source: Path | str, largest: float, smallest: float = -math.inf, depth: int = 0
+) -> Any:
     """A copy of a plain value. Raises UserError for any other, and for one out of range."""
     if value is None or type(value) is bool:
         return value
     if type(value) in NUMBER:
-        if not abs(value) <= largest:
-            raise _refused(source, path, f"{_shown(value)} is out of range (at most {largest:g})")
+        if not (abs(value) <= largest and value >= smallest):
+            least = "" if smallest == -math.inf else f"at least {smallest:g} and "
+            raise _refused(source, path, f"{_shown(value)} is out of range ({least}at most {largest:g})")
         return value
     if type(value) is str:
         if "${" in value:
@@ -173,10 +222,11 @@ def _plain(path: str, value: Any, source: Path | str, largest: float, depth: int
     if type(value) in (list, dict) and len(value) > LONGEST:
         raise _refused(source, path, f"more than {LONGEST} entries")
     if type(value) is list:
-        return [_plain(f"{path}[{k}]", entry, source, largest, depth + 1) for k, entry in enumerate(value)]
+        return [_plain(f"{path}[{k}]", entry, source, largest, smallest, depth + 1) for k, entry in enumerate(value)]
     if type(value) is dict:
         return {
-            key: _plain(_name_of(key, path, source), entry, source, largest, depth + 1) for key, entry in value.items()
+            key: _plain(_name_of(key, path, source), entry, source, *_range_of(key, largest, smallest), depth + 1)
+            for key, entry in value.items()
         }
     raise _refused(source, path, f"a {type(value).__name__} is not a plain value")
 

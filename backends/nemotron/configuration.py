@@ -44,7 +44,10 @@ class Settings(BaseModel):
 
 
 def count(default: int, most: int = 10_000, least: int = 1) -> Any:
-    """A whole number of at least ``least`` and at most ``most``."""
+    """A whole number of at least ``least`` and at most ``most``.
+
+    What sizes memory or work beside the weights, which the file must have, is at most some ten times the published.
+    """
     return Field(default=default, ge=least, le=most)
 
 
@@ -92,9 +95,9 @@ class Head(Settings):
 class SpeakerCache(Settings):
     """``streaming_config``: which frames of the past a chunk attends to."""
 
-    fifo_length: int = count(264)
-    speaker_cache_update_period: int = count(222)
-    speaker_cache_length: int = count(264)
+    fifo_length: int = count(264, most=3000)
+    speaker_cache_update_period: int = count(222, most=3000)
+    speaker_cache_length: int = count(264, most=3000)
     speaker_cache_silence_frames_per_speaker: int = count(1, least=0)
     prediction_score_threshold: float = Field(default=0.25, gt=0, lt=1)
     latest_frames_score_boost: float = Field(default=0.05, ge=0, le=100)
@@ -118,11 +121,11 @@ class Model(Settings):
     audio_config: Encoder = Encoder()
     head_config: Head = Head()
     streaming_config: SpeakerCache = SpeakerCache()
-    chunk_length: int = count(340)
-    chunk_right_context: int = count(40, least=0)
-    chunk_left_context: int = count(0, least=0)
-    fifo_length: int = count(40)
-    speaker_cache_update_period: int = count(300)
+    chunk_length: int = count(340, most=4000)
+    chunk_right_context: int = count(40, most=1000, least=0)
+    chunk_left_context: int = count(0, most=1000, least=0)
+    fifo_length: int = count(40, most=3000)
+    speaker_cache_update_period: int = count(300, most=3000)
     initializer_range: float = Field(default=0.02, gt=0, le=1)
 
 
@@ -130,7 +133,7 @@ class Features(Settings):
     """``feature_extractor`` of ``processor_config.json``: the log mel spectrogram."""
 
     feature_size: int = count(128, most=512)
-    hop_length: int = count(160, most=1600)
+    hop_length: int = count(160, most=1600, least=16)
     n_fft: int = count(512, most=8192)
     win_length: int = count(400, most=8192)
     preemphasis: float = Field(default=0.97, ge=0, le=1)

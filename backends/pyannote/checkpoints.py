@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from importlib.metadata import version
+from math import comb
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import ConfigDict, Field, ValidationError
+from pydantic import ConfigDict, Field, ValidationError, model_validator
 
 from diarbench.datasets.io.errors import UserError
 from diarbench.datasets.io.records import Record, first_problem
@@ -29,6 +30,9 @@ POWERSET: Literal["powerset"] = "powerset"
 SIGMOIDS: Literal["sigmoids"] = "sigmoids"
 """The two heads: probabilities of sets of speakers, or one probability per speaker."""
 
+
+MOST_SETS = 2000
+"""Of the speakers of a powerset, which has an output for each; segmentation-3.0 has seven."""
 
 Layers = Annotated[int, Field(ge=1, le=32)]
 Units = Annotated[int, Field(ge=1, le=8192)]
@@ -79,6 +83,13 @@ class Architecture(_Options):
     speakers: int = Field(ge=1, le=20)
     simultaneous: int = Field(ge=1, le=20)
     head: Literal["powerset", "sigmoids"] = POWERSET
+
+    @model_validator(mode="after")
+    def _check_sets(self) -> Architecture:
+        sets = sum(comb(self.speakers, count) for count in range(self.simultaneous + 1))
+        if self.head == POWERSET and sets > MOST_SETS:
+            raise ValueError(f"{sets:,} sets of {self.speakers} speakers, more than {MOST_SETS:,}")
+        return self
 
 
 def check_architecture(settings: Any, source: Path | str) -> dict[str, Any]:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Literal
 
 from diarbench.datasets.checking.findings import AudioReport, make_finding
 from diarbench.datasets.dataset import Recording
-from diarbench.datasets.io.audio import SAMPLE_RATE, wav_data_bytes
+from diarbench.datasets.io.audio import MOST_HEADER_BYTES, SAMPLE_RATE, wav_data_bytes
 from diarbench.datasets.io.files import sha256_of
 
 if TYPE_CHECKING:
@@ -35,8 +35,12 @@ def examine_audio(recording: Recording) -> AudioReport:
     frames, clipped, peak, energy = 0, 0, 0.0, np.zeros(1)
     levels: list[np.ndarray] = []
     try:
-        report.sha256 = sha256_of(path)
         declared, present = wav_data_bytes(path) or (0, 0)
+        if (size := path.stat().st_size) > declared + MOST_HEADER_BYTES:
+            text = f"{size:,} bytes, of which the header declares {declared:,}; fetch or convert it again"
+            add("error", "unreadable audio", text)
+            return report
+        report.sha256 = sha256_of(path)
         if declared > present:
             text = f"the header declares {declared} bytes of samples but the file has {present}; fetch it again"
             add("error", "truncated audio", text)

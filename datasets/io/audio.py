@@ -47,6 +47,9 @@ MOST_CHANNELS = 256
 UNCOUNTED = frozenset({"MPEG_LAYER_I", "MPEG_LAYER_II"})
 """libsndfile's names of the kinds of MP3 file whose frames are not counted."""
 
+MOST_HEADER_BYTES = 10_000_000
+"""What a WAV file may have beside its samples, such as a description. A sparse file can have any number of bytes."""
+
 WIDE = frozenset({"PCM_24", "PCM_32", "FLOAT", "DOUBLE"})
 
 
@@ -101,12 +104,13 @@ def wav_data_bytes(path: Path) -> tuple[int, int] | None:
 
 
 def _frames_if_right(path: Path) -> int | None:
-    """Frames of a file that is 16 kHz mono 16-bit WAV with a correct header; None for other files."""
+    """Frames of a file that is 16 kHz mono 16-bit WAV with a correct header and little else; None for other files."""
     with open_audio(Clip(path)) as file:
         if (file.format, file.subtype, file.samplerate, file.channels) != ("WAV", "PCM_16", SAMPLE_RATE, 1):
             return None
         frames = int(file.frames)
-    return frames if wav_data_bytes(path) == (2 * frames, 2 * frames) else None
+    is_right = wav_data_bytes(path) == (2 * frames, 2 * frames)
+    return frames if is_right and path.stat().st_size <= 2 * frames + MOST_HEADER_BYTES else None
 
 
 def _link(source: Path, target: Path) -> None:

@@ -115,10 +115,16 @@ def _data_chunk(file: IO[bytes], order: Order) -> tuple[int, int] | None:
     return None
 
 
+MOST_CHUNKS = 10_000
+"""Of a file. Zeros count as empty chunks, and a sparse file can have any number of them."""
+
+
 def _chunks(file: IO[bytes], position: int, order: Order) -> Iterator[tuple[bytes, int, int]]:
     """Name, size and position of the content of each chunk."""
     file.seek(position)
-    while len(header := file.read(8)) == 8:
+    for _ in range(MOST_CHUNKS):
+        if len(header := file.read(8)) < 8:
+            return
         size, start = int.from_bytes(header[4:], order), file.tell()
         yield header[:4], size, start
         file.seek(start + size + size % 2)
@@ -128,7 +134,9 @@ def _w64_data_chunk(file: IO[bytes]) -> tuple[int, int] | None:
     """Size and position of the samples in a W64 file: names of 16 bytes, and sizes of 8 that count the header too."""
     end = file.seek(0, io.SEEK_END)
     file.seek(40)
-    while len(header := file.read(24)) == 24:
+    for _ in range(MOST_CHUNKS):
+        if len(header := file.read(24)) < 24:
+            break
         size, start = max(24, int.from_bytes(header[16:], "little")) - 24, file.tell()
         if header[:4] == b"data":
             return size, start
@@ -140,7 +148,9 @@ def _caf_data_chunk(file: IO[bytes]) -> tuple[int, int] | None:
     """Size and position of the samples in a CAF file, where a count of edits comes before them."""
     end = file.seek(0, io.SEEK_END)
     file.seek(8)
-    while len(header := file.read(12)) == 12:
+    for _ in range(MOST_CHUNKS):
+        if len(header := file.read(12)) < 12:
+            break
         size, start = int.from_bytes(header[4:], "big"), file.tell()
         if header[:4] == b"data":
             return max(0, size - 4), start + 4
@@ -154,7 +164,10 @@ def avi_refusal(file: IO[bytes]) -> str:
     head, end = file.read(12), file.seek(0, io.SEEK_END)
     if head[:4] != b"RIFF" or head[8:] != b"AVI ":
         return ""
-    declared = max(start + size for _, size, start in _chunks(file, 0, "little"))
+    ends = [start + size for _, size, start in _chunks(file, 0, "little")]
+    if len(ends) == MOST_CHUNKS:
+        return "damaged: it has no end of chunks"
+    declared = max(ends)
     is_cut = declared > end and int.from_bytes(head[4:8], "little") not in STREAMED_SIZES[1]
     return f"truncated: the headers declare {declared} bytes but the file has {end}" if is_cut else ""
 

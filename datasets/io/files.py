@@ -134,9 +134,18 @@ def read_json(path: Path, text: str | None = None, where: str = "") -> Any:
         raise UserError(f"{where or str(path) + line}: not JSON ({error})") from error
 
 
+LARGEST_HASHED_BYTES = 10**10
+"""A day of audio has 3 GB, and the largest published weights half of one. A sparse file is hashed for hours."""
+
+
 def sha256_of(path: Path) -> str:
-    """Hexadecimal SHA-256 of a file's bytes. Raises OSError as `open_file` does."""
+    """Hexadecimal SHA-256 of a file's bytes.
+
+    Raises OSError as `open_file` does, and for a file of more than LARGEST_HASHED_BYTES.
+    """
     with open_file(path) as file:
+        if os.fstat(file.fileno()).st_size > LARGEST_HASHED_BYTES:
+            raise OSError(errno.EFBIG, f"larger than {LARGEST_HASHED_BYTES:,} bytes", str(path))
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
