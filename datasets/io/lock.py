@@ -21,7 +21,7 @@ from contextlib import contextmanager, suppress
 from datetime import datetime
 from pathlib import Path
 
-from pydantic import ValidationError
+from pydantic import Field, ValidationError
 
 from diarbench.datasets.io.errors import UserError
 from diarbench.datasets.io.files import PARTIAL, make_folder, open_file, read_bytes
@@ -39,9 +39,9 @@ PREFIX = ".lock."
 class Holder(Record):
     """The process that holds a folder."""
 
-    host: str
+    host: str = Field(max_length=300)
     pid: int
-    since: str
+    since: str = Field(max_length=30)
 
 
 class HeldError(UserError):
@@ -141,7 +141,7 @@ def _holder_of(lock: Path, now_s: float | None = None) -> Holder | None:
         age_s = (disk_time_s(lock.parent) if now_s is None else now_s) - lock.stat().st_mtime
     except OSError:  # released meanwhile
         return None
-    return holder if age_s < STALE_S else None
+    return holder if abs(age_s) < STALE_S else None  # a lock of the future came with a copy of the folder
 
 
 def _locks(folder: Path) -> list[Path]:
