@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from diarbench.datasets.dataset import SUBSETS, Dataset, Recording, Subset, annotated_s
@@ -12,6 +12,7 @@ from diarbench.datasets.grouping import connected
 from diarbench.datasets.io.errors import UserError
 from diarbench.datasets.io.names import Name, plural
 from diarbench.datasets.io.records import Record
+from diarbench.datasets.io.rttm import Turn
 
 FEWEST_FOLDS = 3
 """One fold to test on, one as dev, and one to train on."""
@@ -150,7 +151,13 @@ def group_recordings(recordings: Sequence[Recording]) -> list[list[Recording]]:
 
     Names that are used anew in each recording (``spk00``, ``A``) do not identify a speaker.
     """
-    return connected(recordings, _keys)
+    return connected(recordings, lambda recording: _keys(recording.uri, recording.turns))
+
+
+def number_groups(turns: Mapping[str, Iterable[Turn]]) -> dict[str, int]:
+    """The number of each recording's group, from the reference of each: see `group_recordings`."""
+    groups = connected(turns, lambda uri: _keys(uri, turns[uri]))
+    return {uri: number for number, group in enumerate(groups) for uri in group}
 
 
 def names_a_person(speaker: str) -> bool:
@@ -158,10 +165,10 @@ def names_a_person(speaker: str) -> bool:
     return not _LOCAL_SPEAKER.fullmatch(speaker)
 
 
-def _keys(recording: Recording) -> set[str]:
+def _keys(uri: str, turns: Iterable[Turn]) -> set[str]:
     """The speakers and the session of a recording."""
-    speakers = {turn.speaker for turn in recording.turns if names_a_person(turn.speaker)}
-    return {*(f"speaker {name}" for name in speakers), f"session {_MICROPHONE.sub('', recording.uri)}"}
+    speakers = {turn.speaker for turn in turns if names_a_person(turn.speaker)}
+    return {*(f"speaker {name}" for name in speakers), f"session {_MICROPHONE.sub('', uri)}"}
 
 
 def _check(dataset: Dataset, groups: Sequence[Sequence[Recording]], count: int) -> None:

@@ -11,6 +11,7 @@ from diarbench.datasets.io.files import all_files
 from diarbench.datasets.io.names import visible
 from diarbench.reports import markdown
 from diarbench.reports.formatting import convention
+from diarbench.reports.results.comparison import Comparison
 from diarbench.reports.results.merge import merge, read_comparison
 from diarbench.reports.results.run_folder import ComparisonFolder
 from diarbench.reports.summary.summary import summarize
@@ -36,17 +37,24 @@ class Leaderboard(NamedTuple):
 
 
 def find(folder: Path) -> Leaderboard:
-    """The leaderboard of every ``results.json`` in a folder, at any depth; unreadable ones are noted and left out.
+    """The leaderboard of every ``results.json`` in a folder, at any depth; unreadable ones and copies are left out.
 
     Raises UserError where none can be read.
     """
-    comparisons, notes = {}, []
+    comparisons: dict[Path, Comparison] = {}
+    notes = []
     name = ComparisonFolder(folder).results.name
     for path in sorted(path for path in all_files(folder) if path.name == name):
         try:
-            comparisons[path.parent] = read_comparison(path.parent)
+            comparison = read_comparison(path.parent)
         except UserError as error:
             notes.append(visible(f"left out: {error}"))
+            continue
+        original = next((out for out, known in comparisons.items() if known == comparison), None)
+        if original:
+            notes.append(visible(f"left out: {path.parent}: a copy of {original}"))
+        else:
+            comparisons[path.parent] = comparison
     if not comparisons:
         raise UserError(f"{folder}: no readable results.json in this folder; pass a folder that contains comparisons")
     groups, reasons = merge(comparisons, folder)

@@ -26,7 +26,7 @@ def print_score(console: Console, title: str, protocols: Sequence[ScoringProtoco
     """One system under each condition, and the optional tables."""
     conditions = result["conditions"]
     _print_errors(console, title, "condition", [(p.name, conditions[p.name]) for p in protocols])
-    _print_conventions(console, protocols, conditions[protocols[0].name]["interval"], result)
+    _print_conventions(console, protocols, [scores["interval"] for scores in conditions.values()], result)
     if "metrics" in result:
         _print_rows(console, "Other metrics, no collar", ("metric", "value"), _metric_rows(result["metrics"]))
     for protocol in protocols:
@@ -76,8 +76,9 @@ def print_comparison(
             ]
             columns = (slicing, *SIDES, "points explained")
             _print_rows(console, "", columns, explained)
-    interval = result["conditions"][protocols[0].name]["difference"]["interval"]
-    _print_conventions(console, protocols, interval, result)
+    scored = result["conditions"].values()
+    parts = [part for scores in scored for part in (scores["difference"], *scores["systems"].values())]
+    _print_conventions(console, protocols, [part["interval"] for part in parts], result)
 
 
 def _print_errors(console: Console, title: str, first: str, rows: Iterable[tuple[str, Mapping[str, Any]]]) -> None:
@@ -115,7 +116,10 @@ def _print_slices(console: Console, protocol: ScoringProtocol, scores: Mapping[s
 
 
 def _print_conventions(
-    console: Console, protocols: Sequence[ScoringProtocol], interval: Mapping[str, Any], result: Mapping[str, Any]
+    console: Console,
+    protocols: Sequence[ScoringProtocol],
+    intervals: Sequence[Mapping[str, Any]],
+    result: Mapping[str, Any],
 ) -> None:
     for protocol in protocols:
         _print(console, str(protocol), style="dim")
@@ -129,7 +133,7 @@ def _print_conventions(
         console,
         "Speakers are mapped on the whole scored region, before collars; each speaker's overlapping turns are merged."
         " Rates are relative to the reference speech of all recordings. Intervals are over"
-        f" {Interval(**interval).counted}.{agreement}\n",
+        f" {' or '.join(dict.fromkeys(Interval(**interval).counted for interval in intervals))}.{agreement}\n",
         style="dim",
     )
 

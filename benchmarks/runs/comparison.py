@@ -29,7 +29,7 @@ from diarbench.benchmarks.scoring.der import CONDITIONS
 from diarbench.benchmarks.scoring.dover_lap import dover_lap
 from diarbench.benchmarks.scoring.slices import Slices, contributions
 from diarbench.datasets.dataset import Dataset, Subset
-from diarbench.datasets.folds import all_as_test, group_recordings
+from diarbench.datasets.folds import all_as_test, number_groups
 from diarbench.datasets.io.errors import UserError
 from diarbench.datasets.io.files import sha256_of
 from diarbench.datasets.io.rttm import read_rttm, write_rttm
@@ -74,7 +74,7 @@ def build_comparison(out: Path, jobs: Sequence[Job], command: str) -> Comparison
     rows: list[Row] = []
     contrasts: list[Contrast] = []
     differences: list[float] = []
-    groups: dict[str, int] = {}
+    groups: dict[str, dict[str, int]] = {}
     sources = {job.dataset: (job.dataset_root, job.fingerprint) for job in jobs}
     sources |= {domain.dataset: (domain.root, domain.fingerprint) for job in jobs for domain in job.also_score}
     for name, (root, fingerprint) in sources.items():
@@ -93,7 +93,7 @@ def build_comparison(out: Path, jobs: Sequence[Job], command: str) -> Comparison
         rows += part.rows
         contrasts += part.contrasts
         differences += part.differences
-        groups[name] = len(group_recordings(dataset.subset("test")))
+        groups[name] = part.groups
     return Comparison(
         diarbench=version("diarbench"),
         command=command,
@@ -143,6 +143,7 @@ class DatasetComparison:
         self.test = dataset.subset("test")
         self.reference = {r.uri: r.turns for r in self.test}
         self.scored = {r.uri: r.regions for r in self.test}
+        self.groups = number_groups(self.reference)
         self.systems: list[System] = []
         self.other_rows: list[Row] = []
         self.differences: list[float] = []
@@ -240,7 +241,7 @@ class DatasetComparison:
             starts = {s.run.name: s.rows[index] for s in self.systems if s.run and s.stage == "pretrained"}
             for a, b in labels:
                 rows_a, rows_b = ([system.rows[index] for system in self.by_label[label]] for label in (a, b))
-                difference = difference_of(rows_a, rows_b, starts)
+                difference = difference_of(rows_a, rows_b, self.groups, starts)
                 yield Contrast(
                     dataset=self.name,
                     subset="test",
@@ -326,12 +327,15 @@ def _but_seed(run: Run) -> tuple[tuple[str, str, str], float]:
     return _setting(run), run.train_fraction
 
 
-def difference_of(a: Sequence[Row], b: Sequence[Row], starts: Mapping[str, Row] = MappingProxyType({})) -> Difference:
+def difference_of(
+    a: Sequence[Row], b: Sequence[Row], groups: Mapping[str, int], starts: Mapping[str, Row] = MappingProxyType({})
+) -> Difference:
     """The paired difference of two systems; one row a seed and repetition.
 
-    ``starts`` are the rows of the pretrained networks, by run. Where a cross-validation is repeated, the repetitions
-    are the sample, each with the mean of its seeds, which share its division into folds. Raises ValueError where the
-    systems have other recordings or references.
+    ``groups`` has the number of each recording's group, of those that share speakers or a session; it is empty where
+    that is not known. ``starts`` are the rows of the pretrained networks, by run. Where a cross-validation is repeated,
+    the repetitions are the sample, each with the mean of its seeds, which share its division into folds. Raises
+    ValueError where the systems have other recordings or references.
     """
     recordings = [part.uri for part in a[0].files]
     by_uri = [[{part.uri: part for part in row.files} for row in rows] for rows in (a, b)]
@@ -343,7 +347,8 @@ def difference_of(a: Sequence[Row], b: Sequence[Row], starts: Mapping[str, Row] 
     divisions = {division for row in (*a, *b) if (division := _folds_of(row, recordings))}
     folds = divisions.pop() if len(divisions) == 1 else ()
     training_s = _training_s(a, b, recordings, starts) if folds else None
-    difference = significance.compare_seeds(of_a, of_b, recordings, folds, training_s)
+    group_of = [groups[uri] for uri in recordings] if set(recordings) <= groups.keys() else ()
+    difference = significance.compare_seeds(of_a, of_b, recordings, group_of, folds, training_s)
     if not all(row.run for row in (*a, *b)):
         return difference.model_copy(update={"seeds": None})
     return difference.model_copy(update={"replicate": "repetition" if is_repeated else "seed"})

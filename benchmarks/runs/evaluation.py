@@ -14,6 +14,7 @@ from diarbench.benchmarks.scoring.der import CONDITIONS, pooled, score
 from diarbench.benchmarks.scoring.pyannote_metrics import cross_check, other_metrics
 from diarbench.benchmarks.scoring.slices import slices, speaker_counts
 from diarbench.datasets.dataset import Dataset, Recording, Subset
+from diarbench.datasets.folds import number_groups
 from diarbench.datasets.io.errors import UserError
 from diarbench.datasets.io.files import digest, write_atomic
 from diarbench.datasets.io.records import write_record
@@ -64,7 +65,9 @@ def score_rows(recordings: Sequence[Recording], hypothesis: Turns, identity: dic
 
 def with_statistics(row: Row, reference: Turns, hypothesis: Turns, scored: Mapping[str, Sequence[Region]]) -> Row:
     """A row with its interval; under the first condition also with slices, other metrics and speaker counts."""
-    statistics: dict[str, Any] = {"interval": significance.interval(row.files)}
+    groups = number_groups(reference)
+    interval = significance.interval(row.files, [groups[part.uri] for part in row.files])
+    statistics: dict[str, Any] = {"interval": interval}
     if row.condition == FIRST_CONDITION:
         sides, protocol = (reference, hypothesis, scored), CONDITIONS[row.condition]
         statistics |= {

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from itertools import combinations
 
 from diarbench.benchmarks.runs.comparison import difference_of
@@ -16,17 +16,18 @@ def with_contrasts(comparison: Comparison) -> Comparison:
     if comparison.contrasts:
         return comparison
     sections = [section for section in summarize(comparison).sections if section.subset == "test"]
-    return comparison.model_copy(update={"contrasts": tuple(c for section in sections for c in _contrasts(section))})
+    contrasts = tuple(contrast for section in sections for contrast in _contrasts(section, comparison.groups))
+    return comparison.model_copy(update={"contrasts": contrasts})
 
 
-def _contrasts(section: Section) -> Iterator[Contrast]:
+def _contrasts(section: Section, groups: Mapping[str, Mapping[str, int]]) -> Iterator[Contrast]:
     """Between the systems that compete, each at its best stage, and between the stages of each system."""
     pairs = [*combinations(section.contenders, 2), *(pair for each in section.stages for pair in combinations(each, 2))]
     rows = [line.row for line in section.lines if line.row]
     starts = {row.run: row for row in rows if row.run and row.stage == "pretrained"}
     for a, b in pairs:
         try:
-            difference = difference_of(a.rows, b.rows, starts)
+            difference = difference_of(a.rows, b.rows, groups.get(section.dataset, {}), starts)
         except ValueError:  # other recordings, other references, or no speech that is scored
             continue
         yield Contrast(

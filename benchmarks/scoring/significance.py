@@ -1,21 +1,23 @@
 """Intervals, paired tests, and the test set size that a difference needs.
 
 A test set is a sample of recordings, so recordings are the units: pieces of one recording are not independent of each
-other. From ten recordings on, intervals are bootstrap intervals (Bisani and Ney 2004, "Bootstrap estimates for
-confidence intervals in ASR performance evaluation"), with fewer Student's t intervals of the ratio, which hold their
-level for any number. All resampling is seeded, so the same seconds give the same interval.
+other. Where recordings share speakers or a session, and their errors vary more between such groups than independent
+recordings would let them, the groups are the units (Cameron and Miller 2015, "A practitioner's guide to cluster-robust
+inference"). ``benchmarks/throughput/test_group_statistics.py`` measures how this holds its level.
+
+From ten units on, intervals are bootstrap intervals (Bisani and Ney 2004, "Bootstrap estimates for confidence intervals
+in ASR performance evaluation"), with fewer Student's t intervals of the ratio, which hold their level for any number.
+All resampling is seeded, so the same seconds give the same interval.
 
 In a cross-validation each fold trains its own network, whose deviation the recordings of the fold share. For a
 pretrained network, the effect of training on each recording is known. If this effect varies more between folds than
-between recordings, the excess is added to the variance (Cameron and Miller 2015, "A practitioner's guide to
-cluster-robust inference"). This holds the level, with and without such deviations
+between units, the excess is added to the variance. This holds the level, with and without such deviations
 (``benchmarks/throughput/test_fold_statistics.py``).
 
-With several seeds of both systems, seeds are a sample too. Recordings and seeds are then two crossed random factors,
-and their variances add up: min F' of Clark 1973, "The language-as-fixed-effect fallacy". With one seed the test is
-about these two networks, and the verdict says so. Seeds of a cross-validation share what is peculiar to the training
-data of each fold, so that the larger of the two variances is added; repetitions divide the recordings anew and do not
-share it.
+With several seeds of both systems, seeds are a sample too. Units and seeds are then two crossed random factors, and
+their variances add up: min F' of Clark 1973, "The language-as-fixed-effect fallacy". With one seed the test is about
+these two networks, and the verdict says so. Seeds of a cross-validation share what is peculiar to the training data of
+each fold, so that the larger of the two variances is added; repetitions divide the recordings anew and do not share it.
 """
 
 from __future__ import annotations
@@ -29,50 +31,64 @@ from numpy.typing import NDArray
 
 from diarbench.backends.evidence import standard_error
 from diarbench.reports.results.scores import ErrorSeconds
-from diarbench.reports.results.statistics import FEWEST_RECORDINGS, LEVEL, Difference, Interval
+from diarbench.reports.results.statistics import FEWEST_RECORDINGS, GROUPS, LEVEL, RECORDINGS, Difference, Interval
 
 Floats = NDArray[np.float64]
+Ints = NDArray[np.intp]
 
 RESAMPLES = 10_000
 
 BOOTSTRAP_FROM = 10
-"""With fewer recordings the bootstrap's interval is too narrow, and Student's t interval is given."""
+"""With fewer units the bootstrap's interval is too narrow, and Student's t interval is given."""
 
 POWER = 0.8
 
 EXACT_UNITS = 16
-"""The permutation test enumerates all sign patterns up to this number of recordings."""
+"""The permutation test enumerates all sign patterns up to this number of units."""
 
 FEW = 3
-"""At most this many recordings, and at most a tenth of them, count as the few that decide a verdict."""
+"""At most this many units, and at most a tenth of them, count as the few that decide a verdict."""
 
 
-def interval(errors: Sequence[ErrorSeconds]) -> Interval:
-    """The 95 % interval of the pooled DER over recordings."""
-    bounds = _interval(_error_s(errors), _speech_s(errors))
-    return bounds if bounds.low is None else bounds.model_copy(update={"low": max(bounds.low, 0.0)})
+def interval(errors: Sequence[ErrorSeconds], groups: Sequence[int] = ()) -> Interval:
+    """The 95 % interval of the pooled DER.
+
+    ``groups`` has the number of each recording's group: of those that share speakers or a session.
+    """
+    error_s, speech_s = _error_s(errors), _speech_s(errors)
+    units = _units(error_s, speech_s, groups)
+    bounds = _interval(_by_unit(error_s, units), _by_unit(speech_s, units))
+    low = None if bounds.low is None else max(bounds.low, 0.0)
+    return bounds.model_copy(update={"low": low, "unit": RECORDINGS if units is None else GROUPS})
 
 
-def compare(a: Sequence[ErrorSeconds], b: Sequence[ErrorSeconds], recordings: Sequence[str] = ()) -> Difference:
+def compare(
+    a: Sequence[ErrorSeconds],
+    b: Sequence[ErrorSeconds],
+    recordings: Sequence[str] = (),
+    groups: Sequence[int] = (),
+) -> Difference:
     """Paired comparison of one output of each system on the same recordings, in the same order.
 
-    ``recordings`` are their names. Raises ValueError if the systems were not scored on the same reference speech, or if
-    there is none.
+    ``recordings`` are their names, and ``groups`` the numbers of their groups: of those that share speakers or a
+    session. Raises ValueError if the systems were not scored on the same reference speech, or if there is none.
     """
-    return compare_seeds([a], [b], recordings).model_copy(update={"seeds": None})
+    return compare_seeds([a], [b], recordings, groups).model_copy(update={"seeds": None})
 
 
 def compare_seeds(
     a: Sequence[Sequence[ErrorSeconds]],
     b: Sequence[Sequence[ErrorSeconds]],
     recordings: Sequence[str] = (),
+    groups: Sequence[int] = (),
     folds: Sequence[int] = (),
     training_s: Sequence[float] | None = None,
 ) -> Difference:
     """Paired comparison of two systems with one or several seeds each; ``a[seed][recording]``. Raises as `compare`.
 
-    ``folds`` are the recordings' folds in a cross-validation, where all outputs have the same, and ``training_s`` what
-    training changed in the difference of each recording, in seconds; None where that is not known.
+    ``folds`` are the recordings' folds in a cross-validation, where all outputs have the same and no group is in two,
+    and ``training_s`` what training changed in the difference of each recording, in seconds; None where that is not
+    known.
     """
     speech_s = _speech_s(a[0])
     if not all(len(seed) == len(a[0]) and np.allclose(speech_s, _speech_s(seed), 0, 1e-6) for seed in (*a, *b)):
@@ -80,18 +96,25 @@ def compare_seeds(
     if not speech_s.sum() > 0:
         raise ValueError("no reference speech is scored, so there is no error rate to compare")
     errors_a, errors_b = (np.array([_error_s(seed) for seed in system]) for system in (a, b))
+    units = _units(errors_b.mean(axis=0) - errors_a.mean(axis=0), speech_s, groups)
+    speech_s, errors_a, errors_b = (_by_unit(seconds, units) for seconds in (speech_s, errors_a, errors_b))
     differences_s = errors_b.mean(axis=0) - errors_a.mean(axis=0)
     n, der = differences_s.size, float(differences_s.sum() / speech_s.sum())
     if len(a) > 1 and len(b) > 1:
         bounds, p, seed_variance = _with_seeds(differences_s, errors_a, errors_b, speech_s)
+    elif units is not None and n < BOOTSTRAP_FROM:  # few groups have too few sign patterns for a permutation test
+        (bounds, p), seed_variance = _t_test(der, n, [standard_error(differences_s, speech_s) ** 2], [n - 1]), 0.0
     else:
         bounds, p, seed_variance = _interval(differences_s, speech_s), permutation_p(differences_s), 0.0
-    changed_s = differences_s if training_s is None else np.array(training_s)
-    by_fold = _with_folds(differences_s, changed_s, speech_s, folds, seed_variance) if folds else None
+    by_fold = None
+    if folds:
+        changed_s = differences_s if training_s is None else _by_unit(np.array(training_s), units)
+        folds = folds if units is None else [folds[at] for at in np.unique(units, return_index=True)[1]]
+        by_fold = _with_folds(differences_s, changed_s, speech_s, folds, seed_variance)
     bounds, p, seed_variance = by_fold or (bounds, p, seed_variance)
     difference = Difference(
         der=der,
-        interval=bounds,
+        interval=bounds.model_copy(update={"unit": RECORDINGS if units is None else GROUPS}),
         p=p,
         units_needed=None,
         p_at_most=seed_variance == 0 and n > EXACT_UNITS and p <= 1 / (RESAMPLES + 1),
@@ -101,14 +124,15 @@ def compare_seeds(
         folds=len(set(folds)) if by_fold else None,
         speech_s=float(speech_s.sum()),
     )
-    is_confirmed = bool(_shown(differences_s, speech_s)) == difference.is_significant  # by a t test over recordings
+    is_confirmed = bool(_shown(differences_s, speech_s)) == difference.is_significant  # by a t test over units
     if recordings and difference.has_verdict and is_confirmed and not seed_variance:
-        few = tuple(recordings[k] for k in deciding(differences_s, speech_s))
+        unit_of = dict(zip(recordings, range(n) if units is None else units, strict=True))
+        few = tuple(name for unit in deciding(differences_s, speech_s) for name in recordings if unit_of[name] == unit)
         difference = difference.model_copy(update={"outliers": few})
     deviation = standard_error(differences_s, speech_s)
     if difference.is_significant or abs(der) < 1e-9 or not deviation > 0:
         return difference
-    # The variance over seeds and trainings stays, however many recordings there are.
+    # The variance over seeds and trainings stays, however many units there are.
     allowed = (der / (scipy.special.ndtri((1 + LEVEL) / 2) + scipy.special.ndtri(POWER))) ** 2 - seed_variance
     if allowed <= 0:
         return difference.model_copy(update={"needs_seeds": True})
@@ -136,10 +160,10 @@ def permutation_p(differences_s: Floats) -> float:
 
 
 def deciding(differences_s: Floats, speech_s: Floats) -> list[int]:
-    """The few recordings without which a t test would give another verdict; empty where there are none.
+    """The few units without which a t test would give another verdict; empty where there are none.
 
     Where the difference is shown, those that contribute most to it; otherwise those that contribute most against the
-    system that most recordings favour.
+    system that most units favour.
     """
     n = differences_s.size
     shown = _shown(differences_s, speech_s)
@@ -165,7 +189,7 @@ def _shown(differences_s: Floats, speech_s: Floats) -> int:
 def _with_seeds(
     differences_s: Floats, errors_a: Floats, errors_b: Floats, speech_s: Floats
 ) -> tuple[Interval, float, float]:
-    """Interval and p of a difference over recordings and seeds, and its variance over seeds (Clark's min F')."""
+    """Interval and p of a difference over units and seeds, and its variance over seeds (Clark's min F')."""
     n, der = differences_s.size, float(differences_s.sum() / speech_s.sum())
     ders = [errors.sum(axis=1) / speech_s.sum() for errors in (errors_a, errors_b)]
     variances = [standard_error(differences_s, speech_s) ** 2, *(float(d.var(ddof=1)) / d.size for d in ders)]
@@ -179,10 +203,10 @@ def _with_seeds(
 def _with_folds(
     differences_s: Floats, changed_s: Floats, speech_s: Floats, folds: Sequence[int], seed_variance: float
 ) -> tuple[Interval, float, float] | None:
-    """Interval and p of a difference over recordings and folds, and its variance over the folds' trainings.
+    """Interval and p of a difference over units and folds, and its variance over the folds' trainings.
 
     ``changed_s`` are the seconds of the differences that come from training. None where they do not vary more between
-    folds than their recordings and the seeds explain.
+    folds than their units and the seeds explain.
     """
     n, der = differences_s.size, float(differences_s.sum() / speech_s.sum())
     present, labels = np.unique(np.asarray(folds), return_inverse=True)
@@ -204,6 +228,26 @@ def _t_test(der: float, n: int, variances: Sequence[float], freedoms: Sequence[i
     margin = float(scipy.special.stdtrit(freedom, (1 + LEVEL) / 2)) * math.sqrt(variance)
     p = 2 * float(scipy.special.stdtr(freedom, -abs(der) / math.sqrt(variance)))
     return Interval(low=der - margin, high=der + margin, units=n), p
+
+
+def _units(error_s: Floats, speech_s: Floats, groups: Sequence[int]) -> Ints | None:
+    """The unit of each recording where groups of recordings are the units; None where the recordings are.
+
+    Groups are the units where the standard error of the rate is larger by groups than by recordings, that is, where
+    recordings of a group are alike. One group alone says nothing about that.
+    """
+    numbers, units = np.unique(np.asarray(groups, dtype=int), return_inverse=True)
+    if not 1 < numbers.size < len(groups) or not speech_s.sum() > 0:
+        return None
+    by_group = standard_error(_by_unit(error_s, units), _by_unit(speech_s, units))
+    return units if by_group > standard_error(error_s, speech_s) else None
+
+
+def _by_unit(seconds: Floats, units: Ints | None) -> Floats:
+    """Seconds of recordings, summed by unit along the last axis."""
+    if units is None:
+        return seconds
+    return np.apply_along_axis(lambda each: np.bincount(units, each), -1, seconds)
 
 
 def _error_s(errors: Sequence[ErrorSeconds]) -> Floats:

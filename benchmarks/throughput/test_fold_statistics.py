@@ -30,7 +30,7 @@ RESAMPLES = 2000
 
 
 def draw(rng, recordings, folds, repetitions, seeds, training, difference, pretrained):
-    """The rows of two systems, one a repetition and seed, and the rows before training; trainings deviate."""
+    """What `difference_of` takes: two systems' rows, one a repetition and seed; no groups; rows before training."""
     speech_s = rng.gamma(4, 60, recordings)
     difficulty = rng.beta(2, 8, recordings)
     own = rng.normal(difference, SPREAD, recordings) / 2
@@ -47,7 +47,7 @@ def draw(rng, recordings, folds, repetitions, seeds, training, difference, pretr
                 rates = difficulty + sign * own + deviation[division]
                 rows.append(row(str(sign), seed, speech_s, rates, division))
         systems.append(rows)
-    return *systems, starts
+    return *systems, {}, starts
 
 
 def row(run, seed, speech_s, rates, division):

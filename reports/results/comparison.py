@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
-from pydantic import AliasChoices, Field
+from pydantic import AliasChoices, Field, field_validator
 
 from diarbench.datasets.io.names import Name, RelativePath
 from diarbench.datasets.io.records import Record
@@ -28,8 +28,8 @@ class Comparison(Record):
     runs: tuple[Run, ...]
     rows: tuple[Row, ...]
     contrasts: tuple[Contrast, ...] = ()
-    groups: dict[Name, int] = Field(default_factory=dict)
-    """By dataset, the groups of test recordings that share a speaker or a session; empty in older results."""
+    groups: dict[Name, dict[RelativePath, int]] = Field(default_factory=dict)
+    """By dataset and test recording, the number of its group: of those that share speakers or a session."""
     fold_runs: tuple[Run, ...] = ()
     """The runs that the cross-validations among ``runs`` pool."""
     fold_rows: tuple[Row, ...] = ()
@@ -38,6 +38,12 @@ class Comparison(Record):
         default_factory=dict, validation_alias=AliasChoices("source_hashes", "rests_on")
     )
     """SHA-256 of the files that the rows were computed from, by path relative to ``results.json``."""
+
+    @field_validator("groups", mode="before")
+    @classmethod
+    def _drop_counts(cls, groups: Any) -> Any:
+        """Older results have the number of groups alone."""
+        return {k: v for k, v in groups.items() if not isinstance(v, int)} if isinstance(groups, dict) else groups
 
     @property
     def trained_runs(self) -> tuple[Run, ...]:

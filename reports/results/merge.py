@@ -155,7 +155,7 @@ def _joined(parts: list[Comparison]) -> Comparison:
             "runs": tuple(run for part in parts for run in part.runs),
             "rows": tuple(rows.values()),
             "contrasts": (),
-            "groups": {name: count for part in parts for name, count in part.groups.items()},
+            "groups": {name: groups for part in parts for name, groups in part.groups.items()},
             "fold_runs": tuple(run for part in parts for run in part.fold_runs),
             "fold_rows": tuple(row for part in parts for row in part.fold_rows),
             "source_hashes": {path: sha256 for part in parts for path, sha256 in part.source_hashes.items()},

@@ -13,10 +13,16 @@ LEVEL = 0.95
 FEWEST_RECORDINGS = 6
 """With fewer recordings there is no verdict: with five, p cannot be smaller than 2 / 2**5 = 0.0625."""
 
+FEWEST_GROUPS = 4
+"""With fewer groups as the units there is no verdict: they cannot show how alike their recordings are."""
+
 WORTH_HAVING = 100
 """A test set of more than this many times the present recordings is no answer to what would decide."""
 
 RECORDINGS = "recordings"
+
+GROUPS = "groups"
+"""Groups of recordings that share speakers or a session."""
 
 
 class Interval(Record):
@@ -26,13 +32,15 @@ class Interval(Record):
     high: float | None
     units: int
     unit: str = RECORDINGS
+    """What is independent: `RECORDINGS`, or `GROUPS` where the recordings of a group are alike.
+
+    Version 0.1 also resampled ``blocks of 10 s``, which are not independent.
+    """
 
     @property
     def counted(self) -> str:
-        """``1 recording``, ``2 recordings``."""
-        return plural(self.units, self.unit.removesuffix("s"))
-
-    """What is independent: ``recordings``. Version 0.1 also resampled ``blocks of 10 s``, which are not."""
+        """``1 recording``, ``2 groups of recordings``."""
+        return plural(self.units, self.unit.removesuffix("s")) + (" of recordings" if self.unit == GROUPS else "")
 
 
 class Difference(Record):
@@ -41,18 +49,18 @@ class Difference(Record):
     der: float
     interval: Interval
     p: float
-    """Two-sided p-value: of the paired permutation test; with several seeds, of the test that also counts them."""
+    """Two-sided: of the paired permutation test, or with fewer than ten groups, seeds or folds of a t test."""
     units_needed: int | None
-    """Number of recordings with which a difference of this size would be significant with 80 % power.
+    """Number of units with which a difference of this size would be significant with 80 % power.
 
     None where it is already significant, is zero, cannot be estimated, or where more seeds are needed first.
     """
     p_at_most: bool = False
     """Whether p is the smallest that the resampling can give: the true one may be smaller."""
     better_a: int | None = None
-    """Recordings on which A has less error; None in results of version 0.1."""
+    """Units on which A has less error; None in results of version 0.1."""
     better_b: int | None = None
-    """Recordings on which B has less error."""
+    """Units on which B has less error."""
     outliers: tuple[str, ...] = ()
     """The few recordings without which the verdict would be another one."""
     seeds: tuple[int, int] | None = None
@@ -83,7 +91,8 @@ class Difference(Record):
     @property
     def has_verdict(self) -> bool:
         """Whether there are enough independent units for a verdict."""
-        return self.interval.unit == RECORDINGS and self.interval.units >= FEWEST_RECORDINGS
+        fewest = {RECORDINGS: FEWEST_RECORDINGS, GROUPS: FEWEST_GROUPS}.get(self.interval.unit)
+        return fewest is not None and self.interval.units >= fewest
 
     @property
     def is_significant(self) -> bool:
@@ -94,7 +103,7 @@ class Difference(Record):
 
     @property
     def is_beyond_reach(self) -> bool:
-        """Whether no number of recordings worth having would show the difference, as far as those at hand can tell."""
+        """Whether no number of units worth having would show the difference, as far as those at hand can tell."""
         return (
             self.has_verdict
             and self.units_needed is not None
@@ -124,7 +133,7 @@ class Difference(Record):
         return f"{found}{self._outliers('be significant')}{self._needed}."
 
     def counts(self, a: str, b: str) -> str:
-        """How many recordings favour each system: ``, 12 favour A, 4 favour B``; empty where it is not known."""
+        """How many units favour each system: ``, 12 favour A, 4 favour B``; empty where it is not known."""
         if self.better_a is None or self.better_b is None:
             return ""
         return f", {self.better_a} favour {a}, {self.better_b} favour {b}"
@@ -140,6 +149,11 @@ class Difference(Record):
 
     @property
     def _too_few(self) -> str:
+        if self.interval.unit == GROUPS:
+            return (
+                f"recordings that share speakers or a session are alike, and at least {FEWEST_GROUPS} groups of them "
+                "are needed for one"
+            )
         if self.interval.unit != RECORDINGS:
             return "blocks of the same recordings are not independent, so they cannot show which system is better"
         return f"at least {FEWEST_RECORDINGS} recordings are needed for one"

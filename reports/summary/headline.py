@@ -14,7 +14,7 @@ from diarbench.datasets.io.names import visible
 from diarbench.reports.formatting import bounds, convention, difference_span, minutes, percent, plural, span
 from diarbench.reports.results.comparison import Comparison
 from diarbench.reports.results.run_folder import ComparisonFolder
-from diarbench.reports.results.statistics import FEWEST_RECORDINGS, Difference
+from diarbench.reports.results.statistics import FEWEST_GROUPS, FEWEST_RECORDINGS, GROUPS, Difference
 from diarbench.reports.summary.comparability import STAGES
 from diarbench.reports.summary.summary import Contender, Section, Summary
 from diarbench.reports.summary.systems import shared_pipelines
@@ -232,14 +232,11 @@ def _caveats(summary: Summary, section: Section, contenders: Sequence[Contender]
         yield "One seed: another seed can give another order."
     if rival := _rival(contenders):
         yield "Each system stands at the stage with its lowest DER on test; intervals and p do not count that choice."
-        groups = summary.comparison.groups.get(section.dataset, recordings)
-        if groups < recordings:
-            yield (
-                f"The {recordings} test recordings are {plural(groups, 'group')} that share speakers or a session; "
-                "intervals and p take them as independent, so the truth is less sure."
-            )
         contrast = section.contrast(contenders[0], rival)
-        yield from _reach(contrast.difference) if contrast else ()
+        if contrast:
+            groups = summary.comparison.groups.get(section.dataset, {})
+            yield from _alike(recordings, len(set(groups.values())), contrast.difference)
+            yield from _reach(contrast.difference)
     references = [line.row.der for line in section.lines if line.backend == "reference" and line.row]
     floor = min((der for der in references if der is not None), default=None)
     if contenders and floor is not None and contenders[0].der >= floor:
@@ -255,6 +252,20 @@ def _marks(section: Section, contender: Contender) -> set[str]:
     names = {run.name for run in contender.runs}
     lines = [line for line in section.lines if line.run and line.run.name in names and line.stage in STAGES]
     return {mark for line in lines for mark in line.marks}
+
+
+def _alike(recordings: int, groups: int, difference: Difference) -> Iterator[str]:
+    """What recordings that share speakers or a session mean for the difference between the leader and its rival."""
+    if groups in (0, recordings):
+        return
+    what = f"The {recordings} test recordings are {plural(groups, 'group')} that share speakers or a session"
+    if difference.interval.unit == GROUPS:
+        few = "" if difference.has_verdict else f", and a verdict needs at least {FEWEST_GROUPS}"
+        yield f"{what}. Recordings of a group are alike, so the interval and p are over groups{few}."
+    elif groups > 1:
+        yield f"{what}. The difference varies no more between groups than within, so recordings are the units."
+    else:
+        yield "All test recordings share speakers or a session: other speakers can give another order."
 
 
 def _reach(difference: Difference) -> Iterator[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from diarbench.reports.results.comparison import Comparison
@@ -204,15 +205,23 @@ def make_contrast(a: str, b: str, points: float, p: float, low: float, high: flo
     return Contrast(**(values | changes))
 
 
-def staged(rates: dict[str, dict[str, float]], *contrasts: Contrast, **changes: Any) -> Comparison:
-    """Systems by backend with their DER in per cent at each stage, all of it missed speech, over two recordings."""
+def staged(
+    rates: dict[str, dict[str, float]],
+    *contrasts: Contrast,
+    recordings: Sequence[tuple[str, int]] = (("one", 60), ("two", 40)),
+    **changes: Any,
+) -> Comparison:
+    """Systems by backend with their DER in per cent at each stage, all of it missed speech.
+
+    ``recordings`` have the seconds of speech of each.
+    """
     runs, rows = [], []
     for backend, stages in rates.items():
         tuning = {"tuning": make_tuning(0.4, 0.3)} if "tuned" in stages else {}
         run = make_run(backend, **tuning)
         runs.append(run)
         for stage, rate in stages.items():
-            rows += make_rows(run, stage, ("one", 60, 0.6 * rate, 0, 0), ("two", 40, 0.4 * rate, 0, 0))
+            rows += make_rows(run, stage, *((uri, total, rate / 100 * total, 0, 0) for uri, total in recordings))
     return make_comparison(tuple(runs), rows, contrasts=contrasts, **changes)
 
 

@@ -86,7 +86,7 @@ def test_merged_seeds_count_as_seeds():
 def test_repetitions_are_not_called_seeds():
     comparison = of_seeds(3, 1, 2)
     repeated = [row.model_copy(update={"seed": 1}) for row in comparison.rows if row.condition == "full"]
-    difference = difference_of(repeated, repeated)
+    difference = difference_of(repeated, repeated, {})
     assert difference.seeds == (2, 2) and "2 repetitions each" in difference.verdict("a", "b")
 
 
@@ -100,8 +100,8 @@ def test_what_training_changed_is_what_varies_between_folds():
     ]
     a, b = a.model_copy(update={"folds": folds}), b.model_copy(update={"folds": folds, "files": tuple(parts)})
     assert a.run and b.run
-    assert difference_of([a], [b]).folds == 3 and difference_of([a], [b]).p > 0.05
-    known = difference_of([a], [b], {a.run: a, b.run: b})
+    assert difference_of([a], [b], {}).folds == 3 and difference_of([a], [b], {}).p > 0.05
+    known = difference_of([a], [b], {}, {a.run: a, b.run: b})
     assert known.folds is None and known.p < 0.01
 
 
@@ -110,7 +110,7 @@ def test_the_seeds_of_a_repetition_are_one_measurement():
     comparison = of_seeds(3, 1, 2)
     a, b = (row for row in comparison.rows if row.condition == "full")
     worse = b.model_copy(update={"files": tuple(part.model_copy(update={"miss": part.miss + 1}) for part in b.files)})
-    difference = difference_of([a, b, a, worse], [a, b, a, b])
+    difference = difference_of([a, b, a, worse], [a, b, a, b], {})
     assert difference.seeds == (2, 2) and difference.replicate == "repetition"
     half = sum(len(row.files) for row in (a,)) * 0.5 * 0.5 / a.total
     assert difference.der == pytest.approx(-half), "one of four runs has a second more error a recording"
@@ -121,16 +121,18 @@ def test_other_recordings_are_not_compared():
     assert with_contrasts(both).contrasts == ()
 
 
-def test_an_oracle_is_never_ranked_first(tmp_path):
+def test_an_oracle_is_never_ranked_first_and_a_copy_not_at_all(tmp_path):
     run = make_run("nemo")
     rows = [
         *make_rows(run, "finetuned", ("one", 100, 30, 0, 0)),
         *make_rows(run, "oracle-clustering", ("one", 100, 5, 0, 0)),
         *make_rows(None, "silence", ("one", 100, 100, 0, 0)),
     ]
-    write_record(tmp_path / "out" / "results.json", make_comparison((run,), rows))
-    scores = find(tmp_path).boards[0].scores
-    assert [row[1].text for row in scores.rows] == ["finetuned", "silence", "oracle clustering"]
+    for out in ("out", "out-copied"):
+        write_record(tmp_path / out / "results.json", make_comparison((run,), rows))
+    board = find(tmp_path)
+    assert [row[1].text for row in board.boards[0].scores.rows] == ["finetuned", "silence", "oracle clustering"]
+    assert board.notes == [f"left out: {tmp_path / 'out-copied'}: a copy of {tmp_path / 'out'}"]
 
 
 def test_the_same_data_and_protocol_are_one_comparison():

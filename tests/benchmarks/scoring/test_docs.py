@@ -13,6 +13,7 @@ from diarbench.benchmarks.scoring.der import CONDITIONS, score
 from diarbench.benchmarks.scoring.dover_lap import dover_lap
 from diarbench.benchmarks.scoring.significance import compare, interval
 from diarbench.benchmarks.scoring.slices import contributions, slices
+from diarbench.datasets.folds import number_groups
 from diarbench.datasets.io.rttm import read_rttm, read_uem
 from diarbench.reports.results.scores import ErrorSeconds
 
@@ -36,17 +37,21 @@ def test_worked_page():
         "DOVER-Lap of the two": dover_lap([a, b], scored),
     }
     rows: dict[str, list[str]] = {}
+    numbers = number_groups(reference)
+    groups = [numbers[uri] for uri in scored]
     for protocol in CONDITIONS.values():
         scores = [score(reference, system, scored, [protocol])[protocol.name] for system in systems.values()]
         errors = [list(by_recording.values()) for by_recording in scores]
         for name, parts in zip(systems, errors, strict=True):
-            bounds = f" ({percent(interval(parts).low)} to {percent(interval(parts).high)})"
+            of_system = interval(parts, groups)
+            bounds = f" ({percent(of_system.low)} to {percent(of_system.high)})"
             is_baseline = name in ("silence", "one speaker")
             rows.setdefault(name, []).append(percent(sum(parts, ErrorSeconds()).der) + ("" if is_baseline else bounds))
-        difference = compare(errors[2], errors[3])
+        difference = compare(errors[2], errors[3], groups=groups)
         bounds = f"({percent(difference.interval.low)} to {percent(difference.interval.high)})"
         rows.setdefault("**B minus A**, points", []).append(f"**{percent(difference.der)}** {bounds}")
         rows.setdefault("p", []).append(f"{difference.p:.5f}")
+        rows.setdefault("units", []).append(difference.interval.counted)
     for name, cells in rows.items():
         assert f"| {name} | {' | '.join(cells)} |" in page
     protocol = CONDITIONS["full"]

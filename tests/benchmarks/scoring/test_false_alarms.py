@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 import numpy as np
 import pytest
 from places import SCORING_ORACLE
@@ -10,6 +12,7 @@ from diarbench.benchmarks.scoring import significance
 from diarbench.benchmarks.scoring.der import CONDITIONS, score
 from diarbench.benchmarks.scoring.inputs import read_inputs
 from diarbench.benchmarks.scoring.significance import compare, compare_seeds
+from diarbench.datasets.folds import number_groups
 from diarbench.reports.results.scores import ErrorSeconds
 
 FULL = CONDITIONS["full"]
@@ -42,6 +45,26 @@ def test_equal_systems_rarely_get_a_verdict(corpus, names, monkeypatch):
             sides = [(b[k], a[k]) if swap else (a[k], b[k]) for k, swap in zip(drawn, swapped, strict=True)]
             verdicts += compare([x for x, _ in sides], [y for _, y in sides]).is_significant
         assert verdicts / DRAWS <= (0 if recordings < 6 else MOST)
+
+
+@pytest.mark.skipif(not SCORING_ORACLE.is_dir(), reason="no folder of oracle data")
+@pytest.mark.parametrize("name", ["dz_pyannote_baseline", "dz_wavlm_updated_conformer"])
+def test_systems_that_are_equal_for_each_group_rarely_get_a_verdict(name):
+    """AMI's 16 test meetings are four meetings of each of four groups of people, and a system suits some people."""
+    folder = SCORING_ORACLE / "ami_test"
+    hypotheses = [folder / f"{name}.rttm", folder / "vbx.rttm"]
+    inputs = read_inputs(folder / "ref.rttm", hypotheses, folder / "dz_pyannote_baseline.uem")
+    numbers = number_groups(inputs.reference)
+    groups = [numbers[uri] for uri in inputs.scored]
+    assert Counter(groups) == dict.fromkeys(set(groups), 4) and len(set(groups)) == 4
+    a, b = (list(score(inputs.reference, h, inputs.scored, [FULL])["full"].values()) for h in inputs.hypotheses)
+    alone = by_group = 0
+    for signs in range(2**4):
+        swapped = [signs >> sorted(set(groups)).index(group) & 1 for group in groups]
+        sides = [(y, x) if swap else (x, y) for x, y, swap in zip(a, b, swapped, strict=True)]
+        alone += compare([x for x, _ in sides], [y for _, y in sides]).is_significant
+        by_group += compare([x for x, _ in sides], [y for _, y in sides], groups=groups).is_significant
+    assert by_group <= 2 < alone, "two of the patterns make all four groups favour the same system"
 
 
 @pytest.mark.parametrize("seed_points", [0.0, 1.0, 4.0])

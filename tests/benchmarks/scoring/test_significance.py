@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy.stats import permutation_test, t
+from scipy.stats import permutation_test, t, ttest_1samp
 
 from diarbench.benchmarks.scoring import significance
 from diarbench.benchmarks.scoring.blocks import split_regions
@@ -219,6 +219,40 @@ def test_the_trainings_of_folds_are_part_of_the_error():
     assert compare_seeds([a, a], [b, b]).p < 0.01
     # In folds that hold one recording of each kind, recordings are the units, as without folds.
     assert compare_seeds([a], [b], folds=[1, 2, 3, 4] * 3) == compare_seeds([a], [b])
+
+
+def test_groups_are_the_units_where_their_recordings_are_alike():
+    """Twelve recordings of 10 s in six groups of two; B differs by the same in both recordings of a group."""
+    uris, groups = [f"r{n}" for n in range(12)], [n // 2 for n in range(12)]
+    changes = [-0.5, -0.2, -0.1, -0.8, -0.4, 0.1]
+    a, b = errors(10, *[5.0] * 12), errors(10, *(5 + change for change in changes for _ in range(2)))
+    by_group = compare(a, b, uris, groups)
+    # The interval is as if each group were one recording of 20 s, and p that of a t test.
+    alone = compare(errors(20, *[10.0] * 6), errors(20, *(10 + 2 * change for change in changes)))
+    assert (by_group.interval.unit, by_group.interval.units) == ("groups", 6)
+    assert (by_group.interval.low, by_group.units_needed) == (pytest.approx(alone.interval.low), alone.units_needed)
+    assert by_group.p == pytest.approx(ttest_1samp(changes, 0).pvalue)
+    assert compare(a, b, uris).is_significant and not by_group.is_significant
+    assert "(p = 0.059, 6 groups of recordings, 1 favour A, 5 favour B)" in by_group.verdict("A", "B")
+    single = errors(20, *(10 + 2 * change for change in changes))
+    assert interval(b, groups) == interval(single).model_copy(update={"unit": "groups"})
+    # Three such groups allow no verdict.
+    few = compare(a[:6], b[:6], uris[:6], groups[:6])
+    assert few.verdict("A", "B").startswith("No verdict: 2.67 points of DER between A and B (p = 0.16, 3 groups of rec")
+    assert "alike, and at least 4 groups of them are needed" in few.verdict("A", "B")
+    # Where groups differ no more than their recordings do, recordings are the units; and where there is one group.
+    unlike = [0, 1, 2, 3, 0, 1, 4, 5, 2, 3, 4, 5]
+    assert compare(a, b, uris, unlike) == compare(a, b, uris, [0] * 12) == compare(a, b, uris)
+    # From ten groups on, p is that of the permutation test.
+    many = compare(a * 2, b * 2, [f"r{n}" for n in range(24)], [n // 2 for n in range(24)])
+    assert many.p == compare(errors(20, *[10.0] * 12), single * 2).p
+
+
+def test_a_group_that_decides_is_named_by_its_recordings():
+    uris, groups = [f"r{n}" for n in range(24)], [n // 2 for n in range(24)]
+    b = errors(10, *(miss for miss in (9.0, *[2.5, 2.4, 2.6] * 3, 2.5, 2.6) for _ in range(2)))
+    hidden = compare(errors(10, *[3.0] * 24), b, uris, groups)
+    assert (hidden.better_a, hidden.better_b, hidden.outliers) == (1, 11, ("r0", "r1"))
 
 
 def population(rng, recordings, drift):

@@ -18,7 +18,7 @@ from report_records import (
 )
 
 from diarbench.reports.results.comparison import Comparison
-from diarbench.reports.results.statistics import Choice
+from diarbench.reports.results.statistics import Choice, Interval
 from diarbench.reports.summary.headline import Headline, headline
 from diarbench.reports.summary.summary import summarize
 
@@ -123,9 +123,31 @@ def test_a_merged_report_names_the_run_by_its_shortest_path():
 def test_recordings_that_share_speakers_are_told():
     contrast = make_contrast("pyannote finetuned", "nemo finetuned", 5, 0.01, 2, 8)
     rates = {"pyannote": {"finetuned": 10}, "nemo": {"finetuned": 15}}
-    assert not any("share speakers" in caveat for caveat in answer(staged(rates, contrast, groups={"mini": 2})).caveats)
-    told = answer(staged(rates, contrast, groups={"mini": 1})).caveats
-    assert any(caveat.startswith("The 2 test recordings are 1 group that share speakers") for caveat in told)
+    by_group = contrast.model_copy(
+        update={
+            "difference": contrast.difference.model_copy(
+                update={"interval": Interval(low=0.02, high=0.08, units=2, unit="groups")}
+            )
+        }
+    )
+
+    def told(contrast, **numbers):
+        recordings = [(uri, 50) for uri in numbers]
+        caveats = answer(staged(rates, contrast, recordings=recordings, groups={"mini": numbers})).caveats
+        return [caveat for caveat in caveats if "share speakers" in caveat]
+
+    assert told(contrast, one=0, two=1) == []
+    assert told(contrast, one=0, two=0) == [
+        "All test recordings share speakers or a session: other speakers can give another order."
+    ]
+    assert told(contrast, one=0, two=0, three=1) == [
+        "The 3 test recordings are 2 groups that share speakers or a session. The difference varies no more between "
+        "groups than within, so recordings are the units."
+    ]
+    assert told(by_group, one=0, two=0, three=1) == [
+        "The 3 test recordings are 2 groups that share speakers or a session. Recordings of a group are alike, so the "
+        "interval and p are over groups, and a verdict needs at least 4."
+    ]
 
 
 def test_seeds_are_counted():
