@@ -25,9 +25,9 @@ class NemotronDiarizer(SortformerDecoder):
     @torch.inference_mode()
     def infer(self, recording: Recording) -> Inference:
         """``activity`` (frames, speakers), float32, in [0, 1]."""
-        chunks = [torch.zeros(0, self.network.max_speakers)]
+        chunks = [torch.zeros(0, self.network.max_speakers, device=self.device)]
         with soundfile.SoundFile(str(recording.audio)) as file:
             features = FileFeatures(self.network.extractor, file)
             for logits in self.network.steps(lambda *part: features(*part).to(self.device), features.frames):
-                chunks.append(logits[0].sigmoid().float().cpu())
-        return Inference(activity=torch.cat(chunks).numpy())
+                chunks.append(logits[0].sigmoid().float())
+        return Inference(activity=torch.cat(chunks).cpu().numpy())

@@ -33,7 +33,7 @@ class CamPlusPlusEmbedder:
     def embed(self, samples: torch.Tensor, masks: np.ndarray, window: int, step: int) -> np.ndarray:
         """Embeddings (windows, speakers, 192) of a block of samples (n,) for masks (windows, frames, speakers).
 
-        Of a speaker with hardly any frames it is NaN.
+        Of a speaker with hardly any frames it is NaN. Waits for a GPU once.
         """
         import numpy as np
         import torch
@@ -43,10 +43,13 @@ class CamPlusPlusEmbedder:
         if not masks.any():
             return embeddings
         features_of_windows = self.model.sliding_features(samples, window, step)
-        for index, features in zip(range(windows), features_of_windows, strict=True):
-            for speaker in np.flatnonzero(masks[index].any(axis=0)):
-                mask = torch.from_numpy(masks[index, :, speaker]).to(samples.device)
-                embeddings[index, speaker] = self.model.embedding(features, mask, self._network).cpu().numpy()
+        speaking = np.any(masks, axis=1)
+        of_speaking = [
+            self.model.embedding(features, masks[index, :, speaker], self._network)
+            for index, features in zip(range(windows), features_of_windows, strict=True)
+            for speaker in np.flatnonzero(speaking[index])
+        ]
+        embeddings[speaking] = torch.stack(of_speaking).cpu().numpy()
         return embeddings
 
     @cached_property
@@ -62,6 +65,7 @@ def load_camplusplus() -> Any:
     pyannote's clustering expects. A waveform that is too short raises ValueError, from which pyannote determines the
     shortest valid length.
     """
+    import numpy as np
     import torch
     import torchaudio.compliance.kaldi as kaldi
 
@@ -81,9 +85,9 @@ def load_camplusplus() -> Any:
         ) -> torch.Tensor:
             if waveforms.shape[-1] < self.shortest_samples:
                 raise ValueError(f"{waveforms.shape[-1]} samples are too few for an embedding")
-            masks = torch.ones(len(waveforms), 1, device=waveforms.device) if weights is None else weights
+            masks = np.ones((len(waveforms), 1), dtype=bool) if weights is None else (weights > 0.5).cpu().numpy()
             pairs = zip(waveforms, masks, strict=True)
-            return torch.stack([self.embedding(self.features(w[0]), mask > 0.5) for w, mask in pairs])
+            return torch.stack([self.embedding(self.features(w[0]), mask) for w, mask in pairs])
 
         def features(self, samples: torch.Tensor) -> torch.Tensor:
             """Filter-bank features (frames, 80) of samples (n,)."""
@@ -99,13 +103,14 @@ def load_camplusplus() -> Any:
             for start in range(0, len(features) - frames + 1, step // HOP):
                 yield features[start : start + frames]
 
-        def embedding(self, features: torch.Tensor, mask: torch.Tensor, network: Any = None) -> torch.Tensor:
+        def embedding(self, features: torch.Tensor, mask: np.ndarray, network: Any = None) -> torch.Tensor:
             """The embedding (192,) of the features whose nearest mask frame is true; NaN if they are too few.
 
             ``network`` replaces the published network, for example by `folded`.
             """
-            nearest = torch.arange(len(features), device=features.device) * len(mask) // len(features)
-            features = features[mask[nearest]]
+            nearest = np.arange(len(features)) * len(mask) // len(features)
+            chosen = torch.from_numpy(np.flatnonzero(mask[nearest]))
+            features = features.index_select(0, chosen.to(features.device, non_blocking=True))
             if len(features) < SHORTEST:
                 return torch.full((DIMENSION,), torch.nan, device=features.device)
             network = network or self.camplusplus

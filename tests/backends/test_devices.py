@@ -162,6 +162,22 @@ class FakeGpuForInference(FakeGpu):
         return super().dispatch(func, types, args, kwargs)
 
 
+def folded_on_gpu(value: Any, mode: FakeGpu) -> Any:
+    """A folded network, which is tensors and modules, with fake ones on a GPU in place of its own."""
+    if isinstance(value, torch.nn.Module):
+        fake_on_gpu(value, mode)
+    elif isinstance(value, torch.Tensor):
+        with mode:
+            return torch.empty(value.shape, dtype=value.dtype, device=GPU)
+    elif isinstance(value, (list, tuple)):
+        return getattr(type(value), "_make", type(value))(folded_on_gpu(each, mode) for each in value)
+    elif hasattr(value, "__dict__"):
+        vars(value).update(folded_on_gpu(vars(value), mode))
+    elif isinstance(value, dict):
+        return {key: folded_on_gpu(each, mode) for key, each in value.items()}
+    return value
+
+
 def read(tensor: Any) -> np.ndarray:
     """In place of ``Tensor.numpy``, which reads the memory of the CPU alone."""
     assert tensor.device.type == "cpu", "numpy() of a tensor on the GPU"
@@ -199,3 +215,34 @@ def test_a_diarizer_infers_on_the_gpu(name: str, tmp_path: Path, monkeypatch: py
         infer = diarizer.segmentation if backend == "pyannote" else diarizer.infer
         inference = infer(recording)
     assert inference["segmentation" if backend == "pyannote" else "activity"].shape == shape
+
+
+@pytest.mark.parametrize("name", ["CAM++", "WeSpeaker"])
+def test_speakers_of_a_block_are_embedded_on_the_gpu_and_read_at_once(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two windows of 10 s, in which two speakers and one speak."""
+    load_or_skip("pyannote")
+    kaldi = pytest.importorskip("torchaudio.compliance.kaldi")
+    mode = FakeGpuForInference()
+    if name == "CAM++":
+        from diarbench.backends.pyannote.embedding import CamPlusPlusEmbedder
+
+        embedder: Any = CamPlusPlusEmbedder()
+        folded_on_gpu(embedder._network, mode)
+    else:
+        from pyannote.audio.models.embedding import WeSpeakerResNet34
+
+        from diarbench.backends.pyannote.wespeaker import WeSpeakerEmbedder
+
+        embedder = WeSpeakerEmbedder(WeSpeakerResNet34().eval())
+    fake_on_gpu(embedder.model, mode)
+    masks = np.zeros((2, 589, 3), dtype=bool)
+    masks[0, 100:300, 0] = masks[0, 200:400, 1] = masks[1, :200, 2] = True
+    monkeypatch.setattr(torch.Tensor, "numpy", read)
+    with mode, torch.inference_mode():
+        monkeypatch.setattr(kaldi, "EPSILON", torch.empty(()))
+        samples = torch.empty(11 * SAMPLE_RATE, device=GPU)
+        embeddings = embedder.embed(samples, masks, 10 * SAMPLE_RATE, SAMPLE_RATE)
+    assert embeddings.shape == (2, 3, embedder.dimension)
+    assert mode.reads == {"CAM++": 1, "WeSpeaker": 2}[name], "WeSpeaker's embedding of silence too"
