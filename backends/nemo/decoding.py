@@ -15,6 +15,7 @@ from diarbench.backends.base import Diarizer, Inference, SpeakerBounds
 from diarbench.backends.nemo.bounds import check_bounds
 from diarbench.backends.nemo.postprocessing import post_process
 from diarbench.datasets.dataset import Recording, to_annotation
+from diarbench.datasets.io.errors import UserError
 from diarbench.datasets.io.rttm import Turn
 
 
@@ -24,6 +25,8 @@ class SortformerDecoder:
     The base of a diarizer whose inference depends on no hyper-parameter.
     """
 
+    outputs: int
+    """The most speakers that the network separates."""
     frame_s: float
     """Step between the frames of ``activity``."""
     defaults: Mapping[str, Any] = {
@@ -47,8 +50,13 @@ class SortformerDecoder:
     most_speakers: int | None = None
 
     def with_speakers(self, bounds: SpeakerBounds) -> Self:
-        """See BoundsSpeakers: only the outputs with the most activity become speakers. Raises as `check_bounds`."""
+        """See BoundsSpeakers: only the outputs with the most activity become speakers.
+
+        Raises UserError as `check_bounds` does, and for more speakers than the network has outputs.
+        """
         check_bounds(bounds)
+        if bounds.least > self.outputs:
+            raise UserError(f"{bounds.text}: this network separates at most {self.outputs}")
         bounded = copy.copy(self)
         bounded.most_speakers = bounds.most
         return bounded

@@ -24,7 +24,7 @@ class SortformerDiarizer(SortformerDecoder):
     def __init__(self, network: SortformerNetwork, device: str) -> None:
         self.network = network.to(device).eval()
         self.device = device
-        self.frame_s = network.frame_s
+        self.frame_s, self.outputs = network.frame_s, network.max_speakers
         self.notes: tuple[str, ...] = (latency(network.model).text,) if network.streaming else ()
 
     @torch.inference_mode()

@@ -18,7 +18,7 @@ class NemotronDiarizer(SortformerDecoder):
     def __init__(self, network: NemotronNetwork, device: str) -> None:
         self.network = network.to(device).eval()
         self.device = device
-        self.frame_s = network.frame_s
+        self.frame_s, self.outputs = network.frame_s, network.max_speakers
         chunk = Latency(*(round(frames * network.chunk_frame_s, 3) for frames in network.chunk))
         self.notes: tuple[str, ...] = (chunk.text,) if network.settings.streaming_mode else ()
 

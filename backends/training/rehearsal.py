@@ -18,8 +18,7 @@ OF_DEVICES = ("capturable", "foreach", "fused")
 
 
 def rehearse(recipe: Recipe) -> None:
-    """Raises ValueError, with the key, for an option that torch rejects and for a learning rate
-    that leaves all bounds."""
+    """Raises ValueError, with the key, for an option that torch rejects, or a learning rate that leaves all bounds."""
     options = {name: value for name, value in recipe.optimizer_options.items() if name not in OF_DEVICES}
     recipe = recipe.model_copy(update={"optimizer_options": options})
     layer = torch.nn.Linear(2, 2, bias=False)

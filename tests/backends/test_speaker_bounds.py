@@ -30,7 +30,7 @@ def test_an_end_to_end_network_keeps_its_most_active_outputs() -> None:
     for speaker, frames in enumerate((1, 3, 0, 2)):
         activity[:frames, speaker] = 0.9
     decoder = SortformerDecoder()
-    decoder.frame_s = 0.5
+    decoder.frame_s, decoder.outputs = 0.5, 4
     assert isinstance(decoder, BoundsSpeakers)
     recording = Recording("r", "test", Path("r.wav"), Path("r.rttm"), Path("r.uem"))
     recording.__dict__["duration_s"] = 5.0
@@ -44,3 +44,5 @@ def test_an_end_to_end_network_keeps_its_most_active_outputs() -> None:
     assert speakers(SpeakerBounds(1, 1)) == ["speaker_1"]
     with pytest.raises(UserError, match="at least 2 speakers: an end-to-end network"):
         decoder.with_speakers(SpeakerBounds(2, None))
+    with pytest.raises(UserError, match="exactly 5 speakers: this network separates at most 4"):
+        decoder.with_speakers(SpeakerBounds(5, 5))
