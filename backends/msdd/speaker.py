@@ -114,4 +114,4 @@ class CamPlusPlusSpeaker:
 
         padded = functional.pad(piece, (0, 240))  # so that the frames of a piece last as long as it does
         features = kaldi.fbank(padded[None] * 32768, num_mel_bins=MELS, sample_frequency=SAMPLE_RATE, dither=0.0)
-        return self.network.frames((features - features.mean(dim=0, keepdim=True))[None])[1]
+        return self.network.frames(features[None])[1][0]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +17,11 @@ WINDOW, HOP = 400, 160
 
 SHORTEST = 10
 """The fewest feature frames (10 ms each) for an embedding."""
+
+
+FRAMES_AT_ONCE = 16_000
+"""Feature frames in a batch on a GPU, with padding: the network takes 31 kB for each, 0.5 GB. A block of 16 windows
+with one speaker each is a batch. On a CPU an embedding is a batch of its own, which has no padding to compute."""
 
 
 class CamPlusPlusEmbedder:
@@ -42,20 +47,53 @@ class CamPlusPlusEmbedder:
         embeddings = np.full((windows, speakers, self.dimension), np.nan, dtype=np.float32)
         if not masks.any():
             return embeddings
-        features_of_windows = self.model.sliding_features(samples, window, step)
-        speaking = np.any(masks, axis=1)
-        of_speaking = [
-            self.model.embedding(features, masks[index, :, speaker], self._network)
-            for index, features in zip(range(windows), features_of_windows, strict=True)
-            for speaker in np.flatnonzero(speaking[index])
+        features, starts = self.model.sliding_features(samples, window, step)
+        chosen = masks[:, nearest_frames(self.model.num_feature_frames(window), masks.shape[1])]
+        lengths = chosen.sum(axis=1)
+        found = np.argwhere(lengths >= SHORTEST)
+        found = found[np.argsort(lengths[tuple(found.T)], kind="stable")[::-1]]  # similar lengths side by side
+        rows = [starts[index] + np.flatnonzero(chosen[index, :, speaker]) for index, speaker in found]
+        outputs = [
+            self._network(*_padded(features, batch))
+            for batch in batches(rows, FRAMES_AT_ONCE if samples.is_cuda else 0)
         ]
-        embeddings[speaking] = torch.stack(of_speaking).cpu().numpy()
+        if outputs:
+            embeddings[tuple(found.T)] = torch.cat(outputs).cpu().numpy()
         return embeddings
 
     @cached_property
     def _network(self) -> FoldedCamPlusPlus:
         network: FoldedCamPlusPlus = self.model.folded()
         return network
+
+
+def batches(rows: Sequence[np.ndarray], most: int) -> Iterator[Sequence[np.ndarray]]:
+    """Rows, of which the longest come first, in batches of at most ``most`` frames with padding, or of one row."""
+    first = 0
+    while first < len(rows):
+        count = max(1, most // len(rows[first]))
+        yield rows[first : first + count]
+        first += count
+
+
+def _padded(features: torch.Tensor, rows: Sequence[np.ndarray]) -> tuple[torch.Tensor, list[int]]:
+    """The features (rows, frames, 80) at each row's indices, of which the first are the most, and their numbers.
+
+    A shorter row is continued with its last features.
+    """
+    import numpy as np
+    import torch
+
+    indices = np.stack([np.pad(row, (0, len(rows[0]) - len(row)), mode="edge") for row in rows])
+    on_device = torch.from_numpy(indices.reshape(-1)).to(features.device, non_blocking=True)
+    return features.index_select(0, on_device).view(*indices.shape, -1), [len(row) for row in rows]
+
+
+def nearest_frames(frames: int, mask_frames: int) -> np.ndarray:
+    """For each of so many feature frames, the index of the nearest frame of a mask over the same time."""
+    import numpy as np
+
+    return np.arange(frames) * mask_frames // frames
 
 
 def load_camplusplus() -> Any:
@@ -94,27 +132,28 @@ def load_camplusplus() -> Any:
             # The network was trained on Kaldi features of 16-bit sample values.
             return kaldi.fbank(samples[None] * 32768, num_mel_bins=MELS, sample_frequency=16_000, dither=0.0)
 
-        def sliding_features(self, samples: torch.Tensor, window: int, step: int) -> Iterator[torch.Tensor]:
-            """The `features` of each window; computed once for all windows if the step is a multiple of a frame."""
-            if step % HOP:
-                yield from (self.features(part) for part in samples.unfold(0, window, step))
-                return
-            features, frames = self.features(samples), 1 + (window - WINDOW) // HOP
-            for start in range(0, len(features) - frames + 1, step // HOP):
-                yield features[start : start + frames]
+        def num_feature_frames(self, samples: int) -> int:
+            """The number of `features` of so many samples."""
+            return 1 + (samples - WINDOW) // HOP
 
-        def embedding(self, features: torch.Tensor, mask: np.ndarray, network: Any = None) -> torch.Tensor:
-            """The embedding (192,) of the features whose nearest mask frame is true; NaN if they are too few.
+        def sliding_features(self, samples: torch.Tensor, window: int, step: int) -> tuple[torch.Tensor, np.ndarray]:
+            """Features (frames, 80) of all windows, and the index at which each window's begin.
 
-            ``network`` replaces the published network, for example by `folded`.
+            They are computed once for all windows if the step is a multiple of a frame.
             """
-            nearest = np.arange(len(features)) * len(mask) // len(features)
-            chosen = torch.from_numpy(np.flatnonzero(mask[nearest]))
+            windows, frames = 1 + (len(samples) - window) // step, self.num_feature_frames(window)
+            if step % HOP:
+                features = torch.cat([self.features(part) for part in samples.unfold(0, window, step)])
+                return features, np.arange(windows) * frames
+            return self.features(samples), np.arange(windows) * (step // HOP)
+
+        def embedding(self, features: torch.Tensor, mask: np.ndarray) -> torch.Tensor:
+            """The embedding (192,) of the features whose nearest mask frame is true; NaN if they are too few."""
+            chosen = torch.from_numpy(np.flatnonzero(mask[nearest_frames(len(features), len(mask))]))
             features = features.index_select(0, chosen.to(features.device, non_blocking=True))
             if len(features) < SHORTEST:
                 return torch.full((DIMENSION,), torch.nan, device=features.device)
-            network = network or self.camplusplus
-            embedding: torch.Tensor = network((features - features.mean(dim=0, keepdim=True))[None])[0]
+            embedding: torch.Tensor = self.camplusplus((features - features.mean(dim=0, keepdim=True))[None])[0]
             return embedding
 
         def folded(self) -> FoldedCamPlusPlus:

@@ -221,15 +221,21 @@ def test_a_diarizer_infers_on_the_gpu(name: str, tmp_path: Path, monkeypatch: py
 def test_speakers_of_a_block_are_embedded_on_the_gpu_and_read_at_once(
     name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Two windows of 10 s, in which two speakers and one speak."""
+    """Two windows of 10 s, in which two speakers and one speak; embedded as one batch."""
     load_or_skip("pyannote")
     kaldi = pytest.importorskip("torchaudio.compliance.kaldi")
-    mode = FakeGpuForInference()
+    mode, sizes = FakeGpuForInference(), list[list[int]]()
     if name == "CAM++":
         from diarbench.backends.pyannote.embedding import CamPlusPlusEmbedder
 
         embedder: Any = CamPlusPlusEmbedder()
-        folded_on_gpu(embedder._network, mode)
+        network = folded_on_gpu(embedder._network, mode)
+
+        def one_batch(features: Any, lengths: list[int]) -> Any:
+            sizes.append(sorted(lengths))
+            return network(features, lengths)
+
+        embedder.__dict__["_network"] = one_batch
     else:
         from pyannote.audio.models.embedding import WeSpeakerResNet34
 
@@ -238,7 +244,7 @@ def test_speakers_of_a_block_are_embedded_on_the_gpu_and_read_at_once(
         embedder = WeSpeakerEmbedder(WeSpeakerResNet34().eval())
     fake_on_gpu(embedder.model, mode)
     masks = np.zeros((2, 589, 3), dtype=bool)
-    masks[0, 100:300, 0] = masks[0, 200:400, 1] = masks[1, :200, 2] = True
+    masks[0, 100:300, 0] = masks[0, 200:400, 1] = masks[1, :100, 2] = True
     monkeypatch.setattr(torch.Tensor, "numpy", read)
     with mode, torch.inference_mode():
         monkeypatch.setattr(kaldi, "EPSILON", torch.empty(()))
@@ -246,3 +252,4 @@ def test_speakers_of_a_block_are_embedded_on_the_gpu_and_read_at_once(
         embeddings = embedder.embed(samples, masks, 10 * SAMPLE_RATE, SAMPLE_RATE)
     assert embeddings.shape == (2, 3, embedder.dimension)
     assert mode.reads == {"CAM++": 1, "WeSpeaker": 2}[name], "WeSpeaker's embedding of silence too"
+    assert sizes == {"CAM++": [[170, 339, 339]], "WeSpeaker": []}[name]

@@ -63,7 +63,7 @@ def frame_features(mels: torch.Tensor) -> torch.Tensor:
 def _block_features(mels: torch.Tensor) -> torch.Tensor:
     network = _network(mels.device)
     kaldi = mels @ slaney_to_kaldi().to(mels.device).T
-    first, frames = (output[None] for output in network.frames((kaldi - kaldi.mean(dim=0, keepdim=True))[None]))
+    first, frames = network.frames(kaldi[None])
     means, squares = (
         functional.avg_pool1d(power, POOLED, STRIDE, (POOLED - STRIDE) // 2, ceil_mode=True, count_include_pad=False)
         for power in (frames, frames.square())
