@@ -75,12 +75,19 @@ def _set_up_process(run: Path) -> None:
     import os
 
     from diarbench.benchmarks.runs.deploy import elsewhere
-    from diarbench.benchmarks.runs.environment import OWN_VARIABLES, threads, watch_load, worker_environment
+    from diarbench.benchmarks.runs.environment import (
+        OWN_VARIABLES,
+        collect_garbage_rarely,
+        threads,
+        watch_load,
+        worker_environment,
+    )
     from diarbench.benchmarks.runs.interpreters import ISOLATED, check_interpreter, check_known
     from diarbench.reports.results.run_folder import RunFolder
 
     os.environ.update(worker_environment(threads()))
     watch_load(threads())
+    collect_garbage_rarely()
     folder = RunFolder(run)
     if folder.job.is_file() and (python := elsewhere(job := folder.read_job())):
         check_known(python, job.backend, str(run))

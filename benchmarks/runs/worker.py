@@ -7,7 +7,6 @@ is started again resumes where the last one stopped. It holds the folder's lock,
 
 from __future__ import annotations
 
-import gc
 import json
 import logging
 import os
@@ -38,6 +37,7 @@ from diarbench.backends.training.loggers import open_loggers
 from diarbench.benchmarks.runs.environment import (
     END_WITH_PARENT,
     OWN_VARIABLES,
+    collect_garbage_rarely,
     environment,
     is_main_process,
     set_up_device,
@@ -408,9 +408,7 @@ def _with_own_head(objective: Objective) -> Objective:
 
 def main() -> None:
     """Run the job. A failure is recorded in ``run.json`` and gives a non-zero exit status."""
-    # Importing a toolkit makes a million objects that stay. With Python's default, a collection for every 700 new ones,
-    # collecting takes a fifth of the import.
-    gc.set_threshold(50_000)
+    collect_garbage_rarely()
     folder = Path(sys.argv[1]).parent
     # Whatever the toolkits print goes to the log; the original standard output carries only events.
     events = os.fdopen(os.dup(1), "w", encoding="utf-8")

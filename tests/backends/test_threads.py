@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from diarbench.backends import registry, threads
 from diarbench.backends.objective import Objective
+from diarbench.benchmarks.cli.deploy import _set_up_process
 from diarbench.benchmarks.runs.environment import THREADS_BY_LOAD, watch_load, worker_environment
 
 torch = pytest.importorskip("torch")
@@ -81,6 +84,18 @@ def test_omp_num_threads_decides_where_it_is_given(monkeypatch: pytest.MonkeyPat
     assert worker_environment(2)[THREADS_BY_LOAD] == "1", "OMP_NUM_THREADS is of the command that started this process"
     watch_load(2)
     assert threads._by_load is not None
+
+
+def test_bench_diarize_adapts_and_collects_garbage_as_a_run_does(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "environ", dict(os.environ))
+    before = gc.get_threshold()
+    try:
+        _set_up_process(tmp_path)
+        assert gc.get_threshold()[0] == 50_000 != before[0] and threads._by_load is not None
+    finally:
+        gc.set_threshold(*before)
 
 
 @pytest.mark.slow
