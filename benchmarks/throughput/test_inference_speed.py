@@ -126,11 +126,17 @@ CALLS = {"pyannote": pyannote_call, "nemo": nemo_call, "nemo-streaming": nemo_ca
 
 
 def parameters_with_turns(diarizer, inference):
-    """The default parameters; for Sortformer with the median activity as threshold, so that there are turns."""
+    """The default parameters; for Sortformer with a threshold that some of the activity exceeds.
+
+    It is the middle of the widest gap in the activity without its extremes, so that rounding puts nothing across it.
+    """
     if "activity" not in inference:
         return diarizer.defaults
-    middle = float(np.median(inference["activity"]))
-    return {**diarizer.defaults, "onset": middle, "offset": middle}
+    activity = np.sort(inference["activity"], axis=None)
+    inner = activity[len(activity) // 20 : -(len(activity) // 20)].astype(float)
+    widest = np.diff(inner).argmax()
+    threshold = float(inner[widest : widest + 2].mean())
+    return {**diarizer.defaults, "onset": threshold, "offset": threshold}
 
 
 def assert_same(ours, theirs):

@@ -7,14 +7,18 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 
 from diarbench.benchmarks.throughput.sessions import change, find_session, plot_history, read_session, stored
 from diarbench.datasets.io.errors import UserError
 
 pytest.importorskip("pytest_benchmark")
+from diarbench.benchmarks.throughput.test_inference_speed import parameters_with_turns
+
 BENCH = [sys.executable, "-m", "diarbench.benchmarks.cli", "throughput"]
 
 
@@ -121,3 +125,11 @@ def test_suite_runs_and_is_stored(tmp_path: Path) -> None:
     assert measure.name == "report_speed::test_report" and measure.rounds == 3
     assert measure.noise is not None and measure.in_kernels is not None
     assert stored_session.machine["diarbench"]["versions"]["diarbench"] and "report_speed" in process.stdout
+
+
+def test_no_activity_is_near_the_threshold_at_which_turns_are_compared() -> None:
+    """The median is 0.42; the widest gap of all is below the extreme 0.9."""
+    activity = np.concatenate([np.linspace(0.40, 0.44, 101), np.linspace(0.46, 0.47, 60), [0.1, 0.9]])
+    diarizer = SimpleNamespace(defaults={"onset": 0.5, "offset": 0.5, "pad_s": 0.1})
+    chosen = parameters_with_turns(diarizer, {"activity": activity.astype(np.float32).reshape(-1, 1)})
+    assert chosen == {"onset": pytest.approx(0.45), "offset": pytest.approx(0.45), "pad_s": 0.1}
