@@ -77,6 +77,7 @@ class MsddNetwork(torch.nn.Module):
         state = random.getstate()
         self.model = EncDecDiarLabelModel(cfg=OmegaConf.create(nemo_config(architecture)))
         random.setstate(state)
+        self.model.msdd.hidden_to_spks.register_forward_hook(losses.in_32_bits)
         self.speaker = self._take_speaker()
         self.objective = Objective()
         self.train()
@@ -171,7 +172,7 @@ class MsddNetwork(torch.nn.Module):
         wanted = torch.nn.utils.rnn.pad_sequence(
             [torch.from_numpy(example.labels.targets) for example in examples], batch_first=True
         ).to(waveforms.device)
-        predicted = self.decode_pairs(*embedded).to(wanted.dtype)  # losses are not computed in 16 bits
+        predicted = self.decode_pairs(*embedded).to(wanted.dtype)
         finite, not_finite = losses.finite_part(predicted)
         segmentation = self.model.loss(probs=finite, labels=wanted, target_lens=lengths) + not_finite
         spoken = torch.arange(wanted.shape[1])[None] < lengths[:, None]

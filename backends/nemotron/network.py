@@ -50,6 +50,7 @@ class NemotronNetwork(torch.nn.Module):
         super().__init__()
         self.settings = architecture
         self.model = Nemotron3DiarizationForAudioFrameClassification(_configuration(architecture, "--init"))
+        self.model.classifier.out_proj.register_forward_hook(losses.in_32_bits)
         with torch.no_grad():  # a log mel is about -11, and only what differs from that is of use
             projection = self.model.model.audio_tower.embedder.projection.weight
             projection -= projection.mean(dim=1, keepdim=True)

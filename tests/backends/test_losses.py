@@ -119,7 +119,7 @@ def test_a_loss_of_activity_is_as_without_the_check_for_numbers() -> None:
     assert activity.grad is not None and activity.grad.equal(2 * activity.detach())
 
 
-@pytest.mark.parametrize("name", ["pyannote with a fresh head", "nemo"])
+@pytest.mark.parametrize("name", ["pyannote with a fresh head", "nemo", "nemotron"])
 def test_a_network_s_sigmoids_have_32_bits_where_it_is_trained_in_16(name: str) -> None:
     """Those that a sigmoid computes in bfloat16 are 1 from 0.998 on, so that the loss of an error is unbounded."""
     backend = load_or_skip(name.partition(" ")[0])
@@ -202,7 +202,10 @@ def test_the_best_order_has_the_least_loss_of_all_permutations_of_four_speakers(
         best = losses.in_best_order(probabilities, wanted[None])
         assert losses.binary_cross_entropy(probabilities, best).item() == pytest.approx(least, rel=1e-6)
         chosen.add(tuple(best[0].sum(0).tolist()))
-    in_batch = losses.in_best_order(losses.logit_marginals(logits).each, targets)
+    probabilities = losses.logit_marginals(logits).each
+    in_batch = losses.in_best_order(probabilities, targets)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert losses.in_best_order(probabilities, targets).equal(in_batch), "also where a network has 16 bits"
     assert {tuple(window.sum(0).tolist()) for window in in_batch} == chosen
     assert not torch.equal(in_batch, targets)
 
