@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import soundfile
+import tiny_nemotron
 from ddp_script import without_dropout
 from toolkits import load_or_skip
 
@@ -26,7 +27,7 @@ pytestmark = [
     pytest.mark.gpu,
     pytest.mark.slow,
     pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA device"),
-    pytest.mark.parametrize("name", ["pyannote", "nemo"]),
+    pytest.mark.parametrize("name", ["pyannote", "nemo", "nemotron"]),
 ]
 GPU = "cuda"
 
@@ -41,9 +42,11 @@ def full_precision() -> Iterator[None]:
 
 
 def make_network(name: str, init: str = "auto") -> tuple[Any, Any]:
-    """A backend and its network, with weights that do not depend on the device."""
+    """A backend and its network, with weights that do not depend on the device; Nemotron is a tiny one."""
     backend = load_or_skip(name)
     seed_all(1, 0)
+    if name == "nemotron":
+        return backend, tiny_nemotron.make_network().train_on(recipes.load("quick").objective)
     return backend, backend.network(backend.resolve_init(init), recipes.load("quick").objective)
 
 
