@@ -177,7 +177,7 @@ class Difference(Record):
         if self.units_needed is None:
             return ""
         if self.is_beyond_reach:
-            return "; no number of recordings worth having would show it"
+            return f"; no number of {self.interval.unit} worth having would show it"
         amount = ""
         if self.speech_s is not None:
             amount = f" ({_duration(self.speech_s * self.units_needed / self.interval.units)} of speech)"
