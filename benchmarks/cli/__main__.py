@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 from itertools import pairwise
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -77,6 +79,9 @@ def main() -> None:
     """
     for ending in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(ending, signal.default_int_handler)
+    for stream in ("stdin", "stdout", "stderr"):
+        if getattr(sys, stream) is None:  # closed by the caller, as by some daemons
+            setattr(sys, stream, Path(os.devnull).open("r+", encoding="utf-8"))  # noqa: SIM115
     try:
         _refuse_empty(sys.argv[1:])
         app()

@@ -97,13 +97,16 @@ def outside_notes(path: Path, turns: Mapping[str, Sequence[Turn]], scored: Itera
     return [f"{path}: {seconds:.3f} s of speech outside the scored regions, not scored"] if seconds >= 5e-4 else []
 
 
+LARGEST_COLLAR_S = 3600
+
+
 def parse_condition(text: str, known: Mapping[str, ScoringProtocol]) -> ScoringProtocol:
     """A known protocol by name, or a custom one: ``0.1+overlap``, ``0.1-overlap``. Raises UserError otherwise."""
     if text in known:
         return known[text]
     collar, sign, overlap = text.partition("+" if "+" in text else "-")
     try:
-        if sign and overlap == "overlap":
+        if sign and overlap == "overlap" and not float(collar) > LARGEST_COLLAR_S:
             return ScoringProtocol(name=text, collar_s=float(collar), score_overlap=sign == "+")
     except ValueError:
         pass

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import errno
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -197,3 +199,11 @@ def test_more_gpus_than_there_are_and_one_too_old_for_bf16(monkeypatch: pytest.M
         Demand(device="cuda", devices=3, precision="32-true").check()
     with pytest.raises(UserError, match="precision bf16-mixed: this GPU is too old for it"):
         Demand(device="cuda", devices=1, precision="bf16-mixed").check()
+
+
+def test_a_closed_standard_output_is_no_error() -> None:
+    """As under some daemons; writing to it failed with a trace."""
+    done = subprocess.run(
+        ["sh", "-c", '"$0" -m diarbench.benchmarks.cli data list >&-', sys.executable], capture_output=True, text=True
+    )
+    assert (done.returncode, done.stderr) == (0, "")

@@ -123,7 +123,7 @@ def test_custom_condition(bench, files, text, collar_s, score_overlap):
     assert result[text]["protocol"] == {"name": text, "collar_s": collar_s, "score_overlap": score_overlap}
 
 
-@pytest.mark.parametrize("text", ["fulll", "0.1", "-1+overlap", "nan+overlap", "0.1+overlaps"])
+@pytest.mark.parametrize("text", ["fulll", "0.1", "-1+overlap", "nan+overlap", "1e300+overlap", "0.1+overlaps"])
 def test_unknown_condition_is_rejected(bench, files, text):
     code, out, err = bench("score", *files[:2], "--condition", text)
     assert code == 1 and out == "" and f"--condition {text}" in err
