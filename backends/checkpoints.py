@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import io
+import math
 import pickletools
 import zipfile
 from _compat_pickle import IMPORT_MAPPING, NAME_MAPPING
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -169,6 +170,12 @@ def stored_numbers(tensors: Mapping[str, Any]) -> int:
         if hasattr(tensor, "untyped_storage")
     }
     return sum(storages.values())
+
+
+def check_stored(shapes: Iterable[Sequence[int]], tensors: Mapping[str, Any], source: Path | str) -> None:
+    """Raises UserError where tensors of these shapes would have more numbers than the file stores."""
+    if sum(map(math.prod, shapes)) > stored_numbers(tensors):
+        raise UserError(f"{source}: its tensors claim more numbers than the file has")
 
 
 def load_safetensors(path: Path) -> tuple[dict[str, Any], dict[str, str]]:

@@ -57,8 +57,8 @@ class Layer(NamedTuple):
 class Padding:
     """The frames after the end of each row of a batch, which must not change what is computed of the row.
 
-    For ``lengths`` of any shape, in frames, it applies to arrays whose last dimension is time and whose dimensions
-    before are those of the lengths, or larger. Without lengths, no row is padded.
+    The last dimension of an array is time, and ``lengths``, in frames, broadcast to the dimensions before it. Without
+    lengths, no row is padded.
     """
 
     def __init__(self, lengths: torch.Tensor | None, frames: int) -> None:
@@ -75,7 +75,7 @@ class Padding:
         self.of_all, self.of_gated = frames / self.lengths, averaged / spoken
 
     def clear(self, x: torch.Tensor) -> torch.Tensor:
-        """The array with 0 after each row, which is what a convolution takes beside an array."""
+        """The array with zeros after the end of each row, as a convolution pads it."""
         return x if self.row is None else x * self.row
 
     def mean(self, x: torch.Tensor) -> torch.Tensor:

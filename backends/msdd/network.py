@@ -5,7 +5,6 @@ Park et al., "Multi-scale speaker diarization with dynamic scale weighting" (Int
 
 from __future__ import annotations
 
-import math
 import random
 from collections.abc import Mapping, Sequence
 from itertools import combinations, groupby, islice
@@ -19,7 +18,7 @@ from omegaconf import OmegaConf
 
 from diarbench.backends import losses
 from diarbench.backends.base import Losses
-from diarbench.backends.checkpoints import check_checkpoint, is_checkpoint, load_tensors, stored_numbers
+from diarbench.backends.checkpoints import check_checkpoint, check_stored, is_checkpoint, load_tensors
 from diarbench.backends.msdd.configuration import (
     CAMPLUSPLUS,
     PUBLISHED_DECODER,
@@ -266,8 +265,7 @@ def _check_shapes(architecture: Mapping[str, Any], tensors: Mapping[str, Any], p
     for name, shape in wanted.items():
         if name.startswith(prefix) and getattr(tensors.get(name), "shape", None) != shape:
             raise UserError(f"{source}: its weights are not those of the network that it describes ({name})")
-    if sum(math.prod(shape) for name, shape in wanted.items() if name.startswith(prefix)) > stored_numbers(tensors):
-        raise UserError(f"{source}: its tensors claim more numbers than the file has")
+    check_stored((shape for name, shape in wanted.items() if name.startswith(prefix)), tensors, source)
 
 
 def _load(module: torch.nn.Module, tensors: Mapping[str, Any], source: Path | str) -> None:

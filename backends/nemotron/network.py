@@ -22,7 +22,7 @@ from transformers.models.nemotron3_diarization.modeling_nemotron3_diarization im
 
 from diarbench.backends import losses
 from diarbench.backends.base import Losses
-from diarbench.backends.checkpoints import load_checkpoint, load_safetensors, stored_numbers
+from diarbench.backends.checkpoints import check_stored, load_checkpoint, load_safetensors
 from diarbench.backends.nemotron.configuration import (
     CONFIG,
     PRESETS,
@@ -98,8 +98,7 @@ class NemotronNetwork(torch.nn.Module):
         for name in sorted({*expected, *tensors}):
             if name not in tensors or name not in expected or tensors[name].shape != expected[name].shape:
                 raise UserError(f"{source}: its tensors are not those of its configuration (first difference: {name})")
-        if sum(tensor.numel() for tensor in expected.values()) > stored_numbers(tensors):
-            raise UserError(f"{source}: its tensors claim more numbers than the file has")
+        check_stored((tensor.shape for tensor in expected.values()), tensors, source)
         network = cls(architecture)
         network.model.load_state_dict(tensors)
         return network

@@ -148,7 +148,7 @@ def load_camplusplus() -> Any:
             return self.features(samples), np.arange(windows) * (step // HOP)
 
         def embedding(self, features: torch.Tensor, mask: np.ndarray) -> torch.Tensor:
-            """The embedding (192,) of the features whose nearest mask frame is true; NaN if they are too few."""
+            """The embedding (192,) of the feature frames where the mask is true; NaN if there are too few."""
             chosen = torch.from_numpy(np.flatnonzero(mask[nearest_frames(len(features), len(mask))]))
             features = features.index_select(0, chosen.to(features.device, non_blocking=True))
             if len(features) < SHORTEST:

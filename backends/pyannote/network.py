@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -15,10 +14,10 @@ from diarbench.backends import losses
 from diarbench.backends.base import Losses
 from diarbench.backends.checkpoints import (
     check_checkpoint,
+    check_stored,
     is_checkpoint,
     load_safetensors,
     load_tensors,
-    stored_numbers,
 )
 from diarbench.backends.objective import Objective
 from diarbench.backends.pyannote.checkpoints import (
@@ -99,8 +98,7 @@ class PyannoteNetwork(torch.nn.Module):
         for name, shape in wanted.items():
             if getattr(tensors.get(name), "shape", None) != shape:
                 raise UserError(f"{source}: its weights are not those of the PyanNet that it describes ({name})")
-        if sum(map(math.prod, wanted.values())) > stored_numbers(tensors):
-            raise UserError(f"{source}: its tensors claim more numbers than the file has")
+        check_stored(wanted.values(), tensors, source)
         network = cls.from_scratch(settings)
         # A checkpoint of pyannote.audio 2 or 3 may also have the tensors of a loss function.
         network.model.load_state_dict({name: tensors[name] for name in wanted})
@@ -206,7 +204,7 @@ class PyannoteNetwork(torch.nn.Module):
 
 
 def in_best_order(activity: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
-    """Targets (batch, frames, speakers) in the order of the outputs whose activity has the least squared error.
+    """Targets (batch, frames, speakers), their speakers reordered to have the least squared error to the activity.
 
     The order is that of pyannote.audio's ``permutate``, which waits for a GPU at each window.
     """

@@ -227,7 +227,8 @@ class DatasetComparison:
         for system in self.systems:
             if any(row.interval is None for row in system.rows):
                 turns = system.read_turns()
-                system.rows = [with_statistics(row, self.reference, turns, self.scored) for row in system.rows]
+                sides = self.reference, turns, self.scored
+                system.rows = [with_statistics(row, *sides, self.groups) for row in system.rows]
 
     def _contrasts(self) -> Iterator[Contrast]:
         """Paired differences between final outputs, and to their earlier stages and the one-speaker baseline."""

@@ -59,13 +59,18 @@ def score_rows(recordings: Sequence[Recording], hypothesis: Turns, identity: dic
         for condition, by_uri in errors.items()
     ]
     if identity["subset"] == "test":
-        rows = [with_statistics(row, reference, hypothesis, scored) for row in rows]
+        groups = number_groups(reference)
+        rows = [with_statistics(row, reference, hypothesis, scored, groups) for row in rows]
     return rows, difference
 
 
-def with_statistics(row: Row, reference: Turns, hypothesis: Turns, scored: Mapping[str, Sequence[Region]]) -> Row:
-    """A row with its interval; under the first condition also with slices, other metrics and speaker counts."""
-    groups = number_groups(reference)
+def with_statistics(
+    row: Row, reference: Turns, hypothesis: Turns, scored: Mapping[str, Sequence[Region]], groups: Mapping[str, int]
+) -> Row:
+    """A row with its interval; under the first condition also with slices, other metrics and speaker counts.
+
+    ``groups`` has the number of each recording's group: of those that share speakers or a session.
+    """
     interval = significance.interval(row.files, [groups[part.uri] for part in row.files])
     statistics: dict[str, Any] = {"interval": interval}
     if row.condition == FIRST_CONDITION:

@@ -10,7 +10,6 @@ from diarbench.benchmarks.scoring.baselines import one_speaker, silence
 from diarbench.benchmarks.scoring.der import CONDITIONS, ScoringProtocol, pooled, score
 from diarbench.benchmarks.scoring.dover_lap import dover_lap
 from diarbench.benchmarks.scoring.inputs import Inputs, Turns, parse_condition
-from diarbench.datasets.folds import number_groups
 from diarbench.datasets.io.errors import UserError
 from diarbench.reports.results.scores import ErrorSeconds
 from diarbench.reports.results.statistics import Difference, Interval
@@ -67,12 +66,11 @@ def compare_systems(inputs: Inputs, protocols: Sequence[ScoringProtocol]) -> dic
     }
     systems = {"a": inputs.hypotheses[0], "b": inputs.hypotheses[1], **others}
     pairs = {}
-    groups = _groups(inputs)
     for protocol in protocols:
         scores = _score_all(inputs, systems, protocol)
         a, b = (list(scores[name].recordings.values()) for name in ("a", "b"))
         try:
-            difference = significance.compare(a, b, list(inputs.scored), groups)
+            difference = significance.compare(a, b, list(inputs.scored), inputs.groups)
         except ValueError as error:
             raise UserError(f"under {protocol}, {error}") from error
         pairs[protocol.name] = PairedScores(
@@ -84,15 +82,8 @@ def compare_systems(inputs: Inputs, protocols: Sequence[ScoringProtocol]) -> dic
 def _score_all(inputs: Inputs, systems: Mapping[str, Turns], protocol: ScoringProtocol) -> dict[str, Score]:
     """Scores by system."""
     scores = {}
-    groups = _groups(inputs)
     for name, turns in systems.items():
         recordings = score(inputs.reference, turns, inputs.scored, [protocol])[protocol.name]
-        interval = significance.interval(list(recordings.values()), groups)
+        interval = significance.interval(list(recordings.values()), inputs.groups)
         scores[name] = Score(protocol, pooled(recordings), recordings, interval)
     return scores
-
-
-def _groups(inputs: Inputs) -> list[int]:
-    """The number of each recording's group: of those that share speakers or a session."""
-    numbers = number_groups({uri: inputs.reference.get(uri, ()) for uri in inputs.scored})
-    return [numbers[uri] for uri in inputs.scored]

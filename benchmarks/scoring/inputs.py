@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 
 from diarbench.benchmarks.scoring.der import ScoringProtocol
 from diarbench.benchmarks.scoring.turns import merge_overlapping
+from diarbench.datasets.folds import number_groups
 from diarbench.datasets.io.errors import UserError, did_you_mean
 from diarbench.datasets.io.exclusions import outside, unscored
 from diarbench.datasets.io.files import files, nfc
@@ -28,6 +30,12 @@ class Inputs:
     scored: dict[str, list[Region]]
     notes: list[str] = field(default_factory=list)
     """One sentence for each kind of input that was skipped, merged, not scored or missing."""
+
+    @cached_property
+    def groups(self) -> list[int]:
+        """The number of each scored recording's group: of those that share speakers or a session."""
+        numbers = number_groups({uri: self.reference.get(uri, ()) for uri in self.scored})
+        return [numbers[uri] for uri in self.scored]
 
 
 def read_inputs(reference: Path, hypotheses: Sequence[Path], uem: Path | None) -> Inputs:

@@ -9,9 +9,9 @@ From ten units on, intervals are bootstrap intervals (Bisani and Ney 2004, "Boot
 in ASR performance evaluation"), with fewer Student's t intervals of the ratio, which hold their level for any number.
 All resampling is seeded, so the same seconds give the same interval.
 
-In a cross-validation each fold trains its own network, whose deviation the recordings of the fold share. For a
-pretrained network, the effect of training on each recording is known. If this effect varies more between folds than
-between units, the excess is added to the variance. This holds the level, with and without such deviations
+In a cross-validation each fold trains its own network, and all recordings of the fold share the deviation of this
+network. Where it was pretrained, the effect of training on each recording is known. If this effect varies more between
+folds than between units, the excess is added to the variance. This holds the level, with and without such deviations
 (``benchmarks/throughput/test_fold_statistics.py``).
 
 With several seeds of both systems, seeds are a sample too. Units and seeds are then two crossed random factors, and

@@ -1,7 +1,7 @@
-"""How often intervals and tests hold where recordings share speakers: with groups that are units if they are alike.
+"""How often intervals cover the true difference, and equal systems are told apart, where recordings share speakers.
 
-Two systems are drawn 1,000 times. Recordings differ in length and in the systems' true difference, of whose variance a
-share is common to the recordings of a group. Groups that are no units at all are measured beside it.
+Two systems are drawn 1,000 times. Recordings differ in length and in the systems' true difference. A share of the
+variance of this difference is common to all recordings of a group. The same draws are also compared without groups.
 """
 
 from __future__ import annotations

@@ -66,7 +66,7 @@ WORKER = """if 1:
 BUSY = "while True: pass"
 
 LONGER = 4
-"""How often the work is done beside the same work: both begin on an idle machine, and take all cores for a second."""
+"""Repetitions of the work beside the same work. Both processes start on an idle machine and take all cores at first."""
 
 
 @contextmanager

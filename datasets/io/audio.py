@@ -48,7 +48,7 @@ UNCOUNTED = frozenset({"MPEG_LAYER_I", "MPEG_LAYER_II"})
 """libsndfile's names of the kinds of MP3 file whose frames are not counted."""
 
 MOST_HEADER_BYTES = 10_000_000
-"""What a WAV file may have beside its samples, such as a description. A sparse file can have any number of bytes."""
+"""The most bytes of a WAV file that are no samples, such as a description. A sparse file can have any number."""
 
 WIDE = frozenset({"PCM_24", "PCM_32", "FLOAT", "DOUBLE"})
 

@@ -229,9 +229,10 @@ def _unused_uri(uri: str, taken: set[str]) -> str:
 
 @contextmanager
 def work_folder(target: Path) -> Iterator[Path]:
-    """A hidden folder beside a dataset for the audio that it is made of, held by this process and removed at the end.
+    """A hidden folder beside a dataset, for the audio that the dataset is made of.
 
-    A converted dataset has hard links to the audio or copies of it. Raises UserError as `hold`.
+    This process holds the folder and removes it at the end: a converted dataset has hard links to the audio or copies.
+    Raises UserError as `hold`.
     """
     work = target.with_name(f".{target.name}.simulating")
     with hold(work):

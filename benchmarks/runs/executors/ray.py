@@ -32,7 +32,7 @@ RETRIES = 3
 CONNECT_S = 10.0
 
 WAIT_S = 60.0
-"""Seconds without a large enough node until a note tells the user."""
+"""After so many seconds without a large enough node, a note tells the user."""
 
 
 class RayExecutor:

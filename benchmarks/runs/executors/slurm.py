@@ -29,7 +29,7 @@ QUEUE_S = 10.0
 """How often Slurm is asked for its queue."""
 
 WAIT_S = 60.0
-"""Seconds in which no run starts until a note tells the user why."""
+"""After so many seconds in which no run starts, a note tells the user why."""
 
 MOST_TIMEOUTS = 100
 """How often a run that exceeds its time limit is put into the queue again."""
