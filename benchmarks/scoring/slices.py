@@ -156,7 +156,7 @@ def worst_regions(
     window_s: float = 10.0,
 ) -> list[WorstRegion]:
     """The windows with the most error seconds, in decreasing order; windows without error are left out."""
-    windows = errors_by_window(reference, hypothesis, scored, protocol, window_s)
+    windows = errors_by_window(reference, hypothesis, scored, protocol, window_s, alike=count)
     worst = sorted((w for w in windows if _error_s(w[2]) > 0), key=lambda w: -_error_s(w[2]))[:count]
     return [
         WorstRegion(uri=uri, start_s=start_s, end_s=start_s + window_s, errors=errors) for uri, start_s, errors in worst

@@ -6,9 +6,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from diarbench.benchmarks.scoring.der import CONDITIONS, pooled, score
+from diarbench.benchmarks.scoring.blocks import split_regions
+from diarbench.benchmarks.scoring.der import CONDITIONS, pooled, score, sweep
 from diarbench.benchmarks.scoring.slices import contributions, slices, speaker_counts, worst_regions
-from diarbench.datasets.io.rttm import Region, Turn
+from diarbench.datasets.io.rttm import LONGEST_S, Region, Turn
 from diarbench.reports.results.scores import ErrorSeconds
 
 FULL = CONDITIONS["full"]
@@ -18,6 +19,11 @@ REFERENCE = {"r": [Turn(0, 6, "A"), Turn(5, 8, "B"), Turn(14, 14.4, "A")]}
 # x misses B's second in the overlap and A's last turn, gives B's other two seconds to A, and speaks from 10 to 12.
 HYPOTHESIS = {"r": [Turn(0, 8, "x"), Turn(10, 12, "x")]}
 SCORED = {"r": [Region(0, 20)]}
+
+
+def turns_of(names):
+    turn = st.tuples(st.integers(-500, 30_000), st.integers(1, 8000), st.sampled_from(names))
+    return st.lists(turn.map(lambda t: Turn(t[0] / 1000, (t[0] + t[1]) / 1000, t[2])), max_size=10)
 
 
 def parts(slicing):
@@ -83,6 +89,38 @@ def test_worst_regions_by_hand():
     assert len(worst_regions(REFERENCE, HYPOTHESIS, SCORED, FULL, window_s=5.0)) == 2
 
 
+def test_the_work_is_in_proportion_to_turns():
+    """Three years in one turn are ten million windows of 10 s, all of them as bad."""
+    start_s, end_s = 3.0, LONGEST_S - 4
+    scored = {"r": [Region(0, LONGEST_S)]}
+    worst = worst_regions({"r": [Turn(start_s, end_s, "A")]}, {"r": [Turn(0, 3, "x")]}, scored, FULL, count=2)
+    assert [(w.start_s, w.errors.miss, w.errors.false_alarm) for w in worst] == [(0, 7, 3), (10, 10, 0)]
+    worst = worst_regions({}, {"r": [Turn(start_s, end_s, "x")]}, scored, FULL, count=10**4)
+    assert len(worst) == 10**4 and worst[-1].start_s == 10**5
+    (last,) = worst_regions({"r": [Turn(end_s - 5, end_s, "A")]}, {}, scored, FULL)
+    assert (last.start_s, last.errors.miss) == (LONGEST_S - 10, 5)
+
+
+@given(st.lists(st.tuples(turns_of("ABC"), turns_of("xyz")), min_size=1, max_size=3), st.integers(1, 5))
+@settings(max_examples=30, deadline=None)
+def test_worst_regions_are_those_of_windows_scored_one_by_one(recordings, count):
+    uris = [str(i) for i in range(len(recordings))]
+    reference, hypothesis = (dict(zip(uris, side, strict=True)) for side in zip(*recordings, strict=True))
+    for protocol in CONDITIONS.values():
+        scored = {uri: [Region(0, 20), Region(21, 40)] for uri in uris}
+        expected = []
+        for uri in uris:
+            for k in range(40):
+                # Only the error of the window: a mapping of its own would not be the recording's.
+                pieces = split_regions(scored[uri], [k, k + 1])
+                swept = sweep(reference, hypothesis, {uri: pieces}, [protocol])
+                inside = (swept.start_us >= 1e6 * k) & (swept.end_us <= 1e6 * (k + 1))
+                expected.append((uri, k, swept.errors(protocol.name, inside.astype(int), 2)[1]))
+        expected = sorted((w for w in expected if w[2].error_s > 0), key=lambda w: -w[2].error_s)[:count]
+        worst = worst_regions(reference, hypothesis, scored, protocol, count=count, window_s=1.0)
+        assert [(w.uri, w.start_s, w.errors) for w in worst] == expected
+
+
 def test_speaker_counts_by_hand():
     reference = {**REFERENCE, "s": [Turn(0, 1, "A"), Turn(50, 51, "B")]}
     hypothesis = {**HYPOTHESIS, "s": [Turn(0, 2, "x")]}
@@ -99,11 +137,6 @@ def test_nothing_scored():
     assert all(part == {} for part in slices(REFERENCE, HYPOTHESIS, {}, FULL).values())
     assert worst_regions(REFERENCE, {}, {}, FULL) == []
     assert contributions(slices({}, HYPOTHESIS, SCORED, FULL), slices({}, {}, SCORED, FULL))["recording"] == {}
-
-
-def turns_of(names):
-    turn = st.tuples(st.integers(-500, 30_000), st.integers(1, 8000), st.sampled_from(names))
-    return st.lists(turn.map(lambda t: Turn(t[0] / 1000, (t[0] + t[1]) / 1000, t[2])), max_size=10)
 
 
 @given(st.lists(st.tuples(turns_of("ABC"), turns_of("xyz"), turns_of("xyz")), min_size=1, max_size=3))
