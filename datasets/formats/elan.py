@@ -9,6 +9,7 @@ Licence: the corpus's own.
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from pathlib import Path
 from typing import NoReturn
@@ -37,6 +38,9 @@ def find(path: Path, tiers: str = "", dataset: str = "") -> Corpus:
 def read_eaf(path: Path, changes: Counter[str], tiers: str = "") -> list[Turn]:
     """Read the turns in an ELAN file, see `read_tiers`. Raises UserError if it is not one, or a time is missing."""
     root = _parse(path)
+    units = [header.get("TIME_UNITS", "milliseconds") for header in root.iterfind("HEADER")]
+    if units not in ([], ["milliseconds"]):
+        raise UserError(f"{path}: its times are in {units[0]}, not milliseconds; save it again in ELAN")
     times = {slot.get("TIME_SLOT_ID"): slot.get("TIME_VALUE") for slot in root.iterfind("TIME_ORDER/TIME_SLOT")}
     spans: dict[str, tuple[str, str]] = {}
     for annotation in root.iter("ALIGNABLE_ANNOTATION"):
@@ -48,14 +52,15 @@ def read_eaf(path: Path, changes: Counter[str], tiers: str = "") -> list[Turn]:
     intervals: dict[str, list[Interval]] = {}
     for tier in root.iterfind("TIER"):
         name = tier.get("TIER_ID", "")
+        where = f"{path}: tier {name}"
+        if name in names:
+            raise UserError(f"{where}: there are two of this name; rename one in ELAN")
         if tier.get("PARENT_REF") and not tiers:
             changes["tiers left out: they depend on another"] += 1
             continue
         names[name] = tier.get("PARTICIPANT") or name
         intervals[name] = [
-            Interval(
-                *_span(annotation.get("ANNOTATION_ID", ""), spans, parents, f"{path}: tier {name}"), _value(annotation)
-            )
+            Interval(where, *_span(annotation.get("ANNOTATION_ID", ""), spans, parents, where), _value(annotation))
             for annotation in tier.iterfind("ANNOTATION/*")
         ]
     for media in root.iterfind("HEADER/MEDIA_DESCRIPTOR"):
@@ -83,7 +88,14 @@ def _span(name: str, spans: dict[str, tuple[str, str]], parents: dict[str, str],
         passed[name] = None
     spans.update(dict.fromkeys(passed, spans[name]))
     start, end = spans[name]
-    return seconds(start, where) / 1000, seconds(end, where) / 1000
+    return _seconds(start, where), _seconds(end, where)
+
+
+def _seconds(milliseconds: str, where: str) -> float:
+    """Raises UserError where it is not a number of milliseconds; ELAN writes whole ones, other tools decimals too."""
+    if not re.fullmatch(r"[0-9]+(\.[0-9]+)?", milliseconds):
+        raise UserError(f"{where}: TIME_VALUE {milliseconds[:40]!r}; expected milliseconds, 0 or more")
+    return seconds(float(milliseconds) / 1000, where)
 
 
 def _value(annotation: ElementTree.Element) -> str:

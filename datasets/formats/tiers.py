@@ -49,10 +49,12 @@ _LEVELS = frozenset(
 
 
 class Interval(NamedTuple):
-    """A labelled stretch of a tier; times in seconds, as the file has them."""
+    """A labelled stretch of a tier, in seconds."""
 
-    start: object
-    end: object
+    where: str
+    """The file, and the line or tier."""
+    start_s: float
+    end_s: float
     label: str
 
 
@@ -96,9 +98,9 @@ def read_tiers(tiers: Mapping[str, Sequence[Interval]], chosen: str, path: Path,
         changes["intervals left out: labelled as silence"] += silent
         by_name[name] = [
             turn
-            for start, end, label in spoken
+            for where, start_s, end_s, label in spoken
             if label.strip().lower() not in SILENCES
-            for turn in make_turns(start, end, name, str(path), changes)
+            for turn in make_turns(start_s, end_s, name, where, changes)
         ]
     if not patterns:
         _warn_of_levels(by_name, path, changes)

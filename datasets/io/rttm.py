@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
@@ -45,7 +45,7 @@ class Problem(NamedTuple):
 
 
 LONGEST_S = 1e8
-"""Three years; a later time is a mistake, and would not be a number of microseconds any more."""
+"""Three years. A later time is a mistake, or a time of day as seconds since 1970."""
 
 
 TYPES = frozenset({"SEGMENT", "NO_RT_METADATA", "NON-SPEECH", "FILLER", "EDIT", "IP", "SU", "CB", "A/P", "SPKR-INFO"})
@@ -136,8 +136,9 @@ def scan_lines(
         kind = fields[0].upper()
         if kind == "SPEAKER":
             has_turns = True
-            if len(fields) not in (9, 10):
-                text = f"{plural(len(fields), 'field')} where RTTM has 10 (a space in a name?)"
+            if len(fields) not in (9, 10) or _is_shifted(fields):
+                count = plural(len(fields), "field")
+                text = f"{count} where RTTM has {'9 or ' if len(fields) == 10 else ''}10 (a space in a name?)"
                 _report(Problem("malformed line", where, text), problems)
                 continue
             span = _span(fields[3], fields[4], where, problems, is_duration=True)
@@ -249,14 +250,22 @@ def read_lines(path: Path) -> Iterable[tuple[str, str]]:
 
 
 def seconds(field: object, where: str) -> float:
-    """A finite time in seconds, rounded to the microsecond. Raises UserError that starts with ``where``."""
+    """A time in seconds, rounded to the microsecond. Raises UserError that starts with ``where``.
+
+    `float` also reads ``1_0``, digits of other scripts, ``nan`` and ``inf``, none of which is a time.
+    """
+    text = str(field)
     try:
-        value = math.nan if isinstance(field, bool) or "_" in str(field) else float(field)  # type: ignore[arg-type]
+        is_plain = text.isascii() and "_" not in text and not isinstance(field, bool)
+        value = float(field) if is_plain else math.nan  # type: ignore[arg-type]
     except (TypeError, ValueError, OverflowError):
         value = math.nan
-    if not abs(value) <= LONGEST_S:
-        raise UserError(f"{where}: {field!r} is not a time in seconds (use a point for decimals)")
-    return round(value, 6)
+    shown = repr(field) if len(text) <= 40 else f"{text[:40]!r}..."
+    if not math.isfinite(value):
+        raise UserError(f"{where}: {shown} is not a time in seconds (use a point for decimals)")
+    if abs(value) > LONGEST_S:
+        raise UserError(f"{where}: {shown} s is later than three years; give seconds from the start of the recording")
+    return round(value, 6) + 0.0  # not -0.0, where something rounds to it
 
 
 def _span(
@@ -302,6 +311,31 @@ def _has_safe_name(uri: str, where: str, problems: list[Problem] | None) -> bool
         _report(
             Problem("unsafe name", where, f"{error}; rename the recording{name and f', for example {name}'}"), problems
         )
+        return False
+    return True
+
+
+_PLACEHOLDERS = frozenset({"<na>", "na", "n/a", "nan", "none", "null", "_", "-", "*", "?"})
+"""What stands in RTTM for a value that is not known; NIST's is ``<NA>``."""
+
+
+def _is_shifted(fields: Sequence[str]) -> bool:
+    """Whether a SPEAKER line of ten fields has nine, and a space in the name of its speaker or recording."""
+    if len(fields) < 10 or fields[5] == fields[8] == "<NA>":
+        return False
+    in_speaker = not _is_value(fields[8])  # the confidence
+    in_recording = fields[7].lower() in _PLACEHOLDERS and _is_number(fields[5])
+    return in_speaker or in_recording
+
+
+def _is_value(field: str) -> bool:
+    return field.lower() in _PLACEHOLDERS or _is_number(field)
+
+
+def _is_number(field: str) -> bool:
+    try:
+        float(field)
+    except ValueError:
         return False
     return True
 
