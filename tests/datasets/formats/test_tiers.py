@@ -97,7 +97,7 @@ SHORT += '0\n1\n"yes"\n1\n3\n""\n'
             SHORT.replace("\n0\n1\n", "\n-0.5\n1\n").encode(),
             r"13: a turn from -0\.5 to 1\.0; expected 0 <= start < end",
         ),
-        (SHORT.replace("\n0\n1\n", "\n−0.5\n1\n").encode(), '15: "yes" where a number belongs'),
+        (SHORT.replace("\n0\n1\n", "\n\u22120.5\n1\n").encode(), '15: "yes" where a number belongs'),
         (SHORT.replace("\n0\n1\n", "\n0\n1,5\n").encode(), r"14: '1,5' is not a time in seconds \(use a point"),
         (SHORT.replace("\n0\n1\n", "\n0\n1_0\n").encode(), "14: '1_0' is not a time in seconds"),
         (SHORT.replace("\n0\n1\n", "\n0\n1e10\n").encode(), "14: '1e10' s is later than three years"),
