@@ -155,8 +155,13 @@ def group_recordings(recordings: Sequence[Recording]) -> list[list[Recording]]:
 
 
 def number_groups(turns: Mapping[str, Iterable[Turn]]) -> dict[str, int]:
-    """The number of each recording's group, from the reference of each: see `group_recordings`."""
+    """The number of each recording's group, from the reference of each: see `group_recordings`.
+
+    Empty where that is not known: no name identifies a speaker, and no session is in two recordings.
+    """
     groups = connected(turns, lambda uri: _keys(uri, turns[uri]))
+    if len(groups) == len(turns) and not any(names_a_person(t.speaker) for listed in turns.values() for t in listed):
+        return {}
     return {uri: number for number, group in enumerate(groups) for uri in group}
 
 

@@ -113,7 +113,7 @@ def score(
             conditions[name]["slices"] = _dump(slicing.slices(*sides, scored.protocol))
             conditions[name]["worst_regions"] = [region.model_dump() for region in worst]
             conditions[name]["speaker_counts"] = slicing.speaker_counts(*sides, scored.protocol).model_dump()
-    result: dict[str, Any] = {"conditions": conditions, "recordings": len(inputs.scored), **agreement}
+    result: dict[str, Any] = {"conditions": conditions, **_size(inputs), **agreement}
     if metrics:
         result["metrics"] = other_metrics(*sides).model_dump()
     if not _print_notes_and_json(inputs, json, result):
@@ -184,7 +184,7 @@ def compare(
             )
             conditions[name]["slices"] = {a: _dump(parts_a), b: _dump(parts_b)}
             conditions[name]["explains"] = slicing.contributions(parts_a, parts_b)
-    result = {"conditions": conditions, "recordings": len(inputs.scored), **agreement}
+    result = {"conditions": conditions, **_size(inputs), **agreement}
     if not _print_notes_and_json(inputs, json, result):
         verdicts = {name: pair.difference.verdict("A", "B") for name, pair in pairs.items()}
         tables.print_comparison(make_console(), paths, (a, b), protocols, result, verdicts)
@@ -225,6 +225,11 @@ def _labels(hypothesis_a: Path, hypothesis_b: Path) -> tuple[str, str]:
         if len(set(labels)) == len(labels) and not taken & set(labels):
             return labels[0], labels[1]
     return f"{hypothesis_a} (A)", f"{hypothesis_b} (B)"
+
+
+def _size(inputs: Inputs) -> dict[str, int | None]:
+    """The number of recordings, and of groups of them that share speakers or a session; None if that is not known."""
+    return {"recordings": len(inputs.scored), "groups": len(set(inputs.groups)) or None}
 
 
 def _protocol_and_interval(score: Score) -> dict[str, Any]:

@@ -129,11 +129,13 @@ def _print_conventions(
         if "agrees_with" in result
         else ""
     )
+    is_unknown = result["groups"] is None and result["recordings"] > 1
+    sharing = " Whether recordings share speakers is not known." if is_unknown else ""
     _print(
         console,
         "Speakers are mapped on the whole scored region, before collars; each speaker's overlapping turns are merged."
         " Rates are relative to the reference speech of all recordings. Intervals are over"
-        f" {' or '.join(dict.fromkeys(Interval(**interval).counted for interval in intervals))}.{agreement}\n",
+        f" {' or '.join(dict.fromkeys(Interval(**interval).counted for interval in intervals))}.{sharing}{agreement}\n",
         style="dim",
     )
 

@@ -20,7 +20,7 @@ from diarbench.datasets.io.files import digest, write_atomic
 from diarbench.datasets.io.records import write_record
 from diarbench.datasets.io.rttm import Region, Turn
 from diarbench.datasets.roots import find_dataset
-from diarbench.datasets.verification import check_unchanged
+from diarbench.datasets.verification import watched
 from diarbench.reports.results.job import Job
 from diarbench.reports.results.run import Run
 from diarbench.reports.results.run_folder import RunFolder
@@ -69,9 +69,9 @@ def with_statistics(
 ) -> Row:
     """A row with its interval; under the first condition also with slices, other metrics and speaker counts.
 
-    ``groups`` has the number of each recording's group: of those that share speakers or a session.
+    ``groups`` has the number of each recording's group, of those that share speakers or a session, if that is known.
     """
-    interval = significance.interval(row.files, [groups[part.uri] for part in row.files])
+    interval = significance.interval(row.files, [groups[part.uri] for part in row.files] if groups else ())
     statistics: dict[str, Any] = {"interval": interval}
     if row.condition == FIRST_CONDITION:
         sides, protocol = (reference, hypothesis, scored), CONDITIONS[row.condition]
@@ -112,10 +112,11 @@ def too_many_speakers_warning(dataset: Dataset, initial: InitialWeights, objecti
 
 
 def open_unchanged(name: str, root: str, fingerprint: str) -> Dataset:
-    """The dataset that a job was planned with. Raises UserError where this machine lacks it, or its files changed."""
-    dataset = find_dataset(name, Path(root), fingerprint)
-    check_unchanged(dataset)
-    return dataset
+    """The dataset that a job was planned with, of which nothing is read once its files changed: see `watched`.
+
+    Raises UserError where this machine lacks it, or its files changed.
+    """
+    return watched(find_dataset(name, Path(root), fingerprint))
 
 
 def mark_interrupted(folder: RunFolder) -> None:

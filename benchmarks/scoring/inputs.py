@@ -33,9 +33,12 @@ class Inputs:
 
     @cached_property
     def groups(self) -> list[int]:
-        """The number of each scored recording's group: of those that share speakers or a session."""
+        """The number of each scored recording's group, of those that share speakers or a session.
+
+        Empty where that is not known.
+        """
         numbers = number_groups({uri: self.reference.get(uri, ()) for uri in self.scored})
-        return [numbers[uri] for uri in self.scored]
+        return [numbers[uri] for uri in self.scored] if numbers else []
 
 
 def read_inputs(reference: Path, hypotheses: Sequence[Path], uem: Path | None) -> Inputs:

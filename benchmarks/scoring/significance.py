@@ -1,13 +1,16 @@
 """Intervals, paired tests, and the test set size that a difference needs.
 
 A test set is a sample of recordings, so recordings are the units: pieces of one recording are not independent of each
-other. Where recordings share speakers or a session, and their errors vary more between such groups than independent
-recordings would let them, the groups are the units (Cameron and Miller 2015, "A practitioner's guide to cluster-robust
-inference"). ``benchmarks/throughput/test_group_statistics.py`` measures how this holds its level.
+other. Nor are recordings that share speakers or a session: these are groups, and the groups are the units, whatever the
+figures (Cameron and Miller 2015, "A practitioner's guide to cluster-robust inference"). Where there are too few groups,
+or one has nearly all speech, they cannot stand for other speakers. Then recordings are the units, and intervals and
+tests are about these speakers. ``benchmarks/throughput/test_group_statistics.py`` measures how this holds its level.
 
-From ten units on, intervals are bootstrap intervals (Bisani and Ney 2004, "Bootstrap estimates for confidence intervals
-in ASR performance evaluation"), with fewer Student's t intervals of the ratio, which hold their level for any number.
-All resampling is seeded, so the same seconds give the same interval.
+Units of unequal size count as fewer: there are ``(sum of speech)**2 / (sum of speech**2)`` effective units (Kish 1965,
+"Survey sampling"). From ten on, intervals are bootstrap intervals (Bisani and Ney 2004, "Bootstrap estimates for
+confidence intervals in ASR performance evaluation"). With fewer they are Student's t intervals of the ratio: its
+variance is the jackknife's, which leaves out one unit at a time, and its degrees of freedom are the effective units
+less one. All resampling is seeded, so the same seconds give the same interval.
 
 In a cross-validation each fold trains its own network, and all recordings of the fold share the deviation of this
 network. Where it was pretrained, the effect of training on each recording is known. If this effect varies more between
@@ -29,9 +32,17 @@ import numpy as np
 import scipy  # loads its submodules when they are used
 from numpy.typing import NDArray
 
-from diarbench.backends.evidence import standard_error
 from diarbench.reports.results.scores import ErrorSeconds
-from diarbench.reports.results.statistics import FEWEST_RECORDINGS, GROUPS, LEVEL, RECORDINGS, Difference, Interval
+from diarbench.reports.results.statistics import (
+    FEWEST_GROUPS,
+    FEWEST_RECORDINGS,
+    GROUPS,
+    LEVEL,
+    RECORDINGS,
+    SHARING,
+    Difference,
+    Interval,
+)
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.intp]
@@ -39,7 +50,7 @@ Ints = NDArray[np.intp]
 RESAMPLES = 10_000
 
 BOOTSTRAP_FROM = 10
-"""With fewer units the bootstrap's interval is too narrow, and Student's t interval is given."""
+"""With fewer effective units the bootstrap's interval is too narrow, and Student's t interval is given."""
 
 POWER = 0.8
 
@@ -56,10 +67,10 @@ def interval(errors: Sequence[ErrorSeconds], groups: Sequence[int] = ()) -> Inte
     ``groups`` has the number of each recording's group: of those that share speakers or a session.
     """
     error_s, speech_s = _error_s(errors), _speech_s(errors)
-    units = _units(error_s, speech_s, groups)
+    units, unit = _units(speech_s, groups)
     bounds = _interval(_by_unit(error_s, units), _by_unit(speech_s, units))
     low = None if bounds.low is None else max(bounds.low, 0.0)
-    return bounds.model_copy(update={"low": low, "unit": RECORDINGS if units is None else GROUPS})
+    return bounds.model_copy(update={"low": low, "unit": unit})
 
 
 def compare(
@@ -96,14 +107,14 @@ def compare_seeds(
     if not speech_s.sum() > 0:
         raise ValueError("no reference speech is scored, so there is no error rate to compare")
     errors_a, errors_b = (np.array([_error_s(seed) for seed in system]) for system in (a, b))
-    units = _units(errors_b.mean(axis=0) - errors_a.mean(axis=0), speech_s, groups)
+    units, unit = _units(speech_s, groups)
     speech_s, errors_a, errors_b = (_by_unit(seconds, units) for seconds in (speech_s, errors_a, errors_b))
     differences_s = errors_b.mean(axis=0) - errors_a.mean(axis=0)
     n, der = differences_s.size, float(differences_s.sum() / speech_s.sum())
     if len(a) > 1 and len(b) > 1:
         bounds, p, seed_variance = _with_seeds(differences_s, errors_a, errors_b, speech_s)
-    elif units is not None and n < BOOTSTRAP_FROM:  # few groups have too few sign patterns for a permutation test
-        (bounds, p), seed_variance = _t_test(der, n, [standard_error(differences_s, speech_s) ** 2], [n - 1]), 0.0
+    elif unit == GROUPS and _effective(speech_s) < BOOTSTRAP_FROM:  # too few sign patterns for a permutation test
+        (bounds, p), seed_variance = _t_test(der, n, _variance(differences_s, speech_s)), 0.0
     else:
         bounds, p, seed_variance = _interval(differences_s, speech_s), permutation_p(differences_s), 0.0
     by_fold = None
@@ -114,7 +125,7 @@ def compare_seeds(
     bounds, p, seed_variance = by_fold or (bounds, p, seed_variance)
     difference = Difference(
         der=der,
-        interval=bounds.model_copy(update={"unit": RECORDINGS if units is None else GROUPS}),
+        interval=bounds.model_copy(update={"unit": unit}),
         p=p,
         units_needed=None,
         p_at_most=seed_variance == 0 and n > EXACT_UNITS and p <= 1 / (RESAMPLES + 1),
@@ -129,14 +140,14 @@ def compare_seeds(
         unit_of = dict(zip(recordings, range(n) if units is None else units, strict=True))
         few = tuple(name for unit in deciding(differences_s, speech_s) for name in recordings if unit_of[name] == unit)
         difference = difference.model_copy(update={"outliers": few})
-    deviation = standard_error(differences_s, speech_s)
-    if difference.is_significant or abs(der) < 1e-9 or not deviation > 0:
+    variance, _ = _variance(differences_s, speech_s)
+    if difference.is_significant or abs(der) < 1e-9 or not variance > 0:
         return difference
     # The variance over seeds and trainings stays, however many units there are.
     allowed = (der / (scipy.special.ndtri((1 + LEVEL) / 2) + scipy.special.ndtri(POWER))) ** 2 - seed_variance
     if allowed <= 0:
         return difference.model_copy(update={"needs_seeds": True})
-    needed = max(math.ceil(n * deviation**2 / allowed), FEWEST_RECORDINGS, n + 1)
+    needed = max(math.ceil(n * variance / allowed), FEWEST_RECORDINGS, n + 1)
     return difference.model_copy(update={"units_needed": needed})
 
 
@@ -178,12 +189,9 @@ def deciding(differences_s: Floats, speech_s: Floats) -> list[int]:
 
 def _shown(differences_s: Floats, speech_s: Floats) -> int:
     """The sign of a difference that a t test finds significant; 0 where it finds none."""
-    der, deviation = differences_s.sum() / speech_s.sum(), standard_error(differences_s, speech_s)
-    return (
-        int(np.sign(der))
-        if abs(der) > scipy.special.stdtrit(differences_s.size - 1, (1 + LEVEL) / 2) * deviation
-        else 0
-    )
+    der, (variance, freedom) = differences_s.sum() / speech_s.sum(), _variance(differences_s, speech_s)
+    margin = scipy.special.stdtrit(freedom, (1 + LEVEL) / 2) * math.sqrt(variance)
+    return int(np.sign(der)) if abs(der) > margin else 0
 
 
 def _with_seeds(
@@ -192,12 +200,9 @@ def _with_seeds(
     """Interval and p of a difference over units and seeds, and its variance over seeds (Clark's min F')."""
     n, der = differences_s.size, float(differences_s.sum() / speech_s.sum())
     ders = [errors.sum(axis=1) / speech_s.sum() for errors in (errors_a, errors_b)]
-    variances = [standard_error(differences_s, speech_s) ** 2, *(float(d.var(ddof=1)) / d.size for d in ders)]
-    freedoms = [n - 1, *(d.size - 1 for d in ders)]
-    if n < 2 or not sum(variances) > 0:
-        return Interval(low=None, high=None, units=n), 1.0, 0.0
-    bounds, p = _t_test(der, n, variances, freedoms)
-    return bounds, p, sum(variances[1:])
+    of_seeds = [(float(d.var(ddof=1)) / d.size, float(d.size - 1)) for d in ders]
+    bounds, p = _t_test(der, n, _variance(differences_s, speech_s), *of_seeds)
+    return bounds, p, sum(variance for variance, _ in of_seeds)
 
 
 def _with_folds(
@@ -213,34 +218,59 @@ def _with_folds(
     fold_changed_s, fold_speech_s = np.zeros(present.size), np.zeros(present.size)
     np.add.at(fold_changed_s, labels, changed_s)
     np.add.at(fold_speech_s, labels, speech_s)
-    excess = standard_error(fold_changed_s, fold_speech_s) ** 2 - standard_error(changed_s, speech_s) ** 2
+    of_folds, freedom = _variance(fold_changed_s, fold_speech_s)
+    excess = of_folds - _variance(changed_s, speech_s)[0]
     if not excess > seed_variance:
         return None
-    variances, freedoms = (standard_error(differences_s, speech_s) ** 2, excess), (n - 1, present.size - 1)
-    bounds, p = _t_test(der, n, variances, freedoms)
+    bounds, p = _t_test(der, n, _variance(differences_s, speech_s), (excess, freedom))
     return bounds, p, excess
 
 
-def _t_test(der: float, n: int, variances: Sequence[float], freedoms: Sequence[int]) -> tuple[Interval, float]:
-    """Interval and p of a difference with several variances that add up (Satterthwaite's degrees of freedom)."""
-    variance = sum(variances)
-    freedom = variance**2 / sum(v**2 / f for v, f in zip(variances, freedoms, strict=True))
+def _t_test(der: float, n: int, *parts: tuple[float, float]) -> tuple[Interval, float]:
+    """Interval and p of a difference whose variance has these parts, each with its degrees of freedom (Satterthwaite).
+
+    No interval, and a p of 1, where a part is not known.
+    """
+    variance = sum(part for part, _ in parts)
+    if math.isnan(variance):
+        return Interval(low=None, high=None, units=n), 1.0
+    if variance == 0:
+        return Interval(low=der, high=der, units=n), float(der == 0)
+    freedom = variance**2 / sum(part**2 / freedom for part, freedom in parts)
     margin = float(scipy.special.stdtrit(freedom, (1 + LEVEL) / 2)) * math.sqrt(variance)
     p = 2 * float(scipy.special.stdtr(freedom, -abs(der) / math.sqrt(variance)))
     return Interval(low=der - margin, high=der + margin, units=n), p
 
 
-def _units(error_s: Floats, speech_s: Floats, groups: Sequence[int]) -> Ints | None:
-    """The unit of each recording where groups of recordings are the units; None where the recordings are.
+def _variance(error_s: Floats, speech_s: Floats) -> tuple[float, float]:
+    """Jackknife variance of ``sum(error_s) / sum(speech_s)`` over its units, and its degrees of freedom.
 
-    Groups are the units where the standard error of the rate is larger by groups than by recordings, that is, where
-    recordings of a group are alike. One group alone says nothing about that.
+    NaN where it cannot be estimated: with one unit, or where all speech is in one.
+    """
+    n, left_s = error_s.size, speech_s.sum() - speech_s
+    if n < 2 or not left_s.min() > 0:
+        return math.nan, math.nan
+    without = (error_s.sum() - error_s) / left_s - error_s.sum() / speech_s.sum()
+    return float((n - 1) / n * (without**2).sum()), max(_effective(speech_s) - 1, 1.0)
+
+
+def _effective(speech_s: Floats) -> float:
+    """The number of units of equal speech that these units are worth."""
+    return float(speech_s.sum() ** 2 / (speech_s**2).sum())
+
+
+def _units(speech_s: Floats, groups: Sequence[int]) -> tuple[Ints | None, str]:
+    """What is a unit, and the unit of each recording where groups of recordings are the units; None otherwise.
+
+    Groups are the units where recordings are known to share speakers or a session, and the groups are worth more than
+    three of equal speech.
     """
     numbers, units = np.unique(np.asarray(groups, dtype=int), return_inverse=True)
-    if not 1 < numbers.size < len(groups) or not speech_s.sum() > 0:
-        return None
-    by_group = standard_error(_by_unit(error_s, units), _by_unit(speech_s, units))
-    return units if by_group > standard_error(error_s, speech_s) else None
+    if not numbers.size < len(groups):
+        return None, RECORDINGS
+    if speech_s.sum() > 0 and _effective(_by_unit(speech_s, units)) > FEWEST_GROUPS - 1:
+        return units, GROUPS
+    return None, SHARING
 
 
 def _by_unit(seconds: Floats, units: Ints | None) -> Floats:
@@ -259,7 +289,7 @@ def _speech_s(errors: Sequence[ErrorSeconds]) -> Floats:
 
 
 def _interval(error_s: Floats, speech_s: Floats) -> Interval:
-    """Interval of ``sum(error_s) / sum(speech_s)``: an expanded percentile interval, or with few recordings a t one.
+    """Interval of ``sum(error_s) / sum(speech_s)``: an expanded percentile interval, or with few units a t one.
 
     Expanded after Hesterberg 2015, "What teachers should know about the bootstrap": with few units, plain percentiles
     are too narrow by about as much as the normal distribution is narrower than Student's t.
@@ -267,16 +297,15 @@ def _interval(error_s: Floats, speech_s: Floats) -> Interval:
     n = error_s.size
     if n < 2 or not speech_s.sum() > 0:
         return Interval(low=None, high=None, units=n)
-    quantile = float(scipy.special.stdtrit(n - 1, (1 + LEVEL) / 2))
-    if n < BOOTSTRAP_FROM:
-        rate, margin = float(error_s.sum() / speech_s.sum()), quantile * standard_error(error_s, speech_s)
-        return Interval(low=rate - margin, high=rate + margin, units=n)
+    if _effective(speech_s) < BOOTSTRAP_FROM:
+        return _t_test(float(error_s.sum() / speech_s.sum()), n, _variance(error_s, speech_s))[0]
     rng = np.random.default_rng(0)
     rates: list[Floats] = []
     for size in _chunks(RESAMPLES, n):
         drawn = rng.integers(0, n, size=(size, n))
         resampled = speech_s[drawn].sum(axis=1)
         rates.append(error_s[drawn].sum(axis=1)[resampled > 0] / resampled[resampled > 0])
+    quantile = float(scipy.special.stdtrit(n - 1, (1 + LEVEL) / 2))
     tail = float(scipy.special.ndtr(-math.sqrt(n / (n - 1)) * quantile))
     low, high = np.quantile(np.concatenate(rates), [tail, 1 - tail])
     return Interval(low=float(low), high=float(high), units=n)

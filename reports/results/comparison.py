@@ -29,7 +29,10 @@ class Comparison(Record):
     rows: tuple[Row, ...]
     contrasts: tuple[Contrast, ...] = ()
     groups: dict[Name, dict[RelativePath, int]] = Field(default_factory=dict)
-    """By dataset and test recording, the number of its group: of those that share speakers or a session."""
+    """By dataset and test recording, the number of its group, of those that share speakers or a session.
+
+    Empty where that is not known.
+    """
     fold_runs: tuple[Run, ...] = ()
     """The runs that the cross-validations among ``runs`` pool."""
     fold_rows: tuple[Row, ...] = ()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from diarbench.datasets.dataset import Subset
 from diarbench.datasets.io.names import plural
 from diarbench.datasets.io.records import Record
@@ -14,7 +16,7 @@ FEWEST_RECORDINGS = 6
 """With fewer recordings there is no verdict: with five, p cannot be smaller than 2 / 2**5 = 0.0625."""
 
 FEWEST_GROUPS = 4
-"""With fewer groups as the units there is no verdict: they cannot show how alike their recordings are."""
+"""Fewer groups cannot show how alike their recordings are, and are not the units."""
 
 WORTH_HAVING = 100
 """A test set of more than this many times the present recordings is no answer to what would decide."""
@@ -24,6 +26,9 @@ RECORDINGS = "recordings"
 GROUPS = "groups"
 """Groups of recordings that share speakers or a session."""
 
+SHARING = "recordings that share speakers"
+"""Recordings where their groups are too few or too unequal to be the units: what is found holds for these speakers."""
+
 
 class Interval(Record):
     """A 95 % interval of a rate, as fractions; None with fewer than two units."""
@@ -32,15 +37,21 @@ class Interval(Record):
     high: float | None
     units: int
     unit: str = RECORDINGS
-    """What is independent: `RECORDINGS`, or `GROUPS` where the recordings of a group are alike.
+    """What is taken as independent: `RECORDINGS`; `GROUPS` or `SHARING` where they share speakers or a session.
 
     Version 0.1 also resampled ``blocks of 10 s``, which are not independent.
     """
 
     @property
     def counted(self) -> str:
-        """``1 recording``, ``2 groups of recordings``."""
-        return plural(self.units, self.unit.removesuffix("s")) + (" of recordings" if self.unit == GROUPS else "")
+        """``1 recording``, ``14 recordings that share speakers``, ``4 groups of recordings``."""
+        more = "of recordings" if self.unit == GROUPS else self.unit.removeprefix(self.noun).lstrip()
+        return f"{plural(self.units, self.noun.removesuffix('s'))} {more}".rstrip()
+
+    @property
+    def noun(self) -> str:
+        """``recordings``, ``groups``."""
+        return self.unit.partition(" ")[0]
 
 
 class Difference(Record):
@@ -49,7 +60,7 @@ class Difference(Record):
     der: float
     interval: Interval
     p: float
-    """Two-sided: of the paired permutation test, or with fewer than ten groups, seeds or folds of a t test."""
+    """Two-sided: of the paired permutation test, or with few groups, with seeds or with folds of a t test."""
     units_needed: int | None
     """Number of units with which a difference of this size would be significant with 80 % power.
 
@@ -91,8 +102,8 @@ class Difference(Record):
     @property
     def has_verdict(self) -> bool:
         """Whether there are enough independent units for a verdict."""
-        fewest = {RECORDINGS: FEWEST_RECORDINGS, GROUPS: FEWEST_GROUPS}.get(self.interval.unit)
-        return fewest is not None and self.interval.units >= fewest
+        fewest = {RECORDINGS: FEWEST_RECORDINGS, SHARING: FEWEST_RECORDINGS, GROUPS: FEWEST_GROUPS}
+        return self.interval.units >= fewest.get(self.interval.unit, math.inf)
 
     @property
     def is_significant(self) -> bool:
@@ -111,13 +122,20 @@ class Difference(Record):
         )
 
     @property
+    def scope(self) -> str:
+        """What the difference holds for, as the end of a phrase; empty where speakers are a sample of others."""
+        return " for these speakers" if self.interval.unit == SHARING else ""
+
+    @property
     def units_text(self) -> str:
         """``14 recordings``, or ``14 recordings in 3 folds`` where folds are the units."""
         return f"{self.interval.counted} in {self.folds} folds" if self.folds else self.interval.counted
 
     @property
     def p_text(self) -> str:
-        """``p = 0.016``, or ``p at most 0.0001`` at the floor of the resampling."""
+        """``p = 0.016``, ``p below 0.0001``, or ``p at most 0.0001`` at the floor of the resampling."""
+        if self.p < 1e-4 and not self.p_at_most:
+            return "p below 0.0001"
         return f"p {'at most' if self.p_at_most else '='} {self.p:.2g}"
 
     def verdict(self, a: str, b: str) -> str:
@@ -128,7 +146,8 @@ class Difference(Record):
             return f"No verdict: {points} between {a} and {b} ({evidence}); {self._too_few}."
         if self.is_significant:
             better, worse = (b, a) if self.der < 0 else (a, b)
-            return f"{better} is better than {worse} by {points} ({evidence}){self._outliers('not be shown')}."
+            found = f"{better} is better than {worse} by {points}{self.scope} ({evidence})"
+            return f"{found}{self._outliers('not be shown')}."
         found = f"No significant difference: {points} between {a} and {b} ({evidence}{self._disagreement})"
         return f"{found}{self._outliers('be significant')}{self._needed}."
 
@@ -150,11 +169,8 @@ class Difference(Record):
     @property
     def _too_few(self) -> str:
         if self.interval.unit == GROUPS:
-            return (
-                f"recordings that share speakers or a session are alike, and at least {FEWEST_GROUPS} groups of them "
-                "are needed for one"
-            )
-        if self.interval.unit != RECORDINGS:
+            return f"at least {FEWEST_GROUPS} groups are needed for one"
+        if self.interval.unit not in (RECORDINGS, SHARING):
             return "blocks of the same recordings are not independent, so they cannot show which system is better"
         return f"at least {FEWEST_RECORDINGS} recordings are needed for one"
 
@@ -177,11 +193,11 @@ class Difference(Record):
         if self.units_needed is None:
             return ""
         if self.is_beyond_reach:
-            return f"; no number of {self.interval.unit} worth having would show it"
+            return f"; no number of {self.interval.noun} worth having would show it"
         amount = ""
         if self.speech_s is not None:
             amount = f" ({_duration(self.speech_s * self.units_needed / self.interval.units)} of speech)"
-        return f"; about {self.units_needed} {self.interval.unit}{amount} would be needed to show it (80 % power)"
+        return f"; about {self.units_needed} {self.interval.noun}{amount} would be needed to show it (80 % power)"
 
     @property
     def _disagreement(self) -> str:

@@ -14,7 +14,7 @@ from diarbench.datasets.io.names import visible
 from diarbench.reports.formatting import bounds, convention, difference_span, minutes, percent, plural, span
 from diarbench.reports.results.comparison import Comparison
 from diarbench.reports.results.run_folder import ComparisonFolder
-from diarbench.reports.results.statistics import FEWEST_GROUPS, FEWEST_RECORDINGS, GROUPS, Difference
+from diarbench.reports.results.statistics import FEWEST_RECORDINGS, GROUPS, Difference
 from diarbench.reports.summary.comparability import STAGES
 from diarbench.reports.summary.summary import Contender, Section, Summary
 from diarbench.reports.summary.systems import shared_pipelines
@@ -131,7 +131,8 @@ def _verdict(section: Section | None, contenders: Sequence[Contender]) -> tuple[
         return f"no clear winner, {ahead}", f"No clear winner: {found}; {seeds}."
     unsure = [other for other in contenders[1:] if other != rival and not _is_better(section, first, other)]
     but = f"; not shown to beat {_listed([other.name for other in unsure])}" if unsure else ""
-    return f"{leader} leads by {_points(lead)}", f"{leader} leads {by} ({_evidence(difference)}){but}; {seeds}."
+    found = f"{leader} leads {by}{difference.scope} ({_evidence(difference)}){but}"
+    return f"{leader} leads by {_points(lead)}{difference.scope}", f"{found}; {seeds}."
 
 
 def _rival(contenders: Sequence[Contender]) -> Contender | None:
@@ -256,14 +257,16 @@ def _marks(section: Section, contender: Contender) -> set[str]:
 
 def _alike(recordings: int, groups: int, difference: Difference) -> Iterator[str]:
     """What recordings that share speakers or a session mean for the difference between the leader and its rival."""
-    if groups in (0, recordings):
+    if groups == recordings:
+        return
+    if not groups:
+        yield "Whether test recordings share speakers is not known: each counts as independent."
         return
     what = f"The {recordings} test recordings are {plural(groups, 'group')} that share speakers or a session"
     if difference.interval.unit == GROUPS:
-        few = "" if difference.has_verdict else f", and a verdict needs at least {FEWEST_GROUPS}"
-        yield f"{what}. Recordings of a group are alike, so the interval and p are over groups{few}."
+        yield f"{what}, and recordings of a group may be alike: interval and p are over groups."
     elif groups > 1:
-        yield f"{what}. The difference varies no more between groups than within, so recordings are the units."
+        yield f"{what}, too few or too unequal to stand for others: other speakers can give another order."
     else:
         yield "All test recordings share speakers or a session: other speakers can give another order."
 
@@ -280,7 +283,7 @@ def _reach(difference: Difference) -> Iterator[str]:
         yield "The two are too close: no number of recordings worth having would separate them."
     elif difference.units_needed is not None and difference.has_verdict:
         needed, interval = difference.units_needed, difference.interval
-        yield f"About {needed:,} {interval.unit} would separate the two (80 % power); there are {interval.units}."
+        yield f"About {needed:,} {interval.noun} would separate the two (80 % power); there are {interval.units}."
 
 
 def _next_steps(

@@ -65,7 +65,7 @@ def test_scores_are_those_of_the_report() -> None:
             assert {uri: errors.miss for uri, errors in score.recordings.items()} == pytest.approx(
                 {file.uri: file.miss for file in row.files}
             )
-            assert score.interval.low is not None and score.interval.unit == "recordings"
+            assert score.interval.low is not None and score.interval.counted == "2 recordings that share speakers"
 
 
 def test_a_comparison_has_both_scores_and_their_difference() -> None:

@@ -67,6 +67,22 @@ def test_systems_that_are_equal_for_each_group_rarely_get_a_verdict(name):
     assert by_group <= 2 < alone, "two of the patterns make all four groups favour the same system"
 
 
+@pytest.mark.parametrize("sizes", [(4, 4, 4, 4), (4, 3, 3, 2, 2, 1), (8, 4, 2, 1, 1, 1, 1, 1), (10, *[1] * 10)])
+def test_systems_that_are_equal_for_other_speakers_rarely_get_a_verdict(sizes, monkeypatch):
+    """Groups of unequal size, whose recordings are alike; the whole measurement is in `test_group_statistics`."""
+    monkeypatch.setattr(significance, "RESAMPLES", 500)  # for speed
+    groups = np.repeat(np.arange(len(sizes)), sizes)
+    rng = np.random.default_rng(5)
+    verdicts = alone = 0
+    for _ in range(DRAWS):
+        changes = rng.normal(0, 8, len(sizes))[groups] + rng.normal(0, 6, groups.size)
+        a = [ErrorSeconds(total=100, miss=50)] * groups.size
+        b = [ErrorSeconds(total=100, miss=50 + float(change)) for change in changes]
+        verdicts += compare(a, b, groups=groups.tolist()).is_significant
+        alone += compare(a, b).is_significant
+    assert verdicts / DRAWS <= MOST < alone / DRAWS
+
+
 @pytest.mark.parametrize("seed_points", [0.0, 1.0, 4.0])
 def test_equal_recipes_with_several_seeds_rarely_get_a_verdict(seed_points):
     """Three seeds each of the same recipe: seeds differ as a whole, recordings differ, and both interact."""

@@ -115,9 +115,9 @@ def test_systems_scored_differently_are_rejected():
         compare(errors(0, 0), errors(0, 0))
 
 
-@given(st.lists(st.tuples(st.floats(1, 100), st.floats(0, 1)), min_size=10, max_size=30))
+@given(st.lists(st.tuples(st.floats(50, 100), st.floats(0, 1)), min_size=12, max_size=30))
 @settings(deadline=None)
-def test_interval_is_repeatable_and_within_the_range_of_rates(parts):
+def test_bootstrap_interval_is_repeatable_and_within_the_range_of_rates(parts):
     recordings = [ErrorSeconds(total=total, miss=total * rate) for total, rate in parts]
     bounds = interval(recordings)
     assert bounds == interval(recordings)
@@ -221,7 +221,7 @@ def test_the_trainings_of_folds_are_part_of_the_error():
     assert compare_seeds([a], [b], folds=[1, 2, 3, 4] * 3) == compare_seeds([a], [b])
 
 
-def test_groups_are_the_units_where_their_recordings_are_alike():
+def test_groups_that_share_speakers_are_the_units():
     """Twelve recordings of 10 s in six groups of two; B differs by the same in both recordings of a group."""
     uris, groups = [f"r{n}" for n in range(12)], [n // 2 for n in range(12)]
     changes = [-0.5, -0.2, -0.1, -0.8, -0.4, 0.1]
@@ -236,16 +236,50 @@ def test_groups_are_the_units_where_their_recordings_are_alike():
     assert "(p = 0.059, 6 groups of recordings, 1 favour A, 5 favour B)" in by_group.verdict("A", "B")
     single = errors(20, *(10 + 2 * change for change in changes))
     assert interval(b, groups) == interval(single).model_copy(update={"unit": "groups"})
-    # Three such groups allow no verdict.
-    few = compare(a[:6], b[:6], uris[:6], groups[:6])
-    assert few.verdict("A", "B").startswith("No verdict: 2.67 points of DER between A and B (p = 0.16, 3 groups of rec")
-    assert "alike, and at least 4 groups of them are needed" in few.verdict("A", "B")
-    # Where groups differ no more than their recordings do, recordings are the units; and where there is one group.
-    unlike = [0, 1, 2, 3, 0, 1, 4, 5, 2, 3, 4, 5]
-    assert compare(a, b, uris, unlike) == compare(a, b, uris, [0] * 12) == compare(a, b, uris)
+    # The choice does not depend on the figures: groups whose recordings are unlike are the units too.
+    assert compare(a, b, uris, [0, 1, 2, 3, 0, 1, 4, 5, 2, 3, 4, 5]).interval.unit == "groups"
     # From ten groups on, p is that of the permutation test.
     many = compare(a * 2, b * 2, [f"r{n}" for n in range(24)], [n // 2 for n in range(24)])
     assert many.p == compare(errors(20, *[10.0] * 12), single * 2).p
+
+
+@pytest.mark.parametrize("groups", [[0] * 8, [0, 1] * 4, [0, 0, 1, 1, 1, 2, 2, 2], [0] * 5 + [1, 2, 3]])
+def test_few_or_unequal_groups_say_nothing_about_other_speakers(groups):
+    """One to three groups, and four of which one has most speech: figures by recordings, for these speakers."""
+    uris = [f"r{n}" for n in range(8)]
+    a, b = errors(10, *[5.0] * 8), errors(10, 4.0, 4.1, 4.2, 4.3, 4.0, 4.1, 4.2, 4.3)
+    these, alone = compare(a, b, uris, groups), compare(a, b, uris)
+    assert (these.p, these.interval.low, these.interval.units) == (alone.p, alone.interval.low, 8)
+    assert these.is_significant and these.verdict("A", "B") == (
+        "B is better than A by 8.50 points of DER for these speakers "
+        "(p = 0.0078, 8 recordings that share speakers, 0 favour A, 8 favour B)."
+    )
+    assert interval(b, groups).counted == "8 recordings that share speakers"
+
+
+def test_unequal_groups_have_the_variance_and_the_freedom_of_what_they_are_worth():
+    """Groups of 2, 1, 1, 1 and 1 recordings, each of 10 s: 6**2 / 8 = 4.5 effective groups, 3.5 degrees of freedom."""
+    difference = compare(errors(10, *[5.0] * 6), errors(10, 4.5, 4.5, 5.5, 4.0, 4.0, 4.5), groups=[0, 0, 1, 2, 3, 4])
+    # B minus A is -3 s of 60 s; without each group -2 of 40, and -3.5, -2, -2 and -2.5 of 50.
+    without = np.array([-0.05, -0.07, -0.04, -0.04, -0.05])
+    variance = 4 / 5 * ((without + 0.05) ** 2).sum()
+    assert difference.der == pytest.approx(-0.05)
+    assert difference.p == pytest.approx(2 * t.sf(0.05 / variance**0.5, 3.5))
+    assert difference.interval.high == pytest.approx(-0.05 + t.ppf(0.975, 3.5) * variance**0.5)
+
+
+def test_a_unit_with_all_speech_leaves_the_interval_unknown():
+    recordings = [ErrorSeconds(total=100, miss=10), *[ErrorSeconds(total=0, false_alarm=1)] * 6]
+    assert (interval(recordings).low, interval(recordings).units) == (None, 7)
+    assert not compare(recordings, [ErrorSeconds(total=100), *recordings[1:]]).is_significant
+
+
+def test_a_difference_without_variance_is_certain():
+    uris, groups = [f"r{n}" for n in range(12)], [n // 2 for n in range(12)]
+    certain = compare(errors(10, *[5.0] * 12), errors(10, *[4.0] * 12), uris, groups)
+    assert certain.is_significant and certain.p == 0 and certain.p_text == "p below 0.0001"
+    equal = compare(errors(10, *[5.0] * 12), errors(10, *[5.0] * 12), uris, groups)
+    assert not equal.is_significant and equal.p == 1
 
 
 def test_a_group_that_decides_is_named_by_its_recordings():

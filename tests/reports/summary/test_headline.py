@@ -126,14 +126,15 @@ def test_recordings_that_share_speakers_are_told():
     by_group = contrast.model_copy(
         update={
             "difference": contrast.difference.model_copy(
-                update={"interval": Interval(low=0.02, high=0.08, units=2, unit="groups")}
+                update={"interval": Interval(low=0.02, high=0.08, units=4, unit="groups")}
             )
         }
     )
 
-    def told(contrast, **numbers):
+    def told(contrast, is_known=True, **numbers):
         recordings = [(uri, 50) for uri in numbers]
-        caveats = answer(staged(rates, contrast, recordings=recordings, groups={"mini": numbers})).caveats
+        groups = {"mini": numbers if is_known else {}}
+        caveats = answer(staged(rates, contrast, recordings=recordings, groups=groups)).caveats
         return [caveat for caveat in caveats if "share speakers" in caveat]
 
     assert told(contrast, one=0, two=1) == []
@@ -141,13 +142,33 @@ def test_recordings_that_share_speakers_are_told():
         "All test recordings share speakers or a session: other speakers can give another order."
     ]
     assert told(contrast, one=0, two=0, three=1) == [
-        "The 3 test recordings are 2 groups that share speakers or a session. The difference varies no more between "
-        "groups than within, so recordings are the units."
+        "The 3 test recordings are 2 groups that share speakers or a session, too few or too unequal to stand for "
+        "others: other speakers can give another order."
     ]
-    assert told(by_group, one=0, two=0, three=1) == [
-        "The 3 test recordings are 2 groups that share speakers or a session. Recordings of a group are alike, so the "
-        "interval and p are over groups, and a verdict needs at least 4."
+    assert told(by_group, one=0, two=1, three=2, four=3, five=3) == [
+        "The 5 test recordings are 4 groups that share speakers or a session, and recordings of a group may be alike: "
+        "interval and p are over groups."
     ]
+    assert told(contrast, is_known=False, one=0, two=1) == [
+        "Whether test recordings share speakers is not known: each counts as independent."
+    ]
+
+
+def test_a_lead_for_these_speakers_says_so():
+    contrast = make_contrast("pyannote finetuned", "nemo finetuned", 5, 0.01, 2, 8)
+    interval = Interval(low=0.02, high=0.08, units=8, unit="recordings that share speakers")
+    difference = contrast.difference.model_copy(update={"interval": interval, "better_a": 7, "better_b": 1})
+    given = answer(
+        staged(
+            {"pyannote": {"finetuned": 10}, "nemo": {"finetuned": 15}},
+            contrast.model_copy(update={"difference": difference}),
+        )
+    )
+    assert given.title == "mini: pyannote finetuned leads by 5.0 points for these speakers"
+    assert given.verdict == (
+        "pyannote finetuned leads nemo finetuned by 5.0 points for these speakers (2.0 to 8.0, p = 0.01, better on 7 "
+        "and worse on 1 of 8 recordings that share speakers); one seed."
+    )
 
 
 def test_seeds_are_counted():
