@@ -28,7 +28,7 @@ from diarbench.datasets.io.audio import Clip
 from diarbench.datasets.io.errors import UserError
 from diarbench.datasets.io.files import nfc
 from diarbench.datasets.io.names import plural
-from diarbench.datasets.io.rttm import RttmRecording, Turn, read_lines, seconds
+from diarbench.datasets.io.rttm import LONGEST_S, RttmRecording, Turn, read_lines
 
 REST = float("inf")
 """The end of a turn that lasts until the end of the recording."""
@@ -91,7 +91,10 @@ def _audio_path(directory: Path, path: str) -> Path:
 def _turns(directory: Path, changes: Counter[str]) -> dict[str, RttmRecording]:
     if not (directory / "segments").is_file() and (directory / "rttm").is_file():
         return read_references(directory / "rttm", changes)
-    speakers = {utterance: speaker for _, (utterance, speaker) in _table(directory / "utt2spk", 2)}
+    speakers: dict[str, str] = {}
+    for where, (utterance, speaker) in _table(directory / "utt2spk", 2):
+        if speakers.setdefault(utterance, speaker) != speaker:
+            raise UserError(f"{where}: {utterance} has another speaker, {speakers[utterance]}, above; remove one line")
     if not (directory / "segments").is_file():
         whole = {utterance: [Turn(0.0, REST, speaker)] for utterance, speaker in speakers.items()}
         return {nfc(utterance): RttmRecording(str(directory), turns) for utterance, turns in whole.items()}
@@ -101,7 +104,8 @@ def _turns(directory: Path, changes: Counter[str]) -> dict[str, RttmRecording]:
             raise UserError(f"{where}: {utterance} is not in {directory / 'utt2spk'}")
         listed = references.setdefault(nfc(recording), RttmRecording(where)).turns
         if end == "-1":
-            listed.append(Turn(seconds(start, where), REST, speakers[utterance]))
+            turns = make_turns(start, LONGEST_S, speakers[utterance], where, changes)
+            listed += [turn._replace(end_s=REST) for turn in turns]
         else:
             listed += make_turns(start, end, speakers[utterance], where, changes)
     return references

@@ -3,10 +3,10 @@
 Format: by suffix, and for tables and JSON by content.
 
 - ``.csv``, ``.tsv``, ``.txt``: a table with the columns ``start``, ``end`` (or ``duration``), ``speaker`` and, if there
-  are several, ``recording`` and ``channel``; or, without a header, start, end and speaker, as in Audacity's labels.
+  are several, ``recording`` and ``channel``. Without a header, they are start, end and speaker, as Audacity's labels.
 - ``.json``: objects with the same names, in a list or under ``turns``, ``segments`` or ``diarization``; written by
   ``bench diarize``, WhisperX and pyannoteAI.
-- ``.srt``, ``.vtt``: subtitles; each begins with ``NAME: `` or ``<v NAME>``.
+- ``.srt``, ``.vtt``: subtitles (SubRip, W3C's WebVTT); each begins with ``NAME: `` or ``<v NAME>``.
 - ``.stm``: recording, channel, speaker, start, end, text; segments that are ignored in scoring are not scored here.
 - ``.ctm``: recording, channel, start, duration, word, confidence, type, speaker; each word is a turn.
 
@@ -31,11 +31,15 @@ from diarbench.datasets.io.audio import AUDIO_SUFFIXES
 from diarbench.datasets.io.containers import CONTAINER_SUFFIXES
 from diarbench.datasets.io.errors import UserError
 from diarbench.datasets.io.exclusions import outside
-from diarbench.datasets.io.files import files, read_json
+from diarbench.datasets.io.files import files, nfc, read_json
 from diarbench.datasets.io.names import plural
 from diarbench.datasets.io.rttm import Region, read_lines, seconds
 
 NOT_READ = "files not read: no turns recognised in them"
+
+NO_TEXT = "subtitles left out: no text"
+
+SUBTITLE_TIMES = "HH:MM:SS,mmm --> HH:MM:SS,mmm"
 
 COLUMNS = {
     "start": ("start", "start_s", "start_time", "begin", "onset"),
@@ -94,23 +98,30 @@ def find(path: Path, dataset: str = "") -> Corpus:
 
 
 def read_turn_file(path: Path, changes: Counter[str]) -> dict[str, Reference]:
-    """The references in a file by recording. Raises UserError for a turn without a speaker or an invalid time."""
+    """The references in a file by recording.
+
+    Raises UserError for a turn without a speaker, an invalid time, and two recordings that would have one name.
+    """
     references: dict[str, Reference] = {}
     ignored: dict[str, list[Region]] = {}
     channels: dict[str, list[str]] = {}
+    told: dict[str, str] = {}
     for row in READERS[path.suffix.lower()](path, changes):
         recording = _name(row.recording)
+        if (first := told.setdefault(recording, nfc(row.recording))) != nfc(row.recording):
+            raise UserError(f"{row.where}: {row.recording} would be {recording}, as is {first}; rename one of them")
         reference = references.setdefault(recording, Reference([]))
-        start, end = _clock(row.start), _clock(row.end)
+        start, end = _clock(row.start, row.where), _clock(row.end, row.where)
         if isinstance(row, Row):
             turns = make_turns(start, end, row.speaker, row.where, changes)
             reference.turns.extend(turns)
             channels.setdefault(recording, []).extend(row.channel for _ in turns)
         else:
-            ignored.setdefault(recording, []).append(Region(seconds(start, row.where), seconds(end, row.where)))
+            zones = make_turns(start, end, "not scored", row.where, changes)
+            ignored.setdefault(recording, []).extend(Region(*zone[:2]) for zone in zones)
     for recording, regions in ignored.items():
-        zones = normalize_regions(regions, float("inf"), Counter())
-        references[recording] = references[recording]._replace(regions=outside([Region(0.0, float("inf"))], zones))
+        merged = normalize_regions(regions, float("inf"), Counter())
+        references[recording] = references[recording]._replace(regions=outside([Region(0.0, float("inf"))], merged))
     for recording, names in channels.items():
         references[recording] = references[recording]._replace(channels=names if any(names) else ())
     return references or {"": Reference([])}
@@ -119,16 +130,22 @@ def read_turn_file(path: Path, changes: Counter[str]) -> dict[str, Reference]:
 def _name(recording: str) -> str:
     """The name of a recording, which may be told as the path of its audio."""
     path = Path(recording)
-    return path.stem if path.suffix.lower() in AUDIO_SUFFIXES | CONTAINER_SUFFIXES else recording
+    return nfc(path.stem if path.suffix.lower() in AUDIO_SUFFIXES | CONTAINER_SUFFIXES else recording)
 
 
-def _clock(time: object) -> object:
-    """``HH:MM:SS,mmm`` or ``MM:SS.mmm`` as seconds; another value is left for `make_turns` to judge."""
-    match = re.fullmatch(r"\s*(?:(\d+):)?(\d+):(\d+(?:[.,]\d+)?)\s*", time) if isinstance(time, str) else None
-    if not match:
+_CLOCK = re.compile(r"(?:([0-9]{1,5}):([0-5]?[0-9])|([0-9]{1,7})):([0-5]?[0-9](?:[.,][0-9]+)?)")
+"""``HH:MM:SS,mmm`` or ``MM:SS.mmm``: what has a larger unit before it is under 60."""
+
+
+def _clock(time: object, where: str) -> object:
+    """A time with colons as seconds; another value is left for `make_turns` to judge. Raises UserError."""
+    if not isinstance(time, str) or ":" not in time:
         return time
-    hours, minutes, rest = match.groups()
-    return 3600 * int(hours or 0) + 60 * int(minutes) + float(rest.replace(",", "."))
+    match = _CLOCK.fullmatch(time.strip())
+    if not match:
+        raise UserError(f"{where}: {time[:40]!r} is not a time; expected seconds or HH:MM:SS.mmm, minutes under 60")
+    hours, minutes_of_hour, minutes, rest = match.groups()
+    return 3600 * int(hours or 0) + 60 * int(minutes_of_hour or minutes) + float(rest.replace(",", "."))
 
 
 def _has_turns(path: Path) -> bool:
@@ -143,15 +160,19 @@ def _has_turns(path: Path) -> bool:
 
 def _table_rows(path: Path, changes: Counter[str]) -> Rows:
     columns: dict[str, int] | None = None
+    width = 0
     for where, values in _table(path):
         if columns is None:
-            columns = _columns(values)
+            columns, width = _columns(values), len(values)
             if columns is None:
                 raise UserError(f"{where}: no columns start, end and speaker; add a header")
             if not _is_time(values[columns["start"]]):
                 continue
-        if len(values) <= max(columns.values()):
-            raise UserError(f"{where}: {plural(len(values), 'value')}, too few for the columns {', '.join(columns)}")
+            width = len(columns)  # without a header, nobody knows what a fourth value is
+        if len(values) < width or any(value.strip() for value in values[width:]):
+            names = ", ".join(sorted(columns, key=lambda name: columns[name]))
+            text = f"{plural(len(values), 'value')} where a row has {width}, with the columns {names}"
+            raise UserError(f"{where}: {text}; decimals need a point, and text with a separator needs quotes")
         yield _row(where, {name: values[position].strip() for name, position in columns.items()})
 
 
@@ -159,13 +180,17 @@ def _table(path: Path) -> Iterator[tuple[str, list[str]]]:
     """The rows of a table that are not blank, without Audacity's lines of frequencies (``\\``)."""
     lines = [line for _, line in read_lines(path)]
     first = next((line for line in lines if line.strip()), "")
-    reader = csv.reader((f"{line}\n" for line in lines), delimiter=max("\t,;", key=first.count))
+    reader = csv.reader((f"{line}\n" for line in lines), delimiter=max("\t;,", key=first.count), strict=True)
+    line = 1  # at which the row begins
     try:
         for values in reader:
             if any(value.strip() for value in values) and values[0] != "\\":
-                yield f"{path}:{reader.line_num}", values
+                yield f"{path}:{line}", values
+            line = reader.line_num + 1
     except csv.Error as error:
-        raise UserError(f"{path}:{reader.line_num}: not a row of a table ({error})") from error
+        raise UserError(
+            f"{path}:{line}: not a row of a table ({error}); correct it, or a quote without an end"
+        ) from error
 
 
 def _columns(first: list[str]) -> dict[str, int] | None:
@@ -182,14 +207,14 @@ def _known(words: Iterable[str], names: Iterable[str]) -> list[str]:
 
 
 def _is_time(value: str) -> bool:
-    return re.fullmatch(r"\s*-?[\d:]*\d([.,]\d*)?(e-?\d+)?\s*", value) is not None
+    return re.fullmatch(r"\s*[-+]?[0-9:]*[0-9]([.,][0-9]*)?(e[-+]?[0-9]+)?\s*", value, re.IGNORECASE) is not None
 
 
 def _row(where: str, values: Mapping[str, Any]) -> Row:
     """A turn from values by the names in `COLUMNS`."""
     end = values.get("end")
     if end is None:
-        start_s, duration_s = (seconds(_clock(values.get(name)), where) for name in ("start", "duration"))
+        start_s, duration_s = (seconds(_clock(values.get(name), where), where) for name in ("start", "duration"))
         end = round(start_s + duration_s, 6)
     recording, channel = ("" if values.get(name) is None else str(values[name]) for name in ("recording", "channel"))
     return Row(where, recording, values.get("start"), end, values.get("speaker"), channel)
@@ -228,21 +253,62 @@ _NAME = re.compile(r"^\s*(?:-\s*)?\[?([^\s:<>\]][^:<>\]]*)\]?:(?=\s|$)")
 """``NAME:``, ``- NAME:`` or ``[NAME]:`` at the beginning of a line."""
 
 
+_ARROW = re.compile(r"\s*(\S+?)\s*-->\s*(\S+)(?:\s.*)?")
+"""The times of a subtitle; settings of its place may follow."""
+
+_NOT_SUBTITLES = re.compile(r"(WEBVTT|NOTE|STYLE|REGION)(\s.*)?")
+"""The first line of a block of WebVTT that is no subtitle."""
+
+
 def _subtitle_rows(path: Path, changes: Counter[str]) -> Rows:
+    """Subtitles end with an empty line, and may have a name or number above their times."""
     span: tuple[str, str] | None = None
-    has_speaker = False
+    has_text = has_speaker = is_skipped = False
+    untimed: list[tuple[str, str]] = []
+    """The lines of a block up to its times."""
     for where, line in [*read_lines(path), (str(path), "")]:
-        times = re.match(r"\s*([\d:.,]+)\s*-->\s*([\d:.,]+)", line)
-        if times:
-            span, has_speaker = (times[1], times[2]), False
+        if "-->" in line:
+            if len(untimed) > 1 or (untimed and _voices(untimed[0][1])):
+                raise _no_times(untimed)
+            changes[NO_TEXT] += span is not None and not has_text
+            span, untimed = _subtitle_span(where, line), []
+            has_text = has_speaker = is_skipped = False
         elif not line.strip():
-            span = None
+            if len(untimed) > 1 or (untimed and not untimed[0][1].strip().isdecimal()):
+                raise _no_times(untimed)
+            changes[NO_TEXT] += span is not None and not has_text
+            span, untimed, is_skipped = None, [], False
         elif span:
-            names = _VOICE.findall(line) or _NAME.findall(line)
+            has_text = True
+            names = _voices(line)
             yield from (Row(where, "", *span, name.strip()) for name in names)
             has_speaker = has_speaker or bool(names)
             if not has_speaker:
                 raise UserError(f"{where}: no speaker; expected 'NAME: text' or '<v NAME>text'")
+        elif not is_skipped:
+            is_skipped = not untimed and _NOT_SUBTITLES.fullmatch(line) is not None
+            untimed += [] if is_skipped else [(where, line)]
+
+
+def _voices(line: str) -> list[str]:
+    """The names of the speakers in a line."""
+    return _VOICE.findall(line) or _NAME.findall(line)
+
+
+def _subtitle_span(where: str, line: str) -> tuple[str, str]:
+    """Raises UserError where a line with an arrow does not have two times, each with minutes at least."""
+    match = _ARROW.fullmatch(line)
+    if not match or not all(_CLOCK.fullmatch(time) for time in match.groups()):
+        raise UserError(f"{where}: {line.strip()[:60]!r} is not {SUBTITLE_TIMES}; correct it")
+    return match[1], match[2]
+
+
+def _no_times(block: list[tuple[str, str]]) -> UserError:
+    """The error about lines that would be lost, which names the line that should have the times."""
+    where, line = block[block[0][1].strip().isdecimal()]
+    return UserError(
+        f"{where}: {line.strip()[:60]!r} where times belong: {SUBTITLE_TIMES}; add them, or remove the lines"
+    )
 
 
 def _stm_rows(path: Path, changes: Counter[str]) -> Rows:

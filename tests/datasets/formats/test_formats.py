@@ -3,22 +3,20 @@
 from __future__ import annotations
 
 import json
-from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import soundfile
-from corpora import DURATION_S, MAKERS, TURNS, textgrid_text, write_wav
+from corpora import DURATION_S, MAKERS, TURNS, write_wav
 
 from diarbench.datasets.conversion.convert import convert
 from diarbench.datasets.conversion.split import Split
 from diarbench.datasets.dataset import Dataset
 from diarbench.datasets.formats.detect import FORMATS, find_corpus
-from diarbench.datasets.formats.matching import subsets_from_names
-from diarbench.datasets.formats.textgrid_tiers import read_textgrid
+from diarbench.datasets.formats.matching import one_line, subsets_from_names
 from diarbench.datasets.io.errors import UserError
-from diarbench.datasets.io.rttm import Region, Turn
+from diarbench.datasets.io.rttm import Region
 
 ALL_TRAIN = Split(shares=(1, 0, 0))
 
@@ -153,8 +151,24 @@ def test_a_recording_that_a_wav_scp_lists_twice_is_told_with_both_lines(tmp_path
         list(find_corpus(str(source)).recordings)
 
 
-def test_a_librarys_advice_to_its_callers_is_not_passed_on(tmp_path: Path) -> None:
-    text = textgrid_text([Turn(0, 1, "a"), Turn(1, 2, "b")]).replace('"b"', '"a"')
-    (tmp_path / "x.TextGrid").write_text(text)
-    with pytest.raises(UserError, match=r"tiers with the same name 'a'\)$"):
-        read_textgrid(tmp_path / "x.TextGrid", Counter())
+@pytest.mark.parametrize(
+    ("name", "line", "message"),
+    [
+        ("utt2spk", "{utterance} other", r"utt2spk:\d+: {utterance} has another speaker, .*, above; remove one line"),
+        ("segments", "{utterance} meeting_1 -2 -1", r"segments:\d+: a turn from -2 to .*; expected 0 <= start < end"),
+        ("segments", "{utterance} meeting_1 0 1.0 1.5", r"segments:\d+: '1\.0 1\.5' is not a time in seconds"),
+    ],
+)
+def test_lines_of_kaldi_that_contradict_or_shift(name: str, line: str, message: str, tmp_path: Path) -> None:
+    source = MAKERS["kaldi"][0](tmp_path / "source")
+    path = next(source.rglob(name))
+    utterance = path.read_text(encoding="utf-8").split()[0]
+    with path.open("a", encoding="utf-8") as file:
+        file.write(line.format(utterance=utterance) + "\n")
+    with pytest.raises(UserError, match=message.format(utterance=utterance)):
+        list(find_corpus(str(source)).recordings)
+
+
+def test_a_librarys_advice_to_its_callers_is_not_passed_on() -> None:
+    error = ValueError("the column\nhas no times. Pass features=None to infer them.")
+    assert one_line(error) == "ValueError: the column has no times"

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import math
+import re
 import tempfile
 from collections import Counter
 from collections.abc import Callable
@@ -14,9 +16,11 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from diarbench.datasets.formats.detect import FORMATS, find_corpus
+from diarbench.datasets.formats.elan import read_eaf
 from diarbench.datasets.formats.textgrid_tiers import read_textgrid
+from diarbench.datasets.formats.turn_files import read_turn_file
 from diarbench.datasets.io.errors import UserError
-from diarbench.datasets.io.rttm import Problem, read_rttm, read_uem, read_uris
+from diarbench.datasets.io.rttm import LONGEST_S, Problem, Turn, read_rttm, read_uem, read_uris
 
 FIELD = st.one_of(
     st.sampled_from(
@@ -155,3 +159,84 @@ def test_any_bytes_in_any_format(form: str, content: bytes) -> None:
             list(find_corpus(str(source), form).recordings)
         except UserError as error:
             assert len(str(error).splitlines()) == 1
+
+
+NUMBER = r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)(e[+-]?[0-9]+)?"
+CLOCK = r"(([0-9]+:)?[0-5]?[0-9]|[0-9]+):[0-5]?[0-9]([.,][0-9]+)?"
+
+SPELLINGS = st.one_of(
+    st.sampled_from(
+        ["1.5", "2.", ".5", "5.684341886080802e-14", "15E-1", "+2", "00:00:01.5", "1:02,5", "100:00:00", "-1e-14"]
+    ),
+    st.sampled_from(
+        ["nan", "inf", "-0.5", "1,5", "1_0", "٣", "\u22121", "0x10", "1e9", "99:99:99", "1:60", "-00:01", ""]
+    ),
+    st.text("0123456789.,:+-eE_x٣\u2212", max_size=8),
+)
+
+
+def seconds_of(spelling: str, form: str) -> float | None:
+    """The time that a spelling is; None if it is none."""
+    is_clock = form.endswith("clock") and re.fullmatch(CLOCK, spelling)
+    if is_clock:
+        *larger, last = spelling.replace(",", ".").split(":")
+        minutes = int(larger[-1]) + 60 * int(larger[-2] if len(larger) > 1 else 0)
+        value = 60 * minutes + float(last)
+    elif form == "milliseconds":
+        value = float(spelling) / 1000 if re.fullmatch(r"[0-9]+(\.[0-9]+)?", spelling) else math.nan
+    else:
+        is_number = form != "clock" and re.fullmatch(NUMBER, spelling, re.IGNORECASE)
+        value = round(float(spelling), 6) if is_number else math.nan
+    return value if 0 <= value <= LONGEST_S else None
+
+
+def turns_in(path: Path) -> list[Turn]:
+    (reference,) = read_turn_file(path, Counter()).values()
+    return reference.turns
+
+
+def turns_in_rttm(path: Path) -> list[Turn]:
+    return read_rttm(path)["x"]
+
+
+TEXTGRID = 'File type = "ooTextFile"\nObject class = "TextGrid"\n\n0\n9\n<exists>\n1\n"IntervalTier"\n"bob"\n0\n9\n2\n'
+EAF = (
+    "<ANNOTATION_DOCUMENT><TIME_ORDER>"
+    '<TIME_SLOT TIME_SLOT_ID="1" TIME_VALUE="{}"/><TIME_SLOT TIME_SLOT_ID="2" TIME_VALUE="{}"/></TIME_ORDER>'
+    '<TIER TIER_ID="bob"><ANNOTATION><ALIGNABLE_ANNOTATION TIME_SLOT_REF1="1" TIME_SLOT_REF2="2"><ANNOTATION_VALUE/>'
+    "</ALIGNABLE_ANNOTATION></ANNOTATION></TIER></ANNOTATION_DOCUMENT>"
+)
+ONE_TURN: dict[str, tuple[str, str, Callable[[Path], list[Turn]]]] = {
+    "x.csv": ("start;end;speaker\n{};{};bob\n", "number or clock", turns_in),
+    "x.txt": ("start\tend\tspeaker\n{}\t{}\tbob\n", "number or clock", turns_in),
+    "x.json": ('[{{"start": "{}", "end": "{}", "speaker": "bob"}}]', "number or clock", turns_in),
+    "x.stm": ("x A bob {} {} yes\n", "number or clock", turns_in),
+    "x.srt": ("1\n{} --> {}\nbob: yes\n", "clock", turns_in),
+    "x.vtt": ("WEBVTT\n\n{} --> {} align:start\n<v bob>yes\n", "clock", turns_in),
+    "x.TextGrid": (TEXTGRID + '{}\n{}\n"yes"\n3\n4\n""\n', "number", lambda path: read_textgrid(path, Counter())),
+    "x.eaf": (EAF, "milliseconds", lambda path: read_eaf(path, Counter())),
+    "x.rttm": ("SPEAKER x 1 {} {} <NA> <NA> bob <NA> <NA>\n", "number", turns_in_rttm),
+    "x.ctm": ("x 1 {} {} yes 1 lex bob\n", "number or clock", turns_in),
+}
+"""The text of a file with one turn, how it spells times, and its reader; RTTM and CTM have durations for ends."""
+
+
+@pytest.mark.parametrize("name", ONE_TURN)
+@given(start=SPELLINGS, end=SPELLINGS)
+@settings(deadline=None, max_examples=150)
+def test_a_time_is_read_as_it_is_spelt_or_refused(
+    name: str, start: str, end: str, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    text, form, read = ONE_TURN[name]
+    start_s, end_s = seconds_of(start, form), seconds_of(end, form)
+    if end_s is not None and start_s is not None and name in ("x.rttm", "x.ctm"):
+        end_s = round(start_s + end_s, 6)
+    path = tmp_path_factory.getbasetemp() / name
+    path.write_text(text.format(start, end), encoding="utf-8")
+    if start_s is None or end_s is None or end_s < start_s or (end_s == start_s and name == "x.rttm"):
+        with pytest.raises(UserError) as refusal:
+            read(path)
+        assert str(refusal.value).startswith(f"{path}: turn 1: " if name == "x.json" else f"{path}:")
+    else:
+        expected = [Turn(pytest.approx(start_s), pytest.approx(end_s), "bob")] if end_s > start_s else []
+        assert read(path) == expected

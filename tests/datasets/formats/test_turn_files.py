@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import string
 from collections import Counter
 from pathlib import Path
@@ -15,7 +16,7 @@ from hypothesis import strategies as st
 from diarbench.benchmarks.runs.deploy import FORMATS
 from diarbench.datasets.conversion.channels import select_channel
 from diarbench.datasets.formats.detect import find_corpus
-from diarbench.datasets.formats.turn_files import NOT_READ, READERS, read_turn_file
+from diarbench.datasets.formats.turn_files import NO_TEXT, NOT_READ, READERS, read_turn_file
 from diarbench.datasets.io.errors import UserError
 from diarbench.datasets.io.rttm import Region, Turn
 
@@ -75,6 +76,21 @@ def test_two_voices_in_a_subtitle(tmp_path: Path) -> None:
         assert read(tmp_path, "x.vtt", cue + text)[0] == [Turn(1, 2, "a"), Turn(1, 2, "b")]
 
 
+def test_what_subtitles_may_have(tmp_path: Path) -> None:
+    """W3C's WebVTT: a header with metadata, comments, styles, regions, names of cues, settings; no hours, or many."""
+    text = (
+        "\ufeffWEBVTT - talk\nKind: captions\n\nSTYLE\n::cue(v) { color: red }\n\nREGION\nid:left\nwidth:40%\n\n"
+        "NOTE two\nlines\n\nintroduction\n00:01.000-->00:02.000\tregion:left align:start\n<v a>yes\n"
+        "1\n100:00:00.5 --> 100:00:01\nb: no blank line before\n\n00:03.000 --> 00:04.000\n\n7\n\n"
+    )
+    for ending in ("\n", "\r\n", "\r"):
+        (tmp_path / "x.vtt").write_bytes(text.replace("\n", ending).encode())
+        changes: Counter[str] = Counter()
+        (reference,) = read_turn_file(tmp_path / "x.vtt", changes).values()
+        assert reference.turns == [Turn(1, 2, "a"), Turn(360_000.5, 360_001, "b")]
+        assert changes == {NO_TEXT: 1}
+
+
 def test_stm(tmp_path: Path) -> None:
     path = tmp_path / "test.stm"
     path.write_text(
@@ -116,7 +132,41 @@ def test_the_turns_of_a_channel(name: str, text: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "text", "message"),
     [
-        ("x.csv", "start,end,speaker\n0,1,a\n1,2\n", "x.csv:3: 2 values, too few for the columns start, end, speaker"),
+        ("x.csv", "start,end,speaker\n0,1,a\n1,2\n", "x.csv:3: 2 values where a row has 3, with the columns start"),
+        # Decimal commas, a row of pandas' with its index, and what is not a row.
+        (
+            "x.csv",
+            "start,end,speaker\n1.5,3.2,a\n4,5,6,5,a\n",
+            "x.csv:3: 5 values where a row has 3, with the columns st",
+        ),
+        (
+            "x.csv",
+            "0,5,1,5,a\n",
+            "x.csv:1: 5 values where a row has 3, with the columns start, end, speaker; decimals need",
+        ),
+        ("x.csv", "0;1;a;b\n", "x.csv:1: 4 values where a row has 3"),
+        ("x.csv", "start,text,end,speaker\n0,1,a\n", "x.csv:2: 3 values where a row has 4"),
+        (
+            "x.csv",
+            'start,end,speaker\n0,1,"a\n1,2,b\n',
+            "x.csv:2: not a row of a table .unexpected end of data.; correct",
+        ),
+        ("x.csv", "0,5;1,5;a\n", "x.csv:1: '0,5' is not a time in seconds .use a point for decimals"),
+        ("x.csv", "start,end,speaker\n0,٣,a\n", "x.csv:2: '٣' is not a time"),
+        ("x.csv", "start,end,speaker\n0,1_0,a\n", "x.csv:2: '1_0' is not a time"),
+        (
+            "x.csv",
+            "start,end,speaker\n0,99:99:99,a\n",
+            "x.csv:2: '99:99:99' is not a time; expected seconds or HH:MM:SS",
+        ),
+        ("x.csv", "start,end,speaker\n0,1:60,a\n", "x.csv:2: '1:60' is not a time"),
+        ("x.csv", f"start,end,speaker\n0,{'9' * 5000}:0:0,a\n", "x.csv:2: '9{40}' is not a time"),
+        ("x.csv", "start,end,speaker\n0,1700000000,a\n", "x.csv:2: '1700000000' s is later than three years"),
+        (
+            "x.csv",
+            "file,start,end,speaker\na/x.wav,0,1,a\nb/x.wav,0,1,a\n",
+            "x.csv:3: b/x.wav would be x, as is a/x.wav; ren",
+        ),
         ("x.csv", "start,end,speaker\n0,1,\n", "x.csv:2: a turn without a speaker"),
         ("x.csv", "start;end;speaker\n0,5;1,5;a\n", "x.csv:2: '0,5' is not a time in seconds"),
         ("x.tsv", "start\tduration\tspeaker\n1\tlong\ta\n", "x.tsv:2: 'long' is not a time in seconds"),
@@ -125,6 +175,30 @@ def test_the_turns_of_a_channel(name: str, text: str, tmp_path: Path) -> None:
         ("x.json", '{"turns": 7}', "x.json: no list of turns"),
         ("x.srt", "1\n00:00:01,000 --> 00:00:02,000\nhttp://a.b\n", "x.srt:3: no speaker; expected 'NAME: text'"),
         ("x.srt", "1\n00:00:02,000 --> 00:00:01,000\na: b\n", "x.srt:3: a turn from 2.0 to 1.0"),
+        (
+            "x.srt",
+            "1\n00:00:01 -> 00:00:02\na: b\n",
+            "x.srt:2: '00:00:01 -> 00:00:02' where times belong: HH:MM:SS,mmm -->",
+        ),
+        ("x.srt", "1\n00:00:01 \u2013> 00:00:02\na: b\n", "x.srt:2: '00:00:01 .> 00:00:02' where times belong"),
+        ("x.srt", "1\n1 --> 0x10\na: b\n", "x.srt:2: '1 --> 0x10' is not HH:MM:SS,mmm --> HH:MM:SS,mmm; correct it"),
+        ("x.srt", "a: hi\nb: hello\n", "x.srt:1: 'a: hi' where times belong"),
+        (
+            "x.srt",
+            "1\n00:00:01,000 --> 00:00:02,000\na: b\n\na: after an empty line\n",
+            "x.srt:5: 'a: after an empty line'",
+        ),
+        ("x.vtt", "WEBVTT\n\nlost\n\n00:01.000 --> 00:02.000\n<v a>b\n", "x.vtt:3: 'lost' where times belong"),
+        ("x.vtt", "NOTE\n\na\nb\n00:01.000 --> 00:02.000\n<v a>b\n", "x.vtt:3: 'a' where times belong"),
+        *(
+            ("x.vtt", f"00:01.000 --> {time}\n<v a>b\n", f"x.vtt:1: .*{time}' is not HH:MM:SS,mmm --> HH:MM:SS,mmm")
+            for time in ("nan", "1e9", "5", "-00:02.000", "00:60.000", "01:60:00.000", "٣:٣٣.٣٣٣", "00:02.000x", "")
+        ),
+        (
+            "x.stm",
+            "x A zone 5 3 IGNORE_TIME_SEGMENT_IN_SCORING\n",
+            "x.stm:1: a turn from 5 to 3; expected 0 <= start < end",
+        ),
         ("x.stm", "x A bob 0.5\n", "x.stm:1: 4 fields where STM has recording"),
         ("x.ctm", "x 1 0.5 0.75 YES 0.9\n", "x.ctm:1: 6 fields where CTM with speakers has recording"),
     ],
@@ -190,3 +264,56 @@ def test_any_text_is_read_or_refused_in_one_line(
         assert len(str(error).splitlines()) == 1
     else:
         assert all(0 <= t.start_s < t.end_s and t.speaker for reference in references.values() for t in reference.turns)
+
+
+SUBTITLE_LINES = st.sampled_from(
+    [
+        "1",
+        "",
+        "",
+        "00:01.000 --> 00:02.000",
+        "00:01.000 -> 00:02.000",
+        "00:01 \u2013> 00:02",
+        "1 --> 0x10",
+        "{}: hi",
+        "{}: hi",
+    ]
+)
+
+
+@given(lines=st.lists(SUBTITLE_LINES, max_size=12))
+@settings(deadline=None, max_examples=200)
+def test_no_line_of_a_subtitle_is_lost(lines: list[str], tmp_path_factory: pytest.TempPathFactory) -> None:
+    path = tmp_path_factory.getbasetemp() / "lines.srt"
+    path.write_text("\n".join(line.format(f"speaker {number}") for number, line in enumerate(lines)), encoding="utf-8")
+    try:
+        references = read_turn_file(path, Counter())
+    except UserError as error:
+        assert re.match(rf"{re.escape(str(path))}:\d+: ", str(error))
+    else:
+        spoken = [f"speaker {number}" for number, line in enumerate(lines) if "hi" in line]
+        assert [(turn.start_s, turn.end_s, turn.speaker) for turn in references[""].turns] == [
+            (1, 2, s) for s in spoken
+        ]
+
+
+@pytest.mark.parametrize("header", ["start,end,speaker", "text,start,end,speaker", ""])
+@given(rows=st.lists(st.lists(st.sampled_from(["0", "5", "7.5", "a", ""]), min_size=1, max_size=6), max_size=4))
+@settings(deadline=None, max_examples=200)
+def test_no_value_of_a_table_moves_to_another_column(
+    header: str, rows: list[list[str]], tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    path = tmp_path_factory.getbasetemp() / "rows.csv"
+    path.write_text("\n".join([*([header] if header else []), *map(",".join, rows)]), encoding="utf-8")
+    try:
+        references = read_turn_file(path, Counter())
+    except UserError as error:
+        assert re.match(rf"{re.escape(str(path))}:\d+: ", str(error))
+    else:
+        width = len(header.split(",")) if header else 3
+        whole = [row[:width] for row in rows if any(row)]
+        assert all(
+            len(row) == width and not any(more[width:]) for row, more in zip(whole, filter(any, rows), strict=True)
+        )
+        turns = [Turn(float(row[-3]), float(row[-2]), row[-1]) for row in whole]
+        assert references[""].turns == [turn for turn in turns if turn.end_s > turn.start_s]
