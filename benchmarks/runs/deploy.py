@@ -97,17 +97,20 @@ def diarize(
 
     With ``exclusive``, at most one speaker speaks at a time. ``bounds`` are by default those of the run.
 
-    Raises UserError before any computation for two inputs with the same output, an output that exists or cannot be
-    written, a file that does not exist, a folder that holds no finished run, or where no file is readable. A file that
-    is unreadable or cannot be diarized costs itself only, and is told at the end.
+    Raises UserError before any computation for two inputs with the same output or name, an output that exists or cannot
+    be written, a file that does not exist, a folder that holds no finished run, or where no file is readable. A file
+    that is unreadable or cannot be diarized costs itself only, and is told at the end.
     """
     check_choice("format", format_, FORMATS)
     check_device(device)
     suffix, text = FORMATS[format_]
     targets: dict[Path, Path] = {}
+    by_uri: dict[str, Path] = {}
     failures = []
     for path in audio:
         target = out / f"{path.stem}{suffix}"
+        if (other := by_uri.setdefault(_uri(path), path)).stem != path.stem:
+            raise UserError(f"{path} and {other} would both be named {_uri(path)} in their files; rename one of them")
         if target in targets:
             raise UserError(f"{path} and {targets[target]} would both be written to {target}; run them separately")
         if target.exists():
@@ -207,9 +210,14 @@ def _check_readable(path: Path) -> None:
         raise UserError(f"{path}: contains no samples")
 
 
+def _uri(path: Path) -> str:
+    """The name of a recording in its RTTM, which cannot have spaces."""
+    return "_".join(path.stem.split())
+
+
 def _recording(path: Path, folder: Path) -> Recording:
     """The audio converted to 16 kHz mono, as the networks expect it."""
-    target = folder / f"{'_'.join(path.stem.split())}.wav"
+    target = folder / f"{_uri(path)}.wav"
     write_audio((Clip(path),), target)
     return Recording(target.stem, "test", target, target.with_suffix(".rttm"), target.with_suffix(".uem"))
 

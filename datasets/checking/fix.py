@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from diarbench.datasets.checking.files import all_files_exist, current_fingerprint, listed_recordings
 from diarbench.datasets.checking.findings import FIXABLE, CheckResult
-from diarbench.datasets.conversion.normalize import normalize_regions, normalize_turns
+from diarbench.datasets.conversion.normalize import normalize_regions, normalize_turns, same_when_normalized
 from diarbench.datasets.dataset import SUBSETS, DatasetInfo, Recording, Subset
 from diarbench.datasets.io.errors import UserError
 from diarbench.datasets.io.files import nfc, refuse_outside, write_atomic
@@ -21,8 +21,8 @@ def fix(checked: CheckResult) -> list[str]:
 
     RTTM and UEM files are rewritten without comments and zero-length turns; a speaker's overlapping turns are merged,
     turns and regions are cut to the audio, and names are put into Unicode's composed form (NFC). A file with an
-    unreadable line is not changed. Raises UserError, and changes nothing, where it would write to a folder outside the
-    dataset through a link.
+    unreadable line, or with two speakers whose names would become one, is not changed. Raises UserError, and changes
+    nothing, where it would write to a folder outside the dataset through a link.
     """
     root = checked.root
     changes: list[str] = []
@@ -64,7 +64,9 @@ def _rewrite(recording: Recording, duration_s: float, fixable: set[str]) -> Iter
     if str(recording.rttm) in fixable:
         problems: list[Problem] = []
         lines = list(scan_rttm(recording.rttm, problems))
-        if all(nfc(uri) == nfc(recording.uri) for _, uri, _ in lines) and all(p.kind in FIXABLE for p in problems):
+        is_own = all(nfc(uri) == nfc(recording.uri) for _, uri, _ in lines)
+        is_distinct = same_when_normalized({turn.speaker for _, _, turn in lines}, {}) is None
+        if is_own and is_distinct and all(problem.kind in FIXABLE for problem in problems):
             counts = Counter({"turns dropped: no length": len(problems)})
             turns = normalize_turns([turn for _, _, turn in lines], duration_s, counts)
             write_atomic(recording.rttm, rttm_text(recording.uri, turns))

@@ -20,7 +20,12 @@ from pathlib import Path
 
 from diarbench.datasets.conversion.converted import FILE_KINDS, ConvertedRecording, fingerprint
 from diarbench.datasets.conversion.corpus import Corpus, SourceRecording
-from diarbench.datasets.conversion.normalize import normalize_name, normalize_regions, normalize_turns
+from diarbench.datasets.conversion.normalize import (
+    normalize_name,
+    normalize_regions,
+    normalize_turns,
+    same_when_normalized,
+)
 from diarbench.datasets.conversion.own_subsets import by_names, own_subsets
 from diarbench.datasets.conversion.parallel import in_parallel
 from diarbench.datasets.conversion.split import Split, draw
@@ -131,9 +136,16 @@ def _convert_all(
 
 
 def _with_valid_names(corpus: Corpus) -> Iterator[SourceRecording]:
-    """The recordings, renamed to valid file names. Raises UserError if a name is too long or two are the same."""
+    """The recordings, renamed to valid file names.
+
+    Raises UserError if a name is too long or two are the same, and for two speakers who would get the same name.
+    """
     seen: dict[str, str] = {}
+    speakers: dict[str, str] = {}
     for recording in corpus.recordings:
+        if two := same_when_normalized(dict.fromkeys(turn.speaker for turn in recording.turns), speakers):
+            both = f"speakers {two[0]!r} and {two[1]!r} would both be named {normalize_name(two[0])}"
+            raise UserError(f"{recording.clips[0]}: {both}; if they are two, rename one, else give both the same name")
         uri = normalize_name(recording.uri)
         require_name(uri, "choose another")
         if uri.casefold() in seen:

@@ -17,6 +17,19 @@ def normalize_name(name: str) -> str:
     return re.sub(r"[\s/\\\x00-\x1f\x7f]+", "_", unicodedata.normalize("NFC", name).strip()) or "_"
 
 
+def same_when_normalized(names: Iterable[str], known: dict[str, str]) -> tuple[str, str] | None:
+    """Two names that `normalize_name` would make one although more than white space and Unicode form differs.
+
+    ``a b`` and ``a_b`` may be two speakers. ``known`` has the names so far by their normalized form, and is updated.
+    """
+    for name in names:
+        spelt = " ".join(unicodedata.normalize("NFC", name).split())
+        other = known.setdefault(normalize_name(name), spelt)
+        if other != spelt:
+            return other, spelt
+    return None
+
+
 def normalize_turns(turns: Iterable[Turn], duration_s: float, changes: Counter[str]) -> list[Turn]:
     """Cut turns to the audio, merge overlapping (not touching) turns of a speaker, sort, and count each change."""
     latest: dict[str, Turn] = {}

@@ -167,11 +167,18 @@ def scan_lines(
 
 
 def rttm_text(uri: str, turns: Iterable[Turn]) -> str:
-    """One recording's turns as RTTM, sorted, to the microsecond; where turns touch, they touch in the file too."""
+    """One recording's turns as RTTM, sorted, to the microsecond; where turns touch, they touch in the file too.
+
+    Raises UserError for a name with a space in it, which would be read as two fields.
+    """
+    turns = sorted(turns)
+    for name in {uri, *(turn.speaker for turn in turns)}:
+        if len(name.split()) != 1:
+            raise UserError(f"{name!r} cannot be a name in RTTM, whose fields end at spaces; rename it")
     return "".join(
         f"SPEAKER {uri} 1 {turn.start_s:.6f} {round(turn.end_s, 6) - round(turn.start_s, 6):.6f}"
         f" <NA> <NA> {turn.speaker} <NA> <NA>\n"
-        for turn in sorted(turns)
+        for turn in turns
     )
 
 

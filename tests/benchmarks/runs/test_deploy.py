@@ -48,6 +48,11 @@ def test_formats_contain_the_same_turns() -> None:
     assert record["turns"][1] == {"start_s": 2.0, "end_s": 3.0, "speaker": "B"}
 
 
+def test_a_backends_speaker_with_a_space_is_not_written() -> None:
+    with pytest.raises(UserError, match="'A 1' cannot be a name in RTTM, whose fields end at spaces; rename it"):
+        deploy.FORMATS["rttm"][1]("talk", [*TURNS, Turn(3, 4, "A 1")], 4.0)
+
+
 def test_invalid_arguments_are_rejected_before_any_computation(tmp_path: Path) -> None:
     audio = tmp_path / "talk.wav"
     soundfile.write(audio, np.zeros(SAMPLE_RATE), SAMPLE_RATE)
@@ -66,6 +71,12 @@ def test_invalid_arguments_are_rejected_before_any_computation(tmp_path: Path) -
     )
     assert_rejected(audio, message="talk.rttm: exists already; choose another --out", out="out")
     assert_rejected(audio, tmp_path / "talk.flac", message="would both be written to")
+    for name in ("my talk", "my_talk"):
+        soundfile.write(tmp_path / f"{name}.wav", np.zeros(SAMPLE_RATE), SAMPLE_RATE)
+    both = (tmp_path / "my talk.wav", tmp_path / "my_talk.wav")
+    assert_rejected(
+        *both, message=r"my_talk\.wav and .*my talk\.wav would both be named my_talk in their files; rename"
+    )
     assert_rejected(tmp_path / "no.wav", message="no.wav: not readable audio")
     assert_rejected(tmp_path / "absent.wav", message="no such audio file")
     assert_rejected(tmp_path, message="is a folder, not an audio file")

@@ -245,9 +245,10 @@ def test_fix_counts_its_changes(root: Path) -> None:
     assert Dataset.open(root).info.subsets["train"].speaker_s == pytest.approx(3.5 + 3.0 + 0.5)
 
 
-def test_fix_keeps_files_with_unreadable_lines(root: Path) -> None:
-    line(turn(7, 0))(root)
-    line(turn("7,5", 1))(root)
+@pytest.mark.parametrize("lines", [[turn("7,5", 1)], [turn(7, 1, "a/b"), turn(8, 1, "a_b")]])
+def test_fix_keeps_files_with_unreadable_lines_or_names_that_become_one(lines: list[str], root: Path) -> None:
+    for text in (turn(7, 0), *lines):
+        line(text)(root)
     before = (root / RTTM).read_bytes()
     fix(check(root))
     assert (root / RTTM).read_bytes() == before

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import unicodedata
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
@@ -326,6 +327,30 @@ def test_renamed_recordings_are_counted(tmp_path: Path) -> None:
     dataset = convert(Corpus("c", spaced), tmp_path / "out")
     assert dataset.info.changes == {"recordings renamed (spaces, Unicode form)": 4}
     assert {r.uri for listed in dataset.recordings.values() for r in listed} == {"r_0", "r_1", "r_2", "r_3"}
+
+
+@pytest.mark.parametrize(
+    ("names", "both"),
+    [
+        (["a b", "a_b"], "'a b' and 'a_b'"),
+        (["a/b", "a b"], "'a/b' and 'a b'"),
+        (["a  b", "a\tb", "A_B", unicodedata.normalize("NFD", "가"), "가"], ""),
+    ],
+)
+@pytest.mark.parametrize("apart", [False, True])
+def test_two_speakers_stay_two(names: list[str], both: str, apart: bool, tmp_path: Path) -> None:
+    """In a recording, where their turns would be merged, and in two, where they would be one person."""
+    turns = [Turn(0.1 * number, 0.1 * number + 0.05, name) for number, name in enumerate(names)]
+    listed = [turns[:1], turns[1:]] if apart else [turns]
+    recordings = [SourceRecording(f"r{k}", (Clip(write_wav(tmp_path / f"r{k}.wav")),), t) for k, t in enumerate(listed)]
+    corpus = Corpus("c", iter(recordings))
+    if not both:
+        dataset = convert(corpus, tmp_path / "out", split=Split(shares=(1, 0, 0)))
+        assert {t.speaker for r in dataset.recordings["train"] for t in r.turns} == {"a_b", "A_B", "가"}
+        return
+    with pytest.raises(UserError, match=rf"\.wav: speakers {both} would both be named a_b; if they are two, rename"):
+        convert(corpus, tmp_path / "out", split=Split(shares=(1, 0, 0)))
+    assert not (tmp_path / "out").exists()
 
 
 def test_normalized_names() -> None:
