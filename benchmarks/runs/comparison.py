@@ -350,7 +350,7 @@ def difference_of(
     training_s = _training_s(a, b, recordings, starts) if folds else None
     group_of = [groups[uri] for uri in recordings] if set(recordings) <= groups.keys() else ()
     difference = significance.compare_seeds(of_a, of_b, recordings, group_of, folds, training_s)
-    if not all(row.run for row in (*a, *b)):
+    if not all(row.run for row in (*a, *b)) or all(row.stage == "pretrained" for row in (*a, *b)):
         return difference.model_copy(update={"seeds": None})
     return difference.model_copy(update={"replicate": "repetition" if is_repeated else "seed"})
 

@@ -6,13 +6,14 @@ from __future__ import annotations
 
 import os
 import shlex
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from diarbench.datasets.io.names import visible
 from diarbench.reports.formatting import bounds, convention, difference_span, minutes, percent, plural, span
 from diarbench.reports.results.comparison import Comparison
+from diarbench.reports.results.run import Run
 from diarbench.reports.results.run_folder import ComparisonFolder
 from diarbench.reports.results.statistics import FEWEST_RECORDINGS, GROUPS, Difference
 from diarbench.reports.summary.comparability import STAGES
@@ -82,7 +83,7 @@ def headline(summary: Summary, dataset: str, folder: Path) -> Headline:
         standings,
         f"{visible(dataset)}: {title}",
         verdict,
-        dict(_effects(section, standings)) if section else {},
+        dict(_effects(summary, section, standings)) if section else {},
         tuple(_caveats(summary, section, contenders)) if section else (),
         tuple(_next_steps(summary, section, contenders, folder)),
     )
@@ -166,12 +167,18 @@ def _points(rate: float) -> str:
 
 
 def _seeds(contenders: Sequence[Contender]) -> str:
+    if not _is_trained(contenders):
+        return "nothing was trained"
     counts = sorted({len({run.seed for run in contender.runs}) for contender in contenders})
     seeds = "one seed" if counts == [1] else plural(counts[0], "seed")
     if len(counts) > 1:
         seeds = f"{counts[0]} to {counts[-1]} seeds"
     repetitions = max(len({run.repetition for run in contender.runs}) for contender in contenders)
     return seeds if repetitions == 1 else f"{seeds}, {repetitions} repetitions"
+
+
+def _is_trained(contenders: Sequence[Contender]) -> bool:
+    return any(run.train for contender in contenders for run in contender.runs)
 
 
 def _listed(names: Sequence[str]) -> str:
@@ -182,12 +189,13 @@ def _listed(names: Sequence[str]) -> str:
     return ", ".join(shown)
 
 
-def _effects(section: Section, standings: Sequence[Standing]) -> Iterator[tuple[str, str]]:
+def _effects(summary: Summary, section: Section, standings: Sequence[Standing]) -> Iterator[tuple[str, str]]:
     """Each step with a sentence on what it changed."""
+    fold_runs = {run.name: run for run in summary.comparison.fold_runs}
     for step, (before, after) in STEPS.items():
         reached = [standing for standing in standings if after in standing.stages]
         known = [standing for standing in reached if before in standing.stages]
-        outcomes = [_outcome(section, standing, before, after) for standing in known]
+        outcomes = [_outcome(section, standing, before, after, fold_runs) for standing in known]
         if len(known) <= NAMED_AT_MOST:
             texts = [f"{s.name} {change}" for s, (_, change) in zip(known, outcomes, strict=True)]
             texts += [f"{s.name} {_without_start(s)}" for s in reached if s not in known]
@@ -203,14 +211,17 @@ def _without_start(standing: Standing) -> str:
     return "has no pretrained result" if is_pretrained else "trained from scratch"
 
 
-def _outcome(section: Section, standing: Standing, before: str, after: str) -> tuple[str, str]:
+def _outcome(
+    section: Section, standing: Standing, before: str, after: str, fold_runs: Mapping[str, Run]
+) -> tuple[str, str]:
     """``better``, ``worse``, ``not shown to help`` or ``not tested``; and the sentence's part with the points."""
     start, end = standing.stages[before], standing.stages[after]
     change = end.der - start.der
     direction = "better" if change < 0 else "worse"
     if not change:
         is_tuning = after == "tuned"
-        choices = [(run.tuning.choice if run.tuning else None) if is_tuning else run.epoch_choice for run in end.runs]
+        runs = [fold_runs[name] for run in end.runs for name in run.folds] or end.runs  # a pooled run decided nothing
+        choices = [(run.tuning.choice if run.tuning else None) if is_tuning else run.epoch_choice for run in runs]
         is_kept = any(choice is not None and choice.kept_start for choice in choices)
         kept = "defaults kept" if is_tuning else "pretrained network kept"
         return "no change", f"no gain on dev: {kept}" if is_kept else "unchanged"
@@ -228,8 +239,7 @@ def _caveats(summary: Summary, section: Section, contenders: Sequence[Contender]
     recordings = len(section.recordings)
     if recordings and recordings < FEWEST_RECORDINGS:
         yield f"{plural(recordings, 'test recording')}: a verdict needs at least {FEWEST_RECORDINGS}."
-    is_trained = any(run.train for contender in contenders for run in contender.runs)
-    if is_trained and all(len(contender.lines) == 1 for contender in contenders):
+    if _is_trained(contenders) and all(len(contender.lines) == 1 for contender in contenders):
         yield "One seed: another seed can give another order."
     if rival := _rival(contenders):
         yield "Each system stands at the stage with its lowest DER on test; intervals and p do not count that choice."
@@ -306,9 +316,9 @@ def _next_steps(
 
 def _deciding_steps(section: Section, contenders: Sequence[Contender], command: str) -> Iterator[NextStep]:
     """What would make the verdict firmer, as far as the command can take it: more recordings tested, and more seeds."""
-    options = {word.partition("=")[0] for word in shlex.split(command)}
-    if "--no-train" in options:
+    if not _is_trained(contenders):
         return
+    options = {word.partition("=")[0] for word in shlex.split(command)}
     if len(section.recordings) < FEWEST_RECORDINGS and not {"--folds", "--also-score"} & options:
         yield NextStep("Test every recording, by cross-validation", f"{_without_out(command)} --folds 5")
     if "--seed" not in options and all(len(contender.lines) == 1 for contender in contenders):

@@ -64,14 +64,19 @@ def identity_cells(line: Line, columns: tuple[Column, ...]) -> tuple[Cell, ...]:
 
 
 def constants(section: Section) -> str:
-    """Recipe, seed and each backend's pipeline where they are the same for every run and so have no column."""
+    """Recipe, seed and each backend's pipeline where they are the same for every run and so have no column.
+
+    Recipe and seed are left out where nothing was trained.
+    """
     shown = {column.name for column in identity_columns(section)}
-    first = next((line for line in section.lines if line.run), None)
-    if first is None:
-        return ""
-    parts = [
-        visible(f"{name.lower()} {value}")
-        for name, value in (("Recipe", first.recipe), ("Seed", first.seed))
-        if name not in shown and value is not None
-    ]
+    trained = next((line for line in section.lines if line.run and line.run.train), None)
+    parts = (
+        [
+            visible(f"{name.lower()} {value}")
+            for name, value in (("Recipe", trained.recipe), ("Seed", trained.seed))
+            if name not in shown and value is not None
+        ]
+        if trained
+        else []
+    )
     return ", ".join([*parts, *map(visible, shared_pipelines(line.run for line in section.lines if line.run))])

@@ -82,8 +82,8 @@ def runs_table(runs: Iterable[Run]) -> Table:
             run.state,
             run.dataset,
             run.fingerprint[:12],
-            run.recipe,
-            run.objective or NONE,
+            run.recipe if run.train else NONE,
+            (run.objective if run.train else None) or NONE,
             run.seed,
             _weights(run),
             _pipeline(run),
@@ -102,7 +102,7 @@ def recipes(runs: Iterable[Run]) -> list[tuple[str, str]]:
     titled = (
         (f"Recipe {run.recipe}", yaml.safe_dump(run.recipe_settings, sort_keys=False, allow_unicode=True))
         for run in runs
-        if run.recipe_settings
+        if run.train and run.recipe_settings
     )
     return list(dict.fromkeys(titled))
 

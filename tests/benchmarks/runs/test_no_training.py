@@ -37,7 +37,10 @@ def test_a_test_set_alone_is_scored(dummy: None, sample: Dataset, tmp_path: Path
     files = RunFolder(tmp_path / only.name)
     assert files.checkpoint("best").is_file() and (files.path / "rttm" / "test" / "call.rttm").is_file()
     written = write_reports([comparison], tmp_path)
-    assert written and "pretrained" in (tmp_path / "report.md").read_text()
+    text = (tmp_path / "report.md").read_text()
+    assert written and "pretrained" in text
+    assert "Recipe quick" not in text and "recipe quick" not in text and "one seed" not in text, "nothing was trained"
+    assert all(contrast.difference.seeds is None for contrast in comparison.contrasts)
 
 
 def test_the_pretrained_system_is_tuned_on_dev_where_there_is_one(

@@ -13,6 +13,7 @@ from report_records import (
     make_contrast,
     make_rows,
     make_run,
+    make_tuning,
     staged,
     with_statistics,
 )
@@ -110,7 +111,17 @@ def test_what_the_pipelines_were_told_stands_in_the_answer():
     run = make_run("a", min_speakers=2, max_speakers=2, train=False)
     given = answer(make_comparison((run,), make_rows(run, "pretrained", ("one", 100, 10, 0, 0))))
     assert given.where.endswith("; told that there are exactly 2 speakers")
-    assert not any("One seed" in caveat for caveat in given.caveats), "nothing was trained"
+    assert given.verdict.endswith("; nothing was trained.")
+    assert not any("One seed" in caveat for caveat in given.caveats)
+
+
+def test_what_the_folds_decided_stands_behind_an_unchanged_pooled_run():
+    choice = Choice(chosen=0, lowest=1, reason="the defaults are kept")
+    of_fold = make_run("a", name="a-fold1of3", tuning=make_tuning(0.1).model_copy(update={"choice": choice}))
+    pooled = make_run("a", name="a", folds=("a-fold1of3",), pooled_stage="tuned")
+    rows = [row for stage in ("finetuned", "tuned") for row in make_rows(pooled, stage, ("one", 100, 10, 0, 0))]
+    comparison = make_comparison((pooled,), rows).model_copy(update={"fold_runs": (of_fold,)})
+    assert answer(comparison).effects["Tuning"] == "a no gain on dev: defaults kept"
 
 
 def test_a_merged_report_names_the_run_by_its_shortest_path():
@@ -253,11 +264,18 @@ def test_folds_go_into_their_own_folder():
     assert given.next_steps[0].command == "bench run --backend a --seed 2 --folds 5"
 
 
-@pytest.mark.parametrize("option", ["--no-train", "--folds=3", "--also-score calls"])
+@pytest.mark.parametrize("option", ["--folds=3", "--also-score calls"])
 def test_no_step_is_a_command_that_would_be_refused(option):
     given = answer(too_small(command=f"bench run --backend a --backend b {option}"))
     assert not any("--folds 5" in step.command for step in given.next_steps)
-    assert any("--seed 1" in step.command for step in given.next_steps) == (option != "--no-train")
+    assert any("--seed 1" in step.command for step in given.next_steps)
+
+
+def test_where_nothing_is_trained_neither_folds_nor_seeds_decide():
+    comparison = too_small()
+    runs = tuple(run.model_copy(update={"train": False}) for run in comparison.runs)
+    given = answer(comparison.model_copy(update={"runs": runs}))
+    assert not any("--folds" in step.command or "--seed" in step.command for step in given.next_steps)
 
 
 def test_a_network_that_was_kept_is_said_to_be_kept():
