@@ -135,7 +135,10 @@ class Diarizer(Protocol):
         ...
 
     def decode(self, recording: Recording, inference: Inference, hyperparameters: Mapping[str, Any]) -> Annotation:
-        """The fast part: who spoke when, in seconds. Called from several threads at once."""
+        """The fast part: who spoke when, in seconds. Called from several threads at once.
+
+        What it needs of the audio is in ``inference``.
+        """
         ...
 
     def oracles(

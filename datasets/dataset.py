@@ -12,12 +12,12 @@ Audio is 16 kHz mono. Turns lie inside the audio; a speaker's overlapping turns 
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import accumulate
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from pydantic import Field, model_validator
 
@@ -26,9 +26,12 @@ from diarbench.datasets.io.files import refuse_outside
 from diarbench.datasets.io.names import Name, require_name
 from diarbench.datasets.io.records import Record, read_record
 from diarbench.datasets.io.rttm import Region, Turn, read_lines, read_rttm, read_uem
+from diarbench.datasets.io.watch import Watch
 
 if TYPE_CHECKING:
     from pyannote.core import Annotation, Timeline
+
+T = TypeVar("T")
 
 
 class SubsetInfo(Record):
@@ -96,9 +99,21 @@ class Recording:
     uem: Path
     only: tuple[Region, ...] | None = None
     """Regions that replace those of the UEM."""
+    watch: Watch | None = field(default=None, compare=False, repr=False)
+    """Where the files have a recorded content, as in a run; see `verification.watched`."""
+
+    def unchanged(self, path: Path, read: Callable[[], T]) -> T:
+        """What ``read`` makes from one of the files.
+
+        With a watch it was made from the recorded content: see `Watch.read`.
+        """
+        return read() if self.watch is None else self.watch.read([path], read)
 
     @cached_property
     def duration_s(self) -> float:
+        return self.unchanged(self.audio, self._length_s)
+
+    def _length_s(self) -> float:
         import soundfile
 
         try:
@@ -110,7 +125,7 @@ class Recording:
     @cached_property
     def turns(self) -> list[Turn]:
         """The reference, in file order."""
-        return read_rttm(self.rttm).get(self.uri, [])
+        return self.unchanged(self.rttm, lambda: read_rttm(self.rttm).get(self.uri, []))
 
     def turns_between(self, start_s: float, end_s: float) -> list[Turn]:
         """The turns that overlap an interval, in file order, by bisection: training asks for every window."""
@@ -128,7 +143,9 @@ class Recording:
     @cached_property
     def regions(self) -> list[Region]:
         """What is annotated, trained on and scored."""
-        return read_uem(self.uem).get(self.uri, []) if self.only is None else list(self.only)
+        if self.only is not None:
+            return list(self.only)
+        return self.unchanged(self.uem, lambda: read_uem(self.uem).get(self.uri, []))
 
     @property
     def files(self) -> tuple[Path, Path, Path]:

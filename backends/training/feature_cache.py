@@ -9,7 +9,6 @@ from __future__ import annotations
 import io
 import logging
 from collections.abc import Iterable
-from functools import cache
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -22,7 +21,8 @@ from diarbench.backends.base import CachesFeatures
 from diarbench.backends.training.windows import Window
 from diarbench.datasets.dataset import Recording
 from diarbench.datasets.io.audio import SAMPLE_RATE
-from diarbench.datasets.io.files import cache_dir, digest, read_bytes, sha256_of, write_atomic
+from diarbench.datasets.io.files import cache_dir, digest, read_bytes, write_atomic
+from diarbench.datasets.io.watch import Watch
 
 logger = logging.getLogger(__name__)
 
@@ -41,7 +41,10 @@ class FeatureCache:
         self.hop = round(network.frame_s * SAMPLE_RATE)
         self.folder = cache_dir() / "features"
         self.fingerprint = network.features_fingerprint()
-        self.path_of = cache(self._path_of)
+        self.paths: dict[Path, Path] = {}
+        """By audio file."""
+        self.watch = Watch()
+        """Over recordings that have none."""
 
     @classmethod
     def of(cls, network: Any) -> FeatureCache | None:
@@ -49,18 +52,27 @@ class FeatureCache:
         caches = isinstance(network, CachesFeatures) and network.features_fingerprint() is not None
         return cls(network) if caches else None
 
-    def _path_of(self, audio: Path) -> Path:
-        return self.folder / f"{digest([self.fingerprint, sha256_of(audio), FORMAT])}.npy"
+    def path_of(self, recording: Recording) -> Path:
+        """The entry of a recording's audio."""
+        audio = recording.audio
+        if audio not in self.paths:
+            sha256_of_audio = (recording.watch or self.watch).sha256(audio)
+            self.paths[audio] = self.folder / f"{digest([self.fingerprint, sha256_of_audio, FORMAT])}.npy"
+        return self.paths[audio]
 
     def add(self, recording: Recording) -> None:
-        """Compute a recording's features unless they are cached already; a damaged entry is computed again."""
-        path = self.path_of(recording.audio)
+        """Compute a recording's features unless they are cached already; a damaged entry is computed again.
+
+        Raises UserError, and keeps nothing, where the audio changed: see `Watch.read`.
+        """
+        path = self.path_of(recording)
         if path.is_file():
             entry = read_bytes(path, is_own=True)
             if _checksum(path, entry[:-CHECKSUM_BYTES]) == entry[-CHECKSUM_BYTES:]:
                 return
             logger.warning("%s: damaged, or of another recording, so its features are computed again", path)
-        samples, _ = soundfile.read(str(recording.audio), dtype="float32")
+        watch = recording.watch or self.watch
+        samples, _ = watch.read([recording.audio], lambda: soundfile.read(str(recording.audio), dtype="float32"))
         features = self.network.features(torch.from_numpy(samples))
         buffer = io.BytesIO()
         np.save(buffer, features.cpu().numpy().astype(np.float16))
@@ -73,7 +85,7 @@ class FeatureCache:
 
     def read(self, window: Window, samples: int) -> np.ndarray:
         """Features, float32 (frames, size), of an aligned window of this length."""
-        features = np.load(self.path_of(window.recording.audio), mmap_mode="r")
+        features = np.load(self.path_of(window.recording), mmap_mode="r")
         begin = window.start // self.hop
         return np.asarray(features[begin : begin + -(-samples // self.hop)], dtype=np.float32)
 

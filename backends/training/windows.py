@@ -81,7 +81,11 @@ def _regions(
 
 
 def read(window: Window, samples: int) -> np.ndarray:
-    """The window's audio, float32 (samples,). Raises UserError where the file does not hold all of it."""
+    """The window's audio, float32 (samples,). Raises UserError where the file changed, or does not hold all of it."""
+    return window.recording.unchanged(window.recording.audio, lambda: _read(window, samples))
+
+
+def _read(window: Window, samples: int) -> np.ndarray:
     import soundfile
 
     path = window.recording.audio

@@ -29,6 +29,7 @@ from diarbench.datasets.dataset import Recording
 from diarbench.datasets.io.archives import check_zip
 from diarbench.datasets.io.errors import UserError
 from diarbench.datasets.io.files import cache_dir, digest, open_file, sha256_of, write_atomic
+from diarbench.datasets.io.watch import Watch
 
 if TYPE_CHECKING:
     import torch
@@ -67,17 +68,17 @@ class InferenceCache:
         ``model`` is the digest of everything but the audio. With ``warm_up`` the cost is this process's own, of a
         network that inferred before, and so the same for every network: where it did not, it infers that recording
         first, and an entry of another process or from before is computed again. A failed write is logged and does not
-        stop the run.
+        stop the run. Raises UserError, and keeps nothing, where the audio changed: see `Watch.read`.
         """
-        path = self.folder / f"{digest([model, sha256_of(recording.audio), *ENVIRONMENT, NAME])}.npz"
+        watch = recording.watch or Watch()
+        path = self.folder / f"{digest([model, watch.sha256(recording.audio), *ENVIRONMENT, NAME])}.npz"
         if (warm_up is None or path in self.timed) and (entry := self._read(path)) is not None:
             return entry
         is_warm = model in self._warm
         if warm_up and not is_warm:
             diarizer.infer(warm_up)
         adapt_threads()
-        with measure_cost() as cost:
-            inference = diarizer.infer(recording)
+        inference, cost = watch.read([recording.audio], lambda: _timed(diarizer, recording))
         self._warm.add(model)
         if warm_up or is_warm:
             self.timed.add(path)
@@ -133,6 +134,12 @@ class InferenceCache:
             total_bytes += size
             if total_bytes > self.largest_bytes:
                 entry.unlink(missing_ok=True)
+
+
+def _timed(diarizer: Diarizer, recording: Recording) -> tuple[Inference, Cost]:
+    with measure_cost() as cost:
+        inference = diarizer.infer(recording)
+    return inference, cost
 
 
 class CachedDiarizer:

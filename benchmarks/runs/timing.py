@@ -87,7 +87,7 @@ class Stopwatch:
         """Measure a block and add its cost to the phase, unless the block raises."""
         with measure_cost() as cost:
             yield cost
-        self._add(name, cost, audio_s)
+        self.add(name, cost, audio_s)
 
     def add_real_time_factor(self, name: str, value: float) -> None:
         """Add a recording's real-time factor to a phase that has been measured."""
@@ -97,9 +97,10 @@ class Stopwatch:
     def loaded(self) -> None:
         """End the phase ``loading``, which starts with the process and lasts until training begins."""
         begun = psutil.Process().create_time() - psutil.boot_time()  # seconds since boot: no change of the clock enters
-        self._add("loading", Cost(time.clock_gettime(time.CLOCK_BOOTTIME) - begun, _resident_mb()), None)
+        self.add("loading", Cost(time.clock_gettime(time.CLOCK_BOOTTIME) - begun, _resident_mb()), None)
 
-    def _add(self, name: str, cost: Cost, audio_s: float | None) -> None:
+    def add(self, name: str, cost: Cost, audio_s: float | None) -> None:
+        """Add a cost to a phase."""
         before = next((phase for phase in self.phases if phase.name == name), None)
         seconds, cached_s = cost.seconds, cost.cached_s
         if before is not None:

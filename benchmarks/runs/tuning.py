@@ -16,6 +16,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -28,6 +29,7 @@ from diarbench.datasets.dataset import Recording, from_annotation
 from diarbench.datasets.io.errors import UserError
 from diarbench.datasets.io.files import digest
 from diarbench.datasets.io.records import read_record, write_record
+from diarbench.datasets.io.watch import Watch
 from diarbench.reports.results.run import Trial, Tuning
 
 if TYPE_CHECKING:
@@ -103,6 +105,7 @@ class Tuner:
         on_progress: Callable[..., None] = lambda **progress: None,
     ) -> None:
         self.speech_s = check_speech(dev, condition)
+        self.watch = dev[0].watch or Watch()
         self.network, self.device, self.dev, self.cache, self.path = network, device, dev, cache, path
         self.condition, self.seed, self.on_progress = condition, seed, on_progress
         self.reference = {recording.uri: recording.turns for recording in dev}
@@ -162,7 +165,8 @@ class Tuner:
                 else:
                     values = {**diarizer.defaults, **frozen, **draw_values(space, self.seed, number)}
                 storage_s = time.perf_counter() - begun
-                trial = self._try(diarizer, number, values, frozen, pool)
+                audio = [recording.audio for recording in self.dev]
+                trial = self.watch.read(audio, partial(self._try, diarizer, number, values, frozen, pool))
                 begun = time.perf_counter()
                 tuning = self._append(tuning, trial, storage_s)
                 _add_trial(study, trial, space, frozen)

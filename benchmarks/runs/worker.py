@@ -16,6 +16,7 @@ import sys
 import threading
 import time
 from collections.abc import Mapping
+from functools import partial
 from itertools import product
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
@@ -26,6 +27,7 @@ from diarbench.backends.base import (
     Backend,
     BoundsSpeakers,
     Diarizer,
+    Inference,
     InitialWeights,
     SpeakerBounds,
 )
@@ -58,7 +60,7 @@ from diarbench.benchmarks.runs.executors.command import HELD
 from diarbench.benchmarks.runs.inference_cache import CachedDiarizer, InferenceCache
 from diarbench.benchmarks.runs.profiling import Profiler
 from diarbench.benchmarks.runs.search_space import search_spaces
-from diarbench.benchmarks.runs.timing import Stopwatch
+from diarbench.benchmarks.runs.timing import Cost, Stopwatch, measure_cost
 from diarbench.benchmarks.runs.tuning import Budget, Tuner
 from diarbench.datasets.dataset import Dataset, Recording, Subset, annotated_s, from_annotation
 from diarbench.datasets.folds import with_fold
@@ -67,7 +69,7 @@ from diarbench.datasets.io.files import remove_partial, write_atomic
 from diarbench.datasets.io.lock import HeldError, hold
 from diarbench.datasets.io.names import plural
 from diarbench.datasets.io.records import write_record
-from diarbench.datasets.io.rttm import read_rttm, write_rttm
+from diarbench.datasets.io.rttm import Turn, read_rttm, write_rttm
 from diarbench.datasets.subsampling import with_mixed_in, with_train
 from diarbench.datasets.verification import check_unchanged
 from diarbench.reports.results.job import Job
@@ -307,20 +309,18 @@ class Worker:
                 place = recording.subset if home else dataset.info.name
                 phase = "diarizing" if final else f"diarizing {stage} {place}"
                 inference, cost = cached.infer(recording, warm_up=shortest if timed else None)
-                with self.speed.phase(phase, audio_s=recording.duration_s) as phase_cost:
-                    phase_cost.add(cost)
-                    turns = from_annotation(cached.diarizer.decode(recording, inference, values))
+                decode = partial(_decode, cached.diarizer, recording, inference, values)
+                turns, decoding = recording.unchanged(recording.audio, decode)
+                decoding.add(cost)
+                self.speed.add(phase, decoding, recording.duration_s)
                 if timed:
-                    self.speed.add_real_time_factor(phase, phase_cost.seconds / recording.duration_s)
+                    self.speed.add_real_time_factor(phase, decoding.seconds / recording.duration_s)
                 if final:
-                    with self.speed.phase("oracles", audio_s=recording.duration_s):
-                        oracles = dict(cached.diarizer.oracles(recording, inference, values))
-                        if isinstance(cached.diarizer, BoundsSpeakers):
-                            number = max(1, len({turn.speaker for turn in recording.turns}))
-                            knowing = cached.diarizer.with_speakers(SpeakerBounds(number, number))
-                            oracles["oracle-speaker-count"] = knowing.decode(recording, inference, values)
-                    for oracle, annotation in oracles.items():
-                        write_rttm(self._rttm(oracle, dataset, recording), recording.uri, from_annotation(annotation))
+                    decode_oracles = partial(_decode_oracles, cached.diarizer, recording, inference, values)
+                    oracles, cost = recording.unchanged(recording.audio, decode_oracles)
+                    self.speed.add("oracles", cost, recording.duration_s)
+                    for oracle, oracle_turns in oracles.items():
+                        write_rttm(self._rttm(oracle, dataset, recording), recording.uri, oracle_turns)
                 write_rttm(path, recording.uri, turns)
             self._emit(stage=stage, done=done, total=len(recordings))
 
@@ -383,6 +383,27 @@ class Worker:
     def _emit(self, **event: Any) -> None:
         self.events.write(json.dumps(event) + "\n")
         self.events.flush()
+
+
+def _decode(
+    diarizer: Diarizer, recording: Recording, inference: Inference, values: Mapping[str, Any]
+) -> tuple[list[Turn], Cost]:
+    with measure_cost() as cost:
+        turns = from_annotation(diarizer.decode(recording, inference, values))
+    return turns, cost
+
+
+def _decode_oracles(
+    diarizer: Diarizer, recording: Recording, inference: Inference, values: Mapping[str, Any]
+) -> tuple[dict[str, list[Turn]], Cost]:
+    """The turns of each oracle by name."""
+    with measure_cost() as cost:
+        oracles = dict(diarizer.oracles(recording, inference, values))
+        if isinstance(diarizer, BoundsSpeakers):
+            number = max(1, len({turn.speaker for turn in recording.turns}))
+            knowing = diarizer.with_speakers(SpeakerBounds(number, number))
+            oracles["oracle-speaker-count"] = knowing.decode(recording, inference, values)
+    return {name: from_annotation(annotation) for name, annotation in oracles.items()}, cost
 
 
 def _end_when_told(worker: Worker, parent: int | None) -> None:

@@ -74,7 +74,7 @@ def test_aligned_windows_of_features(ami_mini: Dataset) -> None:
     (window,) = feature_cache.aligned([Window(recording, 5 * 1280 + 77)])
     assert window.start == 5 * 1280
     features = feature_cache.read(window, 8 * SAMPLE_RATE)
-    recording_features = np.load(feature_cache.path_of(recording.audio))
+    recording_features = np.load(feature_cache.path_of(recording))
     assert features.dtype == np.float32
     assert np.array_equal(features, recording_features[5 : 5 + network.num_frames(8 * SAMPLE_RATE)])
     (last,) = feature_cache.aligned([Window(recording, round(recording.duration_s * SAMPLE_RATE) - 8 * SAMPLE_RATE)])
@@ -88,12 +88,12 @@ def test_a_damaged_entry_is_computed_again(
     feature_cache = FeatureCache(small())
     (recording, *_) = ami_mini.subset("dev")
     feature_cache.add(recording)
-    path = feature_cache.path_of(recording.audio)
+    path = feature_cache.path_of(recording)
     content = path.read_bytes()
     flipped = content[:5000] + bytes([content[5000] ^ 1]) + content[5001:]
     other = ami_mini.subset("dev")[1]
     feature_cache.add(other)
-    swapped = feature_cache.path_of(other.audio).read_bytes()
+    swapped = feature_cache.path_of(other).read_bytes()
     for damaged in (bytes(len(content)), content[:9000], flipped, swapped):
         path.write_bytes(damaged)
         feature_cache.add(recording)

@@ -11,7 +11,9 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any, Literal
 
 import pytest
 from datasets_on_disk import accept_files
@@ -29,12 +31,13 @@ from diarbench.benchmarks.runs.executors.local import LocalExecutor
 from diarbench.benchmarks.runs.plan import Plan, check_out
 from diarbench.benchmarks.runs.progress import RunProgress
 from diarbench.benchmarks.runs.timing import Stopwatch
-from diarbench.datasets.dataset import Dataset
+from diarbench.benchmarks.runs.worker import Worker
+from diarbench.datasets.dataset import Dataset, Subset
 from diarbench.datasets.io.errors import UserError
 from diarbench.datasets.io.records import read_record, write_record
 from diarbench.datasets.io.rttm import Turn, write_rttm
 from diarbench.reports.results.comparison import Comparison
-from diarbench.reports.results.run import Run, Weights
+from diarbench.reports.results.run import Run, Tuning, Weights
 from diarbench.reports.results.run_folder import ComparisonFolder, RunFolder
 
 BENCH = [sys.executable, "-m", "diarbench.benchmarks.cli"]
@@ -124,6 +127,70 @@ def test_killed_commands_resume_to_the_same_results_and_leave_nothing(
     for out in run_and_kill(plan_of(ami_mini, "scratch").job.model_dump_json(), tmp_path, 12):
         assert_same_results(uninterrupted, out)
         assert {path.relative_to(out) for path in out.rglob("*")} == files
+
+
+def test_files_that_change_during_a_run_leave_nothing_in_it(
+    dummy: None, ami_mini: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A worker fails at each change. With restored files it ends with what a run has that nothing disturbed."""
+    monkeypatch.setenv("DIARBENCH_CACHE", str(tmp_path / "cache"))
+    dataset = Dataset.open(shutil.copytree(ami_mini.root, tmp_path / "set"))
+    job = plan_of(dataset, "pretrained").job.model_copy(update={"trials": 4})
+    folder = ComparisonFolder(tmp_path / "disturbed").run(job.name)
+    write_record(folder.job, job)
+    moments: list[tuple[Literal["audio", "rttm", "uem"], Subset, Callable[[dict[str, Any]], bool]]] = [
+        ("rttm", "dev", lambda event: event.get("state") == "training"),
+        ("audio", "train", lambda event: (event.get("epoch"), event.get("done")) == (1, 1)),
+        ("audio", "dev", lambda event: event.get("epoch") == 2 and event["done"] == event["total"]),
+        ("audio", "dev", lambda event: "best dev DER" in event.get("stage", "") and event["done"] == 2),
+        ("audio", "test", lambda event: event.get("stage") == "pretrained" and event["done"] == 3),
+        ("audio", "test", lambda event: event.get("stage") == "tuned" and event["done"] == 3),
+        ("uem", "test", lambda event: event.get("state") == "scoring"),
+    ]
+    for kind, subset, is_moment in moments:
+        disturb = Disturbance([getattr(recording, kind) for recording in dataset.subset(subset)], is_moment)
+        with pytest.raises(UserError, match=r"/set/.*: changed since the dataset was converted; restore it and run"):
+            Worker(folder.path, job, disturb).run()
+        disturb.restore()
+    undisturbed = tmp_path / "undisturbed"
+    monkeypatch.setenv("DIARBENCH_CACHE", str(tmp_path / "another cache"))
+    for out in (tmp_path / "disturbed", undisturbed):
+        comparison, _ = run(out, Plan(job, ""))
+        assert comparison.runs[0].state == "done"
+    assert_same_results(undisturbed, tmp_path / "disturbed")
+    tuned = [read_record(out / job.name / "tuning.json", Tuning) for out in (tmp_path / "disturbed", undisturbed)]
+    trials = [[(trial.values, trial.der, trial.error_s) for trial in tuning.trials] for tuning in tuned]
+    assert trials[0] == trials[1] and len(trials[0]) == 4
+    entries = [{path.name for path in (tmp_path / c / "inference").iterdir()} for c in ("cache", "another cache")]
+    assert entries[0] == entries[1]
+
+
+class Disturbance(io.StringIO):
+    """The events of a worker; at one of them some files are replaced by others like them, as by ``cp -p``."""
+
+    def __init__(self, paths: list[Path], is_moment: Callable[[dict[str, Any]], bool]) -> None:
+        super().__init__()
+        self.is_moment, self.right = is_moment, {path: (path.read_bytes(), path.stat()) for path in paths}
+
+    def write(self, text: str) -> int:
+        if self.is_moment(json.loads(text)):
+            for path, (content, _) in self.right.items():
+                self._replace(path, self._other(path.suffix, content))
+        return super().write(text)
+
+    def _other(self, suffix: str, content: bytes) -> bytes:
+        """Silence in the second half of the audio, every second turn, or the first 20 of 30 seconds of a UEM."""
+        if suffix == ".wav":
+            return content[: len(content) // 2] + bytes(len(content) - len(content) // 2)
+        return b"".join(content.splitlines(keepends=True)[::2]) if suffix == ".rttm" else content.replace(b"30", b"20")
+
+    def restore(self) -> None:
+        for path, (content, _) in self.right.items():
+            self._replace(path, content)
+
+    def _replace(self, path: Path, content: bytes) -> None:
+        path.write_bytes(content)
+        os.utime(path, ns=(self.right[path][1].st_atime_ns, self.right[path][1].st_mtime_ns))
 
 
 def test_two_processes_train_together_and_one_writes_the_record(dummy: None, ami_mini: Dataset, tmp_path: Path) -> None:
@@ -270,7 +337,8 @@ def test_a_reference_that_changes_costs_its_dataset_only(dummy: None, ami_mini: 
     comparison, _ = run(tmp_path / "out", *plans)
     assert [record.state for record in comparison.runs] == ["done", "failed"]
     assert comparison.runs[1].failure == f"compared on other: {changed}: changed since the dataset was converted; " + (
-        f"restore it, or accept it with 'bench data check --fix {other.root}' and choose another --out"
+        "restore it and run the same command again, or accept it with "
+        f"'bench data check --fix {other.root}' and choose another --out"
     )
     assert {row.dataset for row in comparison.rows} == {"ami-mini"}
 

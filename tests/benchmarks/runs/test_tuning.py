@@ -28,6 +28,7 @@ from diarbench.datasets.dataset import Dataset, Recording
 from diarbench.datasets.io.errors import UserError
 from diarbench.datasets.io.records import read_record
 from diarbench.datasets.io.rttm import write_rttm
+from diarbench.datasets.verification import watched
 from diarbench.reports.results.comparison import Comparison
 from diarbench.reports.results.run import Tuning
 
@@ -449,6 +450,44 @@ def test_the_cache_infers_once_per_model_and_recording(ami_mini: Dataset, tmp_pa
     shutil.rmtree(tmp_path)
     cache.infer(diarizer, first, "model")  # type: ignore[arg-type]
     assert diarizer.inferred == before + 2
+
+
+def test_the_inference_of_replaced_audio_is_not_kept(
+    ami_mini: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DIARBENCH_CACHE", str(tmp_path))
+    shutil.copytree(ami_mini.root, tmp_path / "set")
+    recording = watched(Dataset.open(tmp_path / "set")).subset("dev")[0]
+    right = recording.audio.read_bytes()
+    wrong = right[:1000] + right[1000:][::-1]
+
+    class Disturbed(CountingDiarizer):
+        """Infers wrong audio the first time, and leaves it or restores the right one."""
+
+        def __init__(self, left: bytes) -> None:
+            super().__init__()
+            self.left = left
+
+        def infer(self, recording: Recording) -> Any:
+            inference = super().infer(recording)
+            if self.inferred == 1:
+                recording.audio.write_bytes(wrong)
+            inference["activity"][:] = recording.audio.read_bytes() == right
+            if self.inferred == 1:
+                recording.audio.write_bytes(self.left)
+            return inference
+
+    cache, diarizer = InferenceCache(tmp_path / "inference"), Disturbed(left=wrong)
+    with pytest.raises(UserError, match=f"{recording.audio}: changed since the dataset was converted; restore it"):
+        cache.infer(diarizer, recording, "model")  # type: ignore[arg-type]
+    assert not list(tmp_path.glob("inference/*"))
+    recording.audio.write_bytes(right)
+    diarizer = Disturbed(left=right)
+    inference, _ = cache.infer(diarizer, recording, "model")  # type: ignore[arg-type]
+    assert diarizer.inferred == 2 and inference["activity"].all()
+    (entry,) = tmp_path.glob("inference/*")
+    kept = cache._read(entry)
+    assert kept is not None and kept[0]["activity"].all()
 
 
 def test_a_timed_inference_is_this_process_own(ami_mini: Dataset, tmp_path: Path) -> None:
