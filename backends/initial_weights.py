@@ -13,7 +13,7 @@ from diarbench.backends.base import HubFiles, InitialWeights
 from diarbench.backends.packages import importable
 from diarbench.datasets.io.errors import UserError
 from diarbench.datasets.io.files import sha256_of
-from diarbench.datasets.io.names import check_relative_path
+from diarbench.datasets.io.names import check_relative_path, first_names
 from diarbench.reports.results.run import Run, Weights
 from diarbench.reports.results.run_folder import RunFolder
 
@@ -117,8 +117,7 @@ def weights_in_file(init: str, suffixes: tuple[str, ...]) -> InitialWeights:
     """The weights in a local file. Raises UserError where it is absent or has another suffix."""
     path = Path(init).expanduser().resolve()
     if path.is_dir():
-        hint = f"to start from this run: --init run:{init}" if RunFolder(path).run.is_file() else "pass a file in it"
-        raise UserError(f"--init {init}: is a folder; {hint}")
+        raise UserError(f"--init {init}: is a folder; {_instead_of_folder(init, path, suffixes)}")
     if not path.is_file():
         raise UserError(f"--init {init}: no such file; expected a path, auto, scratch, hub:ID or run:FOLDER")
     if path.suffix not in suffixes:
@@ -126,6 +125,17 @@ def weights_in_file(init: str, suffixes: tuple[str, ...]) -> InitialWeights:
     if folder := RunFolder.of_checkpoint(path):
         return _of_run(folder.read_run(), path)
     return InitialWeights(Weights(origin=str(path), pretrained=True, sha256=sha256_of(path)), path)
+
+
+def _instead_of_folder(init: str, path: Path, suffixes: tuple[str, ...]) -> str:
+    """What to give in place of a folder: a run's, one that ``bench export`` wrote, or another."""
+    if RunFolder(path).run.is_file():
+        return f"to start from this run: --init run:{init}"
+    listed = [file for pattern in ("*", "*/*") for file in sorted(path.glob(pattern)) if file.suffix in suffixes]
+    found = [str(Path(init) / file.relative_to(path)) for file in listed if file.is_file()]
+    if not found:
+        return f"--init takes a file ending in {' or '.join(suffixes)}, and there is none in it"
+    return f"--init takes a file: {first_names(found)}"
 
 
 def weights_of_run(init: str, backend: str) -> InitialWeights:

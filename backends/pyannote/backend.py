@@ -14,7 +14,7 @@ from diarbench.backends.camplusplus.files import camplusplus_description
 from diarbench.backends.initial_weights import SCRATCH, weights_in_file, weights_of_run, weights_on_hub
 from diarbench.backends.packages import package_file, package_version
 from diarbench.backends.pyannote.plda import plda_fingerprint
-from diarbench.backends.pyannote.published import PublishedPipeline, open_pipeline
+from diarbench.backends.pyannote.published import WEIGHTS, PublishedPipeline, open_pipeline
 from diarbench.datasets.io.errors import UserError
 from diarbench.datasets.io.files import sha256_of
 from diarbench.reports.results.run import Pipeline, Weights
@@ -92,6 +92,9 @@ class PyannoteBackend:
             start = weights_on_hub(init, HUB_FILES, {"pyannote/segmentation-3.0": SEGMENTATION})
         elif init.startswith("run:"):
             start = weights_of_run(init, self.name)
+        elif (network := Path(init, "segmentation", WEIGHTS)).expanduser().is_file():
+            text = f"for all of it, --pipeline {init}; for its network alone, --init {network}"
+            raise UserError(f"--init {init}: is the folder of a pipeline; {text}")
         else:
             start = weights_in_file(init, (".bin", ".ckpt", ".safetensors"))
         return replace(start, weights=start.weights.model_copy(update={"fixed_parts": fixed}))

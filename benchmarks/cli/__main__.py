@@ -70,6 +70,20 @@ def _refuse_empty(arguments: list[str]) -> None:
             raise UserError(f"{option or before}: followed by an empty value; give one, or leave it out")
 
 
+def _place_of(error: OSError) -> str:
+    """The standard output, if the error names no file and nothing can be written there; otherwise empty.
+
+    What was printed before may be lost, so another line is.
+    """
+    if not error.filename:
+        try:
+            sys.stdout.write("\n")
+            sys.stdout.flush()
+        except OSError:
+            return "standard output"
+    return ""
+
+
 def main() -> None:
     """Run the command line; a UserError, an OSError, a MemoryError or Ctrl-C gives one line on stderr and a non-zero
     exit status.
@@ -89,7 +103,7 @@ def main() -> None:
         sys.stderr.write(f"bench: {visible(error)}\n")
         sys.exit(1)
     except OSError as error:
-        sys.stderr.write(f"bench: {visible(os_error_text(error))}\n")
+        sys.stderr.write(f"bench: {visible(os_error_text(error, _place_of(error)))}\n")
         sys.exit(1)
     except MemoryError as error:
         reason = f" ({visible(error)})" if str(error) else ""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -228,3 +229,25 @@ def test_nemotron_s_snapshot_in_the_cache_needs_its_configuration_beside_the_wei
     assert (start.path, start.max_speakers, start.preset) == (weights, 8, "+low_latency")
     assert start.weights.licence == "OpenMDW-1.1" and "VoxConverse" in start.weights.training_corpora
     assert backend.resolve_init(f"hub:{repository}").path == weights
+
+
+@pytest.mark.parametrize(
+    ("backend", "files", "message"),
+    [
+        ("pyannote", ("config.yaml", "embedding/pytorch_model.bin", "segmentation/pytorch_model.bin"),
+         "is the folder of a pipeline; for all of it, --pipeline {0}; for its network alone, --init {0}/segmentation/"),
+        ("pyannote", ("a.bin",), "is a folder; --init takes a file: {0}/a.bin"),
+        ("nemo", ("mine.nemo", "postprocessing.yaml"), "is a folder; --init takes a file: {0}/mine.nemo"),
+        ("pyannote", ("notes.txt",), "is a folder; --init takes a file ending in .bin or .ckpt or .safetensors, and"),
+    ],
+)  # fmt: skip
+def test_a_folder_is_told_what_to_give_instead(
+    backend: str, files: tuple[str, ...], message: str, tmp_path: Path
+) -> None:
+    """The first has what ``bench export`` writes."""
+    folder = tmp_path / "mine"
+    for file in files:
+        (folder / file).parent.mkdir(parents=True, exist_ok=True)
+        (folder / file).touch()
+    with pytest.raises(UserError, match=f"--init {re.escape(str(folder))}: {re.escape(message.format(folder))}"):
+        registry.load(backend).resolve_init(str(folder))

@@ -118,7 +118,7 @@ def test_a_run_tells_the_name_of_a_dataset_that_is_not_its_folders(
     [
         (
             ("run", "--backend", "nemo", "--dataset", "{dataset}", "--init", "{folder}"),
-            "is a folder; pass a file in it",
+            "is a folder; --init takes a file ending in .nemo or .ckpt or .safetensors, and there is none in it",
         ),
         (("data", "convert", "{folder}", "{folder}/new"), "has audio (talk.wav) but no reference, such as talk.rttm;"),
         (("data", "convert", "{folder}/talk.wav", "{folder}/new"), "but no reference, such as talk.rttm; add one"),
@@ -207,3 +207,14 @@ def test_a_closed_standard_output_is_no_error() -> None:
         ["sh", "-c", '"$0" -m diarbench.benchmarks.cli data list >&-', sys.executable], capture_output=True, text=True
     )
     assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_a_full_standard_output_is_named() -> None:
+    if not Path("/dev/full").exists():
+        pytest.skip("no /dev/full here")
+    done = subprocess.run(
+        ["sh", "-c", '"$0" -m diarbench.benchmarks.cli recipes >/dev/full', sys.executable],
+        capture_output=True,
+        text=True,
+    )
+    assert (done.returncode, done.stderr) == (1, "bench: standard output: No space left on device\n")
