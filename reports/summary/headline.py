@@ -20,8 +20,8 @@ from diarbench.reports.summary.comparability import STAGES
 from diarbench.reports.summary.summary import Contender, Section, Summary
 from diarbench.reports.summary.systems import shared_pipelines
 
-STEPS = {"Fine-tuning": ("pretrained", "finetuned"), "Tuning": ("finetuned", "tuned")}
-"""The steps of a run, and the stages before and after each."""
+STEPS = {"Fine-tuning": "finetuned", "Tuning": "tuned"}
+"""The steps of a run, and the stage after each."""
 
 NAMED_AT_MOST = 3
 """Systems that a sentence names one by one; more are counted."""
@@ -192,10 +192,10 @@ def _listed(names: Sequence[str]) -> str:
 def _effects(summary: Summary, section: Section, standings: Sequence[Standing]) -> Iterator[tuple[str, str]]:
     """Each step with a sentence on what it changed."""
     fold_runs = {run.name: run for run in summary.comparison.fold_runs}
-    for step, (before, after) in STEPS.items():
+    for step, after in STEPS.items():
         reached = [standing for standing in standings if after in standing.stages]
-        known = [standing for standing in reached if before in standing.stages]
-        outcomes = [_outcome(section, standing, before, after, fold_runs) for standing in known]
+        known = [standing for standing in reached if next(iter(standing.stages)) != after]
+        outcomes = [_outcome(section, standing, after, fold_runs) for standing in known]
         if len(known) <= NAMED_AT_MOST:
             texts = [f"{s.name} {change}" for s, (_, change) in zip(known, outcomes, strict=True)]
             texts += [f"{s.name} {_without_start(s)}" for s in reached if s not in known]
@@ -211,11 +211,10 @@ def _without_start(standing: Standing) -> str:
     return "has no pretrained result" if is_pretrained else "trained from scratch"
 
 
-def _outcome(
-    section: Section, standing: Standing, before: str, after: str, fold_runs: Mapping[str, Run]
-) -> tuple[str, str]:
+def _outcome(section: Section, standing: Standing, after: str, fold_runs: Mapping[str, Run]) -> tuple[str, str]:
     """``better``, ``worse``, ``not shown to help`` or ``not tested``; and the sentence's part with the points."""
-    start, end = standing.stages[before], standing.stages[after]
+    stages = list(standing.stages)
+    start, end = standing.stages[stages[stages.index(after) - 1]], standing.stages[after]
     change = end.der - start.der
     direction = "better" if change < 0 else "worse"
     if not change:

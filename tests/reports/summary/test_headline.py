@@ -278,6 +278,11 @@ def test_where_nothing_is_trained_neither_folds_nor_seeds_decide():
     assert not any("--folds" in step.command or "--seed" in step.command for step in given.next_steps)
 
 
+def test_tuning_is_told_where_nothing_was_trained():
+    given = answer(staged({"a": {"pretrained": 5, "tuned": 4}}))
+    assert given.effects == {"Tuning": "a 1.0 points better (not tested)"}
+
+
 def test_a_network_that_was_kept_is_said_to_be_kept():
     comparison = staged({"a": {"pretrained": 5, "finetuned": 5}})
     choice = Choice(chosen=0, lowest=3, reason="no epoch is shown to beat the pretrained network")
