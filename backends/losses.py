@@ -183,10 +183,11 @@ def affinity_loss(frames: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
     Binary cross entropy of "the same speaker", from the cosine of two frames, over all pairs of a window's frames with
     a single speaker; pairs of one speaker and pairs of two speakers count half each. This is deep clustering (Hershey
     et al., 2016) as an auxiliary loss, as in Fujita et al., "End-to-end neural speaker diarization with
-    permutation-free objectives" (2019). 0 where no frame has a single speaker.
+    permutation-free objectives" (2019). 0 where no frame has a single speaker. Computed in 32 bits.
     """
-    unit = functional.normalize(frames, dim=-1)
-    logits = 10 * (unit @ unit.transpose(1, 2)) - 5
+    with torch.autocast(frames.device.type, enabled=False):
+        unit = functional.normalize(frames.float(), dim=-1)
+        logits = 10 * (unit @ unit.transpose(1, 2)) - 5
     alone = targets * (targets.sum(-1, keepdim=True) == 1)
     same = alone @ alone.transpose(1, 2) > 0
     single = alone.any(-1)

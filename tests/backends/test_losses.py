@@ -79,6 +79,14 @@ def test_affinity_loss_is_low_where_each_speaker_has_its_own_direction() -> None
     assert losses.affinity_loss(identical, torch.ones_like(targets)).item() == 0
 
 
+def test_affinity_loss_has_32_bits_where_a_network_is_trained_in_16() -> None:
+    frames = torch.randn(1, 40, 8, generator=torch.Generator().manual_seed(1)).bfloat16()
+    targets = torch.eye(2)[torch.arange(40) % 2][None]
+    with torch.autocast("cpu", torch.bfloat16):
+        in_training = losses.affinity_loss(frames, targets)
+    assert in_training.item() == losses.affinity_loss(frames.float(), targets).item()
+
+
 def test_counting_loss_is_the_cross_entropy_of_the_number_of_speakers() -> None:
     targets = torch.tensor([[[0.0, 0.0], [1.0, 0.0], [1.0, 1.0]]])
     probabilities = torch.tensor([[[0.5, 0.3, 0.2], [0.5, 0.25, 0.25], [0.2, 0.7, 0.1]]])
