@@ -32,7 +32,7 @@ from diarbench.datasets.io.containers import CONTAINER_SUFFIXES
 from diarbench.datasets.io.errors import UserError
 from diarbench.datasets.io.exclusions import outside
 from diarbench.datasets.io.files import files, nfc, read_json
-from diarbench.datasets.io.names import plural
+from diarbench.datasets.io.names import plural, visible
 from diarbench.datasets.io.rttm import Region, read_lines, seconds
 
 NOT_READ = "files not read: no turns recognised in them"
@@ -165,7 +165,7 @@ def _table_rows(path: Path, changes: Counter[str]) -> Rows:
         if columns is None:
             columns, width = _columns(values), len(values)
             if columns is None:
-                raise UserError(f"{where}: no columns start, end and speaker; add a header")
+                raise UserError(f"{where}: no columns start, end and speaker, one of each; add a header")
             if not _is_time(values[columns["start"]]):
                 continue
             width = len(columns)  # without a header, nobody knows what a fourth value is
@@ -194,11 +194,19 @@ def _table(path: Path) -> Iterator[tuple[str, list[str]]]:
 
 
 def _columns(first: list[str]) -> dict[str, int] | None:
-    """The position of each value, by the header or, if the first row is a turn already, by order."""
+    """The position of each value, by the header or, if the first row is a turn already, by order.
+
+    None if neither, or if two columns have the same name.
+    """
     if len(first) >= 3 and _is_time(first[0]) and _is_time(first[1]):
         return {"start": 0, "end": 1, "speaker": 2}
     header = [re.sub(r"[^a-z]+", "_", value.lower()).strip("_") for value in first]  # "Start (s)" is start_s
     columns = {name: header.index(known[0]) for name, words in COLUMNS.items() if (known := _known(words, header))}
+    if any(
+        header.count(header[position]) > 1 or visible(first[position]) != first[position]
+        for position in columns.values()
+    ):
+        return None
     return columns if {"start", "speaker"} <= columns.keys() and {"end", "duration"} & columns.keys() else None
 
 
@@ -306,9 +314,8 @@ def _subtitle_span(where: str, line: str) -> tuple[str, str]:
 def _no_times(block: list[tuple[str, str]]) -> UserError:
     """The error about lines that would be lost, which names the line that should have the times."""
     where, line = block[block[0][1].strip().isdecimal()]
-    return UserError(
-        f"{where}: {line.strip()[:60]!r} where times belong: {SUBTITLE_TIMES}; add them, or remove the lines"
-    )
+    text = f"{line.strip()[:60]!r} where the times of a subtitle belong, {SUBTITLE_TIMES}"
+    return UserError(f"{where}: {text}; correct it, or remove an empty line above it")
 
 
 def _stm_rows(path: Path, changes: Counter[str]) -> Rows:
@@ -342,7 +349,15 @@ def _ctm_rows(path: Path, changes: Counter[str]) -> Rows:
 
 
 def _fields(path: Path) -> Iterator[tuple[str, list[str]]]:
-    return ((where, line.split()) for where, line in read_lines(path) if line.strip() and not line.startswith(";;"))
+    """The fields of each line that is no comment.
+
+    Raises UserError for a line within which some programs end one: what follows would be taken for words.
+    """
+    for where, line in read_lines(path):
+        if line.strip() and not line.startswith(";;"):
+            if len(line.splitlines()) > 1:
+                raise UserError(f"{where}: has a separator of lines within; end each line with a line feed")
+            yield where, line.split()
 
 
 TABLES = (".csv", ".tsv", ".txt")

@@ -155,7 +155,10 @@ def scan_lines(
                     f"{'an' if name == 'unknown line' else 'a'} {name}; some readers interpret every line as a turn",
                 )
             )
-        if kind in ZONES and len(fields) >= 5:
+        if kind in ZONES and not 5 <= len(fields) <= 10:
+            text = f"{plural(len(fields), 'field')} where RTTM has 10 (a space in a name?)"
+            _report(Problem("malformed line", where, text), problems)
+        elif kind in ZONES:
             zone = _zone(fields[3], fields[4], where, problems)
             if zone and _has_safe_name(fields[1], where, problems):
                 yield RttmLine(where, kind, fields[1], fields[2], Turn(*zone, ""))
@@ -299,12 +302,19 @@ def _span(
 
 
 def _zone(start: str, duration: str, where: str, problems: list[Problem] | None) -> tuple[float, float] | None:
-    """Start and end of a line that is no turn; None where it has no length, or where its times are invalid."""
+    """Start and end of a line that is no turn; None where it has no length.
+
+    None too where its times are invalid, which is reported as a problem.
+    """
     try:
         start_s = seconds(start.strip("*"), where)
         end_s = start_s if duration.upper() == "<NA>" else round(start_s + seconds(duration.strip("*"), where), 6)
     except UserError as error:
         _report(Problem("not a time", where, str(error).removeprefix(f"{where}: ")), problems)
+        return None
+    if start_s < 0 or end_s < start_s:
+        text = f"onset {start}, duration {duration}: expected onset >= 0 and duration >= 0"
+        _report(Problem("negative time", where, text), problems)
         return None
     return (start_s, end_s) if end_s > start_s else None
 

@@ -105,6 +105,21 @@ def test_zones_that_are_not_scored(folder: Path) -> None:
     }  # fmt: skip
 
 
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("NOSCORE a 1 1.5 -0.5 <NA> <NA> <NA> <NA>", "onset 1.5, duration -0.5: expected onset >= 0 and duration >= 0"),
+        ("NON-LEX a 1 -1 0.5 <NA> laugh x <NA>", "onset -1, duration 0.5: expected"),
+        ("NOSCORE a 1 1.5", "4 fields where RTTM has 10"),
+        ("NOSCORE a b 1 1.5 0.5 <NA> <NA> <NA> <NA> <NA>", "11 fields where RTTM has 10 .a space in a name"),
+    ],
+)
+def test_a_zone_that_says_nothing_is_refused(line: str, message: str, folder: Path) -> None:
+    (folder / "a.rttm").write_text(turn("a") + line + "\n", encoding="utf-8")
+    with pytest.raises(UserError, match=rf"a\.rttm:2: {message}"):
+        read(folder)
+
+
 def test_a_recording_without_regions(folder: Path) -> None:
     (folder / "all.uem").write_text("a 1 0 2\n", encoding="utf-8")
     recordings, changes = read(folder)

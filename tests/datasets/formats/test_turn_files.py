@@ -178,18 +178,18 @@ def test_the_turns_of_a_channel(name: str, text: str, tmp_path: Path) -> None:
         (
             "x.srt",
             "1\n00:00:01 -> 00:00:02\na: b\n",
-            "x.srt:2: '00:00:01 -> 00:00:02' where times belong: HH:MM:SS,mmm -->",
+            "x.srt:2: '00:00:01 -> 00:00:02' where the times of a subtitle belong, HH:MM:SS,mmm -->",
         ),
-        ("x.srt", "1\n00:00:01 \u2013> 00:00:02\na: b\n", "x.srt:2: '00:00:01 .> 00:00:02' where times belong"),
+        ("x.srt", "1\n00:00:01 \u2013> 00:00:02\na: b\n", "x.srt:2: '00:00:01 .> 00:00:02' where the times of a"),
         ("x.srt", "1\n1 --> 0x10\na: b\n", "x.srt:2: '1 --> 0x10' is not HH:MM:SS,mmm --> HH:MM:SS,mmm; correct it"),
-        ("x.srt", "a: hi\nb: hello\n", "x.srt:1: 'a: hi' where times belong"),
+        ("x.srt", "a: hi\nb: hello\n", "x.srt:1: 'a: hi' where the times of a"),
         (
             "x.srt",
             "1\n00:00:01,000 --> 00:00:02,000\na: b\n\na: after an empty line\n",
             "x.srt:5: 'a: after an empty line'",
         ),
-        ("x.vtt", "WEBVTT\n\nlost\n\n00:01.000 --> 00:02.000\n<v a>b\n", "x.vtt:3: 'lost' where times belong"),
-        ("x.vtt", "NOTE\n\na\nb\n00:01.000 --> 00:02.000\n<v a>b\n", "x.vtt:3: 'a' where times belong"),
+        ("x.vtt", "WEBVTT\n\nlost\n\n00:01.000 --> 00:02.000\n<v a>b\n", "x.vtt:3: 'lost' where the times of a"),
+        ("x.vtt", "NOTE\n\na\nb\n00:01.000 --> 00:02.000\n<v a>b\n", "x.vtt:3: 'a' where the times of a"),
         *(
             ("x.vtt", f"00:01.000 --> {time}\n<v a>b\n", f"x.vtt:1: .*{time}' is not HH:MM:SS,mmm --> HH:MM:SS,mmm")
             for time in ("nan", "1e9", "5", "-00:02.000", "00:60.000", "01:60:00.000", "٣:٣٣.٣٣٣", "00:02.000x", "")
@@ -198,6 +198,13 @@ def test_the_turns_of_a_channel(name: str, text: str, tmp_path: Path) -> None:
             "x.stm",
             "x A zone 5 3 IGNORE_TIME_SEGMENT_IN_SCORING\n",
             "x.stm:1: a turn from 5 to 3; expected 0 <= start < end",
+        ),
+        ("x.csv", "start,end,speaker\x0b0,1,bob\n", "x.csv:1: no columns start, end and speaker, one of each; add a"),
+        ("x.csv", "start,end,speaker 1,speaker 2\n0,1,a,\n", "x.csv:1: no columns start, end and speaker, one of each"),
+        (
+            "x.stm",
+            "x A bob 0.5 1.25 YES\u2028x A bob 2 3 NO\n",
+            "x.stm:1: has a separator of lines within; end each line with",
         ),
         ("x.stm", "x A bob 0.5\n", "x.stm:1: 4 fields where STM has recording"),
         ("x.ctm", "x 1 0.5 0.75 YES 0.9\n", "x.ctm:1: 6 fields where CTM with speakers has recording"),
@@ -211,7 +218,11 @@ def test_what_is_refused(name: str, text: str, message: str, tmp_path: Path) -> 
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
-        ("x.csv", b"start_ms,end_ms,speaker\n0,1000,bob\n", r"x\.csv:1: no columns start, end and speaker; add"),
+        (
+            "x.csv",
+            b"start_ms,end_ms,speaker\n0,1000,bob\n",
+            r"x\.csv:1: no columns start, end and speaker, one of each; add",
+        ),
         (
             "x.csv",
             "start,end,speaker\n0,1,José\n".encode("latin-1"),
