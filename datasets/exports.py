@@ -11,6 +11,9 @@ from diarbench.datasets.io.errors import UserError
 from diarbench.datasets.io.files import write_atomic
 from diarbench.datasets.io.rttm import Region
 
+SHORTEST_WINDOW_S = 0.1
+"""NeMo's Sortformer has a frame in 0.08 s, and an hour would have millions of shorter rows."""
+
 PYANNOTE_NAMES = {"train": "train", "dev": "development", "test": "test"}
 
 
@@ -44,8 +47,8 @@ def write_nemo_manifests(dataset: Dataset, folder: Path, window_s: float | None 
     Each row is a scored region, or a window of at most ``window_s`` seconds of one; ``num_speakers`` counts the
     speakers in that row. A row's RTTM contains only its recording, because NeMo ignores the file id of RTTM lines.
     """
-    if window_s is not None and window_s <= 0:
-        raise UserError(f"--window-s {window_s}: expected more than 0")
+    if window_s is not None and not window_s >= SHORTEST_WINDOW_S:
+        raise UserError(f"--window-s {window_s:g}: expected {SHORTEST_WINDOW_S:g} s or more")
     for subset, recordings in dataset.recordings.items():
         rows = (_row(recording, cut) for recording in recordings for cut in _cuts(recording.regions, window_s))
         text = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from diarbench.datasets.conversion.corpus import Corpus, SourceRecording
 from diarbench.datasets.dataset import CORPUS_SEPARATOR, SUBSETS, Dataset, MergedDataset, Recording, corpora_of
@@ -18,7 +18,8 @@ def merge(datasets: Sequence[Dataset]) -> Corpus:
 
     Recordings are named ``DATASET_URI`` and speakers ``DATASET_NAME``, so that no two names are the same by chance;
     speakers named anew in each recording (``spk00``, ``A``) keep their names. Raises UserError if two datasets have
-    the same name, or a file changed since its dataset was converted.
+    the same name, or a file changed since its dataset was converted; while the corpus is read, for two speakers who
+    would have the same name.
     """
     names = Counter(dataset.info.name for dataset in datasets)
     for name, count in names.items():
@@ -30,7 +31,7 @@ def merge(datasets: Sequence[Dataset]) -> Corpus:
     rules = {info.name: info.split_rule for info in infos}
     return Corpus(
         CORPUS_SEPARATOR.join(dict.fromkeys(part for info in infos for part in corpora_of(info.corpus))),
-        (_prefixed(dataset.info.name, recording) for dataset in datasets for recording in _recordings(dataset)),
+        _all_prefixed(datasets),
         source=_by_name({info.name: info.source for info in infos}),
         licence=_by_name({info.name: info.licence for info in infos}),
         split_rule=_by_name(rules) if len(set(rules.values())) > 1 else infos[0].split_rule,
@@ -47,6 +48,20 @@ def _by_name(texts: dict[str, str]) -> str:
 
 def _recordings(dataset: Dataset) -> Iterable[Recording]:
     return (recording for subset in SUBSETS for recording in dataset.recordings.get(subset, ()))
+
+
+def _all_prefixed(datasets: Sequence[Dataset]) -> Iterator[SourceRecording]:
+    """Raises UserError where speakers of two datasets would have one name: a_b's c, and a's b_c."""
+    owners: dict[str, str] = {}
+    for dataset in datasets:
+        name = dataset.info.name
+        for recording in _recordings(dataset):
+            prefixed = _prefixed(name, recording)
+            for speaker in {turn.speaker for turn in prefixed.turns if names_a_person(turn.speaker)}:
+                if (other := owners.setdefault(speaker, name)) != name:
+                    text = f"a speaker of {other} and one of {name} would both be named {speaker}"
+                    raise UserError(f"{text}; convert one again to a folder of another name")
+            yield prefixed
 
 
 def _prefixed(name: str, recording: Recording) -> SourceRecording:

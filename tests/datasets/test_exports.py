@@ -126,5 +126,6 @@ def test_num_speakers_of_a_window(tmp_path: Path) -> None:
     rows = [json.loads(row) for row in (tmp_path / "nemo" / "train_manifest.json").read_text().splitlines()]
     assert [(row["offset"], row["duration"], row["num_speakers"]) for row in rows] == [(0, 2, 2), (2, 2, 1), (4, 1, 0)]
     assert all(list(read_rttm(Path(row["rttm_filepath"]))) == ["x"] for row in rows)
-    with pytest.raises(UserError, match="expected more than 0"):
-        write_nemo_manifests(dataset, tmp_path / "nemo", window_s=0.0)
+    for window_s in (0.0, 1e-9, float("nan")):  # the second had no end: times are kept to the microsecond
+        with pytest.raises(UserError, match=rf"--window-s {window_s:g}: expected 0\.1 s or more"):
+            write_nemo_manifests(dataset, tmp_path / "nemo", window_s=window_s)

@@ -62,7 +62,11 @@ def test_merging(calls: Dataset, ami: Dataset, tmp_path: Path) -> None:
     assert (again.info.merged, again.info.fingerprint) == (info.merged, info.fingerprint)
 
 
-def test_what_cannot_be_merged(calls: Dataset, ami: Dataset) -> None:
+def test_what_cannot_be_merged(calls: Dataset, ami: Dataset, tmp_path: Path) -> None:
+    other = make(tmp_path / "ami_x", "X", "test", [Turn(0, 1, "jo")], seed=2)
+    same = make(tmp_path / "other" / "ami", "Y", "test", [Turn(0, 1, "x_jo")], seed=3)
+    with pytest.raises(UserError, match="a speaker of ami_x and one of ami would both be named ami_x_jo; convert one"):
+        list(merge([other, same]).recordings)
     with pytest.raises(UserError, match="2 datasets are named calls; convert one again to a folder of another name"):
         merge([calls, ami, calls])
     ami.recordings["test"][0].rttm.write_text("SPEAKER one 1 0 2 <NA> <NA> eve <NA> <NA>\n")
