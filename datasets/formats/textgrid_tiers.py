@@ -135,7 +135,7 @@ class _Values:
     def _number(self) -> str:
         value = self.next()
         if value.startswith('"'):
-            raise UserError(f"{self.where}: {value[:40]} where a number belongs; correct it, or the line before")
+            raise UserError(f"{self.where}: {value[:40]} where a number belongs; correct the numbers before it")
         return value
 
 

@@ -118,8 +118,9 @@ function draw() {
     edge = end;
   }
   bar(context, edge, timeline.end, RULER, height, colour("--grey"));
+  const least = 80 * (to - from) / Math.max(width - gutter(), 1); // 80 pixels
   const step = [0.1, 0.2, 0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 1800, 3600]
-    .map((s) => s * 1000).find((s) => (to - from) / s <= (width - gutter()) / 80) || 7200000;
+    .map((s) => s * 1000).find((s) => s >= least) || 7200000 * Math.ceil(least / 7200000);
   for (let at = Math.ceil(from / step) * step; at <= to; at += step) {
     bar(context, at, at, 0, height, colour("--grid"));
     context.fillStyle = colour("--ink");
