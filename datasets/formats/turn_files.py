@@ -298,9 +298,14 @@ def _subtitle_rows(path: Path, changes: Counter[str]) -> Rows:
             untimed += [] if is_skipped else [(where, line)]
 
 
+_STYLES = re.compile(r"</?(?:[ibuc]|font)\b[^>]*>|\{\\[^}]*\}")
+"""Tags of italics and colours, and of the place on the screen (``{\\an8}``)."""
+
+
 def _voices(line: str) -> list[str]:
     """The names of the speakers in a line."""
-    return _VOICE.findall(line) or _NAME.findall(line)
+    plain = _STYLES.sub("", line)
+    return _VOICE.findall(plain) or _NAME.findall(plain)
 
 
 def _subtitle_span(where: str, line: str) -> tuple[str, str]:

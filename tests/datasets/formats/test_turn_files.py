@@ -91,6 +91,12 @@ def test_what_subtitles_may_have(tmp_path: Path) -> None:
         assert changes == {NO_TEXT: 1}
 
 
+def test_styles_are_no_part_of_a_speakers_name(tmp_path: Path) -> None:
+    cue = "00:00:01,000 --> 00:00:02,000\n"
+    for text in ("<i>a: yes</i>", "{\\an8}a: yes", '<font color="#ff0000">a:</font> yes', "<v a><c.loud>yes</c>"):
+        assert read(tmp_path, "x.srt", f"{cue}{text}\n")[0] == [Turn(1, 2, "a")]
+
+
 def test_stm(tmp_path: Path) -> None:
     path = tmp_path / "test.stm"
     path.write_text(
