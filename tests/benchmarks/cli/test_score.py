@@ -228,7 +228,7 @@ GOOD = line("r", 0, 5, "A")
     [
         (GOOD + "SPEAKER r 1 0 5 <NA> <NA> A\n", "bad.rttm:2: 8 fields"),
         (GOOD + "SPEAKER r 1 0 5 <NA> <NA> two words <NA> <NA>\n", "bad.rttm:2: 11 fields"),
-        (GOOD + "SPEAKER r 1 0 5 <NA> <NA> two words <NA>\n", "bad.rttm:2: 10 fields where RTTM has 9 or 10 (a space in"),
+        (GOOD + "SPEAKER r 1 0 5 <NA> <NA> two words <NA>\n", "bad.rttm:2: 10 fields where RTTM has 9 or 10 (a space"),
         (GOOD + "SPEAKER my r 1 0 5 <NA> <NA> A <NA>\n", "bad.rttm:2: 10 fields where RTTM has 9 or 10 (a space in a"),
         ("SPEAKER r 1 ٣ 5 <NA> <NA> A <NA> <NA>\n", "bad.rttm:1: '٣' is not a time"),
         ("SPEAKER r 1 1.7e9 5 <NA> <NA> A <NA> <NA>\n", "bad.rttm:1: '1.7e9' s is later than three years; give"),
