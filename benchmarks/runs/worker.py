@@ -100,12 +100,14 @@ class Worker:
         self.cache = InferenceCache()
         self.record = queued_run(job)
         self.profiler = Profiler(self.files.profiles) if job.profile else None
+        self.datasets: list[Dataset] = []
+        """Those that were opened."""
 
     def run(self) -> None:
         """Train, tune, diarize and score. Raises UserError for what the user can fix."""
-        home = open_unchanged(self.job.dataset, self.job.dataset_root, self.job.fingerprint)
+        home = self._open(self.job.dataset, self.job.dataset_root, self.job.fingerprint)
         dataset = with_fold(home, self.job.fold)
-        others = [open_unchanged(each.dataset, each.root, each.fingerprint) for each in self.job.also_score]
+        others = [self._open(each.dataset, each.root, each.fingerprint) for each in self.job.also_score]
         backend = registry.load_for(self.job)
         start = backend.resolve_init(self.job.init)
         if self.job.init_sha256 not in (None, start.weights.sha256):
@@ -121,7 +123,7 @@ class Worker:
         if self.job.train:
             own = with_train(dataset, self.job.train_fraction, self.job.seed)
             mixed = [
-                (open_unchanged(Path(other.dataset).name, other.dataset, other.fingerprint or ""), other.share)
+                (self._open(Path(other.dataset).name, other.dataset, other.fingerprint or ""), other.share)
                 for other in Recipe(**self.job.recipe).mix
             ]
             self._train(backend, start, with_mixed_in(own, mixed), device)
@@ -141,8 +143,7 @@ class Worker:
             for scored in (dataset, *others):
                 self._diarize(backend, start, scored, device, stage, checkpoint)
         self._enter("scoring")
-        for scored in (home, *others):
-            check_unchanged(scored)
+        self._check_datasets()
         rows, differences = [], []
         with self.speed.phase("scoring"):
             for scored, stage, subset in [
@@ -175,11 +176,26 @@ class Worker:
         """Record why the run failed, in one line."""
         if not self.is_main_process:
             return
+        if not isinstance(error, UserError):
+            try:  # the file may have changed on which a toolkit failed, or another of the processes that train
+                self._check_datasets()
+            except UserError as changed:
+                error = changed
         reason = str(error).strip().splitlines() or [""]
         failure = reason[0] if isinstance(error, UserError) else f"{type(error).__name__}: {reason[0]} (see log.txt)"
         self._profile(None)
         self._note(state="failed", failure=failure)
         write_atomic(self.files.state, "failed\n")
+
+    def _open(self, name: str, root: str, fingerprint: str) -> Dataset:
+        dataset = open_unchanged(name, root, fingerprint)
+        self.datasets.append(dataset)
+        return dataset
+
+    def _check_datasets(self) -> None:
+        """Raises UserError where a file changed."""
+        for dataset in self.datasets:
+            check_unchanged(dataset)
 
     def _train(self, backend: Backend, start: InitialWeights, dataset: Dataset, device: str) -> None:
         from diarbench.backends.training.distributed import end_group, launch_fabric, seed_all

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import soundfile
 from places import DUMMY_BACKEND
 
 from diarbench.backends import registry
@@ -19,6 +21,7 @@ from diarbench.backends.training.windows import Window
 from diarbench.datasets.dataset import Dataset
 from diarbench.datasets.io.audio import SAMPLE_RATE
 from diarbench.datasets.io.errors import UserError
+from diarbench.datasets.verification import watched
 
 pytestmark = pytest.mark.slow
 torch = pytest.importorskip("torch")
@@ -99,6 +102,37 @@ def test_a_damaged_entry_is_computed_again(
         feature_cache.add(recording)
         assert path.read_bytes() == content
     assert caplog.text.count(f"{path}: damaged, or of another recording, so its features are computed again") == 4
+
+
+def test_the_features_of_replaced_audio_are_not_kept(
+    ami_mini: Dataset, tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recording = watched(Dataset.open(shutil.copytree(ami_mini.root, tmp_path / "set"))).subset("dev")[0]
+    right, network, read = recording.audio.read_bytes(), small(), soundfile.read
+    silent = right[:1000] + bytes(len(right) - 1000)
+    left = [right, silent]  # after the second and after the first reading, which is of silence
+
+    def disturbed(path: str, **options: Any) -> Any:
+        if not left:
+            return read(path, **options)
+        recording.audio.write_bytes(silent)
+        audio = read(path, **options)
+        recording.audio.write_bytes(left.pop())
+        return audio
+
+    with monkeypatch.context() as patch:
+        patch.setattr(soundfile, "read", disturbed)
+        with pytest.raises(UserError, match=f"{recording.audio}: changed since the dataset was converted"):
+            FeatureCache(network).add(recording)
+        assert not list(cache.glob("*"))
+        recording.audio.write_bytes(right)
+        FeatureCache(network).add(recording)
+    assert not left
+    (entry,) = cache.iterdir()
+    kept = entry.read_bytes()
+    entry.unlink()
+    FeatureCache(network).add(ami_mini.subset("dev")[0])
+    assert entry.read_bytes() == kept
 
 
 def test_a_network_without_features_to_cache_is_trained_on_audio(ami_mini: Dataset, tmp_path: Path) -> None:

@@ -149,8 +149,11 @@ def test_files_that_change_during_a_run_leave_nothing_in_it(
     ]
     for kind, subset, is_moment in moments:
         disturb = Disturbance([getattr(recording, kind) for recording in dataset.subset(subset)], is_moment)
+        worker = Worker(folder.path, job, disturb)
         with pytest.raises(UserError, match=r"/set/.*: changed since the dataset was converted; restore it and run"):
-            Worker(folder.path, job, disturb).run()
+            worker.run()
+        worker.fail(RuntimeError("Connection closed by peer"))  # which another process of the training had left
+        assert ": changed since the dataset was converted; " in str(folder.read_run().failure)
         disturb.restore()
     undisturbed = tmp_path / "undisturbed"
     monkeypatch.setenv("DIARBENCH_CACHE", str(tmp_path / "another cache"))
