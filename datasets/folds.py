@@ -25,8 +25,13 @@ _MICROPHONE = re.compile(
 )
 """The suffixes that distinguish the microphones of a session, and the parts into which a recording was cut."""
 
-_LOCAL_SPEAKER = re.compile(r"(spk|spkr|speaker|s)?[ _-]*\d{1,2}|[a-z]", re.I)
-"""A speaker's name that is used anew in each recording, such as ``spk00``, ``speaker_1`` or ``A``."""
+_LOCAL_SPEAKER = re.compile(
+    r"(spk|spkr|speaker|s)?[ _-]*\d{1,2}|((spk|spkr|speaker)[ _-]*)?[a-z]|((fe)?male|(wo)?man|agent|operator|caller"
+    r"|callee|client|customer|interviewe[re]|host|guest|doctor|patient|teacher|student|child|adult|unknown|other)"
+    r"[ _-]*\d{0,2}",
+    re.I,
+)
+"""A speaker's name that is used anew in each recording: ``spk00``, ``SPEAKER_A``, ``B``, or a role as ``agent_1``."""
 
 
 ATTEMPTS = 100
@@ -154,25 +159,36 @@ def group_recordings(recordings: Sequence[Recording]) -> list[list[Recording]]:
     return connected(recordings, lambda recording: _keys(recording.uri, recording.turns))
 
 
-def number_groups(turns: Mapping[str, Iterable[Turn]]) -> dict[str, int]:
+def number_groups(turns: Mapping[str, Sequence[Turn]]) -> dict[str, int]:
     """The number of each recording's group, from the reference of each: see `group_recordings`.
 
-    Empty where that is not known: no name identifies a speaker, and no session is in two recordings.
+    Without recordings of which that is not known: their session is in no other, and no name identifies a speaker.
     """
     groups = connected(turns, lambda uri: _keys(uri, turns[uri]))
-    if len(groups) == len(turns) and not any(names_a_person(t.speaker) for listed in turns.values() for t in listed):
-        return {}
-    return {uri: number for number, group in enumerate(groups) for uri in group}
+    return {
+        uri: number
+        for number, group in enumerate(groups)
+        for uri in group
+        if len(group) > 1 or not turns[uri] or any(names_a_person(turn.speaker, uri) for turn in turns[uri])
+    }
 
 
-def names_a_person(speaker: str) -> bool:
-    """Whether a speaker's name may identify a person; ``spk00`` and ``A`` are used anew in each recording."""
-    return not _LOCAL_SPEAKER.fullmatch(speaker)
+def groups_of(uris: Sequence[str], numbers: Mapping[str, int]) -> list[int]:
+    """The number of each recording's group; those without one have a group of their own."""
+    return [numbers.get(uri, -1 - at) for at, uri in enumerate(uris)]
+
+
+def names_a_person(speaker: str, uri: str = "") -> bool:
+    """Whether a speaker's name may identify a person; see `_LOCAL_SPEAKER`.
+
+    The name of the recording, ``uri``, may stand before it.
+    """
+    return not _LOCAL_SPEAKER.fullmatch(speaker.removeprefix(uri).lstrip("_- "))
 
 
 def _keys(uri: str, turns: Iterable[Turn]) -> set[str]:
     """The speakers and the session of a recording."""
-    speakers = {turn.speaker for turn in turns if names_a_person(turn.speaker)}
+    speakers = {turn.speaker for turn in turns if names_a_person(turn.speaker, uri)}
     return {*(f"speaker {name}" for name in speakers), f"session {_MICROPHONE.sub('', uri)}"}
 
 

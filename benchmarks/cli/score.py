@@ -207,6 +207,7 @@ def _check_difference(names: tuple[str, str], difference: Difference, condition:
     if points > limit + 1e-9:  # a difference of seconds that are equal may not be exactly 0
         worse = f"{names[1]} is {_above(points, limit)} points worse than {names[0]}"
         unsure = "" if difference.is_significant else f" ({difference.p_text}, not significant)"
+        unsure = f" ({these.p_text}, for these speakers)" if (these := difference.for_these) else unsure
         raise UserError(f"{worse} under {condition}{unsure}, above {FAIL_IF_WORSE} {limit:g}")
 
 
@@ -227,9 +228,10 @@ def _labels(hypothesis_a: Path, hypothesis_b: Path) -> tuple[str, str]:
     return f"{hypothesis_a} (A)", f"{hypothesis_b} (B)"
 
 
-def _size(inputs: Inputs) -> dict[str, int | None]:
-    """The number of recordings, and of groups of them that share speakers or a session; None if that is not known."""
-    return {"recordings": len(inputs.scored), "groups": len(set(inputs.groups)) or None}
+def _size(inputs: Inputs) -> dict[str, int]:
+    """The number of recordings, of groups that share speakers or a session, and of recordings where that is unknown."""
+    unknown = len(inputs.scored) - len(inputs.known_groups)
+    return {"recordings": len(inputs.scored), "groups": len(set(inputs.groups)), "groups_unknown": unknown}
 
 
 def _protocol_and_interval(score: Score) -> dict[str, Any]:

@@ -129,8 +129,9 @@ def _print_conventions(
         if "agrees_with" in result
         else ""
     )
-    is_unknown = result["groups"] is None and result["recordings"] > 1
-    sharing = " Whether recordings share speakers is not known." if is_unknown else ""
+    total, unknown = result["recordings"], result["groups_unknown"]
+    some = "recordings" if unknown == total else f"{unknown} of them"
+    sharing = f" Whether {some} share speakers is not known." if unknown and total > 1 else ""
     _print(
         console,
         "Speakers are mapped on the whole scored region, before collars; each speaker's overlapping turns are merged."

@@ -6,10 +6,10 @@ from collections.abc import Mapping, Sequence
 
 from diarbench.backends.evidence import LEVEL, weigh
 from diarbench.reports.results.run import Trial
-from diarbench.reports.results.statistics import FEWEST_RECORDINGS, Choice
+from diarbench.reports.results.statistics import FEWEST_UNITS, Choice
 
 LEVEL_WITH_FEW = 0.975
-"""The level with fewer than FEWEST_RECORDINGS: the lowest of many trials is then often lowest by chance."""
+"""The level with fewer than FEWEST_UNITS: the lowest of many trials is then often lowest by chance."""
 
 
 def choose(trials: Sequence[Trial], speech_s: Mapping[str, float]) -> Choice:
@@ -24,6 +24,6 @@ def choose(trials: Sequence[Trial], speech_s: Mapping[str, float]) -> Choice:
     if lowest is defaults:
         return Choice(chosen=0, lowest=0, reason="the defaults are kept: no trial was better on dev")
     gain_s = {uri: defaults.error_s[uri] - lowest.error_s[uri] for uri in speech_s}
-    level = LEVEL if len(speech_s) >= FEWEST_RECORDINGS else LEVEL_WITH_FEW
+    level = LEVEL if len(speech_s) >= FEWEST_UNITS else LEVEL_WITH_FEW
     kept = "the defaults are kept"
     return weigh(lowest.number, f"trial {lowest.number}", "the defaults", kept, gain_s, speech_s, level)

@@ -29,7 +29,7 @@ from diarbench.benchmarks.scoring.der import CONDITIONS
 from diarbench.benchmarks.scoring.dover_lap import dover_lap
 from diarbench.benchmarks.scoring.slices import Slices, contributions
 from diarbench.datasets.dataset import Dataset, Subset
-from diarbench.datasets.folds import all_as_test, number_groups
+from diarbench.datasets.folds import all_as_test, groups_of, number_groups
 from diarbench.datasets.io.errors import UserError
 from diarbench.datasets.io.files import sha256_of
 from diarbench.datasets.io.rttm import read_rttm, write_rttm
@@ -333,8 +333,8 @@ def difference_of(
 ) -> Difference:
     """The paired difference of two systems; one row a seed and repetition.
 
-    ``groups`` has the number of each recording's group, of those that share speakers or a session; it is empty where
-    that is not known. ``starts`` are the rows of the pretrained networks, by run. Where a cross-validation is repeated,
+    ``groups`` has the number of each recording's group, of those that share speakers or a session, where it is known.
+    ``starts`` are the rows of the pretrained networks, by run. Where a cross-validation is repeated,
     the repetitions are the sample, each with the mean of its seeds, which share its division into folds. Raises
     ValueError where the systems have other recordings or references.
     """
@@ -348,8 +348,8 @@ def difference_of(
     divisions = {division for row in (*a, *b) if (division := _folds_of(row, recordings))}
     folds = divisions.pop() if len(divisions) == 1 else ()
     training_s = _training_s(a, b, recordings, starts) if folds else None
-    group_of = [groups[uri] for uri in recordings] if set(recordings) <= groups.keys() else ()
-    difference = significance.compare_seeds(of_a, of_b, recordings, group_of, folds, training_s)
+    numbers = groups_of(recordings, groups)
+    difference = significance.compare_seeds(of_a, of_b, recordings, numbers, folds, training_s)
     if not all(row.run for row in (*a, *b)) or all(row.stage == "pretrained" for row in (*a, *b)):
         return difference.model_copy(update={"seeds": None})
     return difference.model_copy(update={"replicate": "repetition" if is_repeated else "seed"})

@@ -14,7 +14,7 @@ from diarbench.benchmarks.scoring.der import CONDITIONS, pooled, score
 from diarbench.benchmarks.scoring.pyannote_metrics import cross_check, other_metrics
 from diarbench.benchmarks.scoring.slices import slices, speaker_counts
 from diarbench.datasets.dataset import Dataset, Recording, Subset
-from diarbench.datasets.folds import number_groups
+from diarbench.datasets.folds import groups_of, number_groups
 from diarbench.datasets.io.errors import UserError
 from diarbench.datasets.io.files import digest, write_atomic
 from diarbench.datasets.io.records import write_record
@@ -69,9 +69,9 @@ def with_statistics(
 ) -> Row:
     """A row with its interval; under the first condition also with slices, other metrics and speaker counts.
 
-    ``groups`` has the number of each recording's group, of those that share speakers or a session, if that is known.
+    ``groups`` has the number of each recording's group, of those that share speakers or a session, where it is known.
     """
-    interval = significance.interval(row.files, [groups[part.uri] for part in row.files] if groups else ())
+    interval = significance.interval(row.files, groups_of([part.uri for part in row.files], groups))
     statistics: dict[str, Any] = {"interval": interval}
     if row.condition == FIRST_CONDITION:
         sides, protocol = (reference, hypothesis, scored), CONDITIONS[row.condition]

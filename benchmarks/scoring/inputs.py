@@ -10,7 +10,7 @@ from pathlib import Path
 
 from diarbench.benchmarks.scoring.der import ScoringProtocol
 from diarbench.benchmarks.scoring.turns import merge_overlapping
-from diarbench.datasets.folds import number_groups
+from diarbench.datasets.folds import groups_of, number_groups
 from diarbench.datasets.io.errors import UserError, did_you_mean
 from diarbench.datasets.io.exclusions import outside, unscored
 from diarbench.datasets.io.files import files, nfc
@@ -33,12 +33,13 @@ class Inputs:
 
     @cached_property
     def groups(self) -> list[int]:
-        """The number of each scored recording's group, of those that share speakers or a session.
+        """The number of each scored recording's group: of those that share speakers or a session."""
+        return groups_of(list(self.scored), self.known_groups)
 
-        Empty where that is not known.
-        """
-        numbers = number_groups({uri: self.reference.get(uri, ()) for uri in self.scored})
-        return [numbers[uri] for uri in self.scored] if numbers else []
+    @cached_property
+    def known_groups(self) -> dict[str, int]:
+        """The same by recording, without those of which it is not known."""
+        return number_groups({uri: self.reference.get(uri, ()) for uri in self.scored})
 
 
 def read_inputs(reference: Path, hypotheses: Sequence[Path], uem: Path | None) -> Inputs:

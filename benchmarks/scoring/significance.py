@@ -2,15 +2,16 @@
 
 A test set is a sample of recordings, so recordings are the units: pieces of one recording are not independent of each
 other. Nor are recordings that share speakers or a session: these are groups, and the groups are the units, whatever the
-figures (Cameron and Miller 2015, "A practitioner's guide to cluster-robust inference"). Where there are too few groups,
-or one has nearly all speech, they cannot stand for other speakers. Then recordings are the units, and intervals and
-tests are about these speakers. ``benchmarks/throughput/test_group_statistics.py`` measures how this holds its level.
+figures (Cameron and Miller 2015, "A practitioner's guide to cluster-robust inference"). With recordings as the units
+the figures are about other recordings of these speakers: a difference has both, and with fewer than six groups these
+alone. ``benchmarks/throughput/test_group_statistics.py`` measures how this holds its level.
 
-Units of unequal size count as fewer: there are ``(sum of speech)**2 / (sum of speech**2)`` effective units (Kish 1965,
-"Survey sampling"). From ten on, intervals are bootstrap intervals (Bisani and Ney 2004, "Bootstrap estimates for
-confidence intervals in ASR performance evaluation"). With fewer they are Student's t intervals of the ratio: its
-variance is the jackknife's, which leaves out one unit at a time, and its degrees of freedom are the effective units
-less one. All resampling is seeded, so the same seconds give the same interval.
+p is that of a permutation test. Units of unequal size count as fewer in intervals: there are
+``(sum of speech)**2 / (sum of speech**2)`` effective units (Kish 1965, "Survey sampling"). From ten on, intervals are
+bootstrap intervals (Bisani and Ney 2004, "Bootstrap estimates for confidence intervals in ASR performance evaluation").
+With fewer they are Student's t intervals of the ratio: its variance is the jackknife's, which leaves out one unit at a
+time, and its degrees of freedom are the effective units less one. All resampling is seeded, so the same seconds give
+the same interval.
 
 In a cross-validation each fold trains its own network, and all recordings of the fold share the deviation of this
 network. Where it was pretrained, the effect of training on each recording is known. If this effect varies more between
@@ -26,6 +27,7 @@ each fold, so that the larger of the two variances is added; repetitions divide 
 from __future__ import annotations
 
 import math
+from bisect import bisect_left
 from collections.abc import Sequence
 
 import numpy as np
@@ -34,8 +36,7 @@ from numpy.typing import NDArray
 
 from diarbench.reports.results.scores import ErrorSeconds
 from diarbench.reports.results.statistics import (
-    FEWEST_GROUPS,
-    FEWEST_RECORDINGS,
+    FEWEST_UNITS,
     GROUPS,
     LEVEL,
     RECORDINGS,
@@ -54,6 +55,9 @@ BOOTSTRAP_FROM = 10
 
 POWER = 0.8
 
+MOST_UNITS = 10**12
+"""Numbers of units above this are not told apart."""
+
 EXACT_UNITS = 16
 """The permutation test enumerates all sign patterns up to this number of units."""
 
@@ -67,7 +71,7 @@ def interval(errors: Sequence[ErrorSeconds], groups: Sequence[int] = ()) -> Inte
     ``groups`` has the number of each recording's group: of those that share speakers or a session.
     """
     error_s, speech_s = _error_s(errors), _speech_s(errors)
-    units, unit = _units(speech_s, groups)
+    units, unit = _units(groups)
     bounds = _interval(_by_unit(error_s, units), _by_unit(speech_s, units))
     low = None if bounds.low is None else max(bounds.low, 0.0)
     return bounds.model_copy(update={"low": low, "unit": unit})
@@ -107,48 +111,88 @@ def compare_seeds(
     if not speech_s.sum() > 0:
         raise ValueError("no reference speech is scored, so there is no error rate to compare")
     errors_a, errors_b = (np.array([_error_s(seed) for seed in system]) for system in (a, b))
-    units, unit = _units(speech_s, groups)
+    units, unit = _units(groups)
+    training = None if training_s is None else np.array(training_s)
+    difference = _difference(errors_a, errors_b, speech_s, recordings, units, unit, folds, training)
+    if unit != GROUPS:
+        return difference
+    by_recording = _difference(errors_a, errors_b, speech_s, recordings, None, SHARING, folds, training)
+    return difference.model_copy(update={"of_these": by_recording})
+
+
+def _difference(
+    errors_a: Floats,
+    errors_b: Floats,
+    speech_s: Floats,
+    recordings: Sequence[str],
+    units: Ints | None,
+    unit: str,
+    folds: Sequence[int],
+    training_s: Floats | None,
+) -> Difference:
+    """The difference by units; errors (seeds, recordings) in seconds."""
+    seeds = len(errors_a), len(errors_b)
     speech_s, errors_a, errors_b = (_by_unit(seconds, units) for seconds in (speech_s, errors_a, errors_b))
     differences_s = errors_b.mean(axis=0) - errors_a.mean(axis=0)
     n, der = differences_s.size, float(differences_s.sum() / speech_s.sum())
-    if len(a) > 1 and len(b) > 1:
-        bounds, p, seed_variance = _with_seeds(differences_s, errors_a, errors_b, speech_s)
-    elif unit == GROUPS and _effective(speech_s) < BOOTSTRAP_FROM:  # too few sign patterns for a permutation test
-        (bounds, p), seed_variance = _t_test(der, n, _variance(differences_s, speech_s)), 0.0
-    else:
-        bounds, p, seed_variance = _interval(differences_s, speech_s), permutation_p(differences_s), 0.0
+    with_variances = _with_seeds(differences_s, errors_a, errors_b, speech_s) if min(seeds) > 1 else None
     by_fold = None
     if folds:
-        changed_s = differences_s if training_s is None else _by_unit(np.array(training_s), units)
+        changed_s = differences_s if training_s is None else _by_unit(training_s, units)
         folds = folds if units is None else [folds[at] for at in np.unique(units, return_index=True)[1]]
+        seed_variance = with_variances[2] if with_variances else 0.0
         by_fold = _with_folds(differences_s, changed_s, speech_s, folds, seed_variance)
-    bounds, p, seed_variance = by_fold or (bounds, p, seed_variance)
+    with_variances = by_fold or with_variances
+    p_at_most, other_variance = False, 0.0
+    if with_variances:
+        bounds, p, other_variance = with_variances
+    else:
+        bounds, p = _interval(differences_s, speech_s), permutation_p(differences_s)
+        p_at_most = n > EXACT_UNITS and p <= 1 / (RESAMPLES + 1)
     difference = Difference(
         der=der,
         interval=bounds.model_copy(update={"unit": unit}),
         p=p,
         units_needed=None,
-        p_at_most=seed_variance == 0 and n > EXACT_UNITS and p <= 1 / (RESAMPLES + 1),
+        p_at_most=p_at_most,
         better_a=int((differences_s > 1e-9).sum()),
         better_b=int((differences_s < -1e-9).sum()),
-        seeds=(len(a), len(b)),
+        seeds=seeds,
         folds=len(set(folds)) if by_fold else None,
         speech_s=float(speech_s.sum()),
     )
-    is_confirmed = bool(_shown(differences_s, speech_s)) == difference.is_significant  # by a t test over units
-    if recordings and difference.has_verdict and is_confirmed and not seed_variance:
+    is_confirmed = bool(_shown(differences_s, speech_s)) == difference.is_shown  # by a t test over units
+    if recordings and difference.has_verdict and is_confirmed and not other_variance:
         unit_of = dict(zip(recordings, range(n) if units is None else units, strict=True))
         few = tuple(name for unit in deciding(differences_s, speech_s) for name in recordings if unit_of[name] == unit)
         difference = difference.model_copy(update={"outliers": few})
-    variance, _ = _variance(differences_s, speech_s)
-    if difference.is_significant or abs(der) < 1e-9 or not variance > 0:
+    variance, freedom = _variance(differences_s, speech_s)
+    if difference.is_shown or abs(der) < 1e-9 or not variance > 0:
         return difference
     # The variance over seeds and trainings stays, however many units there are.
-    allowed = (der / (scipy.special.ndtri((1 + LEVEL) / 2) + scipy.special.ndtri(POWER))) ** 2 - seed_variance
-    if allowed <= 0:
+    needed = _needed(der, n, variance, freedom, other_variance)
+    if needed is None:
         return difference.model_copy(update={"needs_seeds": True})
-    needed = max(math.ceil(n * variance / allowed), FEWEST_RECORDINGS, n + 1)
-    return difference.model_copy(update={"units_needed": needed})
+    return difference.model_copy(update={"units_needed": max(needed, FEWEST_UNITS, n + 1)})
+
+
+def _needed(der: float, n: int, variance: float, freedom: float, other_variance: float) -> int | None:
+    """The number of units like these ``n`` with which a t test shows the difference with the power `POWER`.
+
+    None where ``other_variance``, which more units do not lower, is too large for any number.
+    """
+
+    def is_enough(units: int) -> bool:
+        degrees = (freedom + 1) / n * units - 1
+        quantiles = scipy.special.stdtrit(degrees, [(1 + LEVEL) / 2, POWER]).sum() if degrees > 0 else math.inf
+        return bool(der**2 >= quantiles**2 * (variance * n / units + other_variance))
+
+    if der**2 <= scipy.special.ndtri([(1 + LEVEL) / 2, POWER]).sum() ** 2 * other_variance:
+        return None
+    high = n
+    while high < MOST_UNITS and not is_enough(high):
+        high *= 2
+    return 1 + bisect_left(range(1, high), True, key=is_enough)
 
 
 def permutation_p(differences_s: Floats) -> float:
@@ -259,18 +303,15 @@ def _effective(speech_s: Floats) -> float:
     return float(speech_s.sum() ** 2 / (speech_s**2).sum())
 
 
-def _units(speech_s: Floats, groups: Sequence[int]) -> tuple[Ints | None, str]:
+def _units(groups: Sequence[int]) -> tuple[Ints | None, str]:
     """What is a unit, and the unit of each recording where groups of recordings are the units; None otherwise.
 
-    Groups are the units where recordings are known to share speakers or a session, and the groups are worth more than
-    three of equal speech.
+    Groups are the units where recordings are known to share speakers or a session, and there are enough of them.
     """
     numbers, units = np.unique(np.asarray(groups, dtype=int), return_inverse=True)
-    if not numbers.size < len(groups):
+    if numbers.size == len(groups):
         return None, RECORDINGS
-    if speech_s.sum() > 0 and _effective(_by_unit(speech_s, units)) > FEWEST_GROUPS - 1:
-        return units, GROUPS
-    return None, SHARING
+    return (units, GROUPS) if numbers.size >= FEWEST_UNITS else (None, SHARING)
 
 
 def _by_unit(seconds: Floats, units: Ints | None) -> Floats:

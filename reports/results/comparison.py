@@ -31,7 +31,7 @@ class Comparison(Record):
     groups: dict[Name, dict[RelativePath, int]] = Field(default_factory=dict)
     """By dataset and test recording, the number of its group, of those that share speakers or a session.
 
-    Empty where that is not known.
+    Without recordings of which that is not known.
     """
     fold_runs: tuple[Run, ...] = ()
     """The runs that the cross-validations among ``runs`` pool."""

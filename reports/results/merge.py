@@ -87,7 +87,10 @@ def merge(comparisons: Mapping[Path, Comparison], root: Path) -> tuple[list[Comp
 
 
 def _moved(comparison: Comparison, prefix: str) -> Comparison:
-    runs = (run.model_copy(update={"name": f"{prefix}/{run.name}"}) for run in comparison.runs)
+    runs = (
+        run.model_copy(update={"name": f"{prefix}/{run.name}", "folds": tuple(f"{prefix}/{of}" for of in run.folds)})
+        for run in comparison.runs
+    )
     rows = (row.model_copy(update={"run": row.run and f"{prefix}/{row.run}"}) for row in comparison.rows)
     source_hashes = {f"{prefix}/{path}": sha256 for path, sha256 in comparison.source_hashes.items()}
     fold_runs = (run.model_copy(update={"name": f"{prefix}/{run.name}"}) for run in comparison.fold_runs)

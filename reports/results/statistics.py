@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
-import math
-
 from diarbench.datasets.dataset import Subset
-from diarbench.datasets.io.names import plural
+from diarbench.datasets.io.names import first_names, plural
 from diarbench.datasets.io.records import Record
 
 LEVEL = 0.95
 """Confidence level of every interval."""
 
 
-FEWEST_RECORDINGS = 6
-"""With fewer recordings there is no verdict: with five, p cannot be smaller than 2 / 2**5 = 0.0625."""
-
-FEWEST_GROUPS = 4
-"""Fewer groups cannot show how alike their recordings are, and are not the units."""
+FEWEST_UNITS = 6
+"""With fewer recordings, or groups of them, there is no verdict: with five, p is at least 2 / 2**5 = 0.0625."""
 
 WORTH_HAVING = 100
 """A test set of more than this many times the present recordings is no answer to what would decide."""
@@ -27,7 +22,7 @@ GROUPS = "groups"
 """Groups of recordings that share speakers or a session."""
 
 SHARING = "recordings that share speakers"
-"""Recordings where their groups are too few or too unequal to be the units: what is found holds for these speakers."""
+"""Recordings where they are not independent of each other: what is found holds for these speakers."""
 
 
 class Interval(Record):
@@ -60,7 +55,7 @@ class Difference(Record):
     der: float
     interval: Interval
     p: float
-    """Two-sided: of the paired permutation test, or with few groups, with seeds or with folds of a t test."""
+    """Two-sided: of the paired permutation test, or with seeds or folds of a t test."""
     units_needed: int | None
     """Number of units with which a difference of this size would be significant with 80 % power.
 
@@ -84,6 +79,8 @@ class Difference(Record):
     """Whether the seeds differ so much that no number of recordings would decide with as many seeds."""
     speech_s: float | None = None
     """Seconds of reference speech behind the difference."""
+    of_these: Difference | None = None
+    """Where groups are the units, the same by recordings: what holds for these speakers."""
 
     def reversed(self) -> Difference:
         """System A compared with system B."""
@@ -96,21 +93,33 @@ class Difference(Record):
                 "better_a": self.better_b,
                 "better_b": self.better_a,
                 "seeds": self.seeds and self.seeds[::-1],
+                "of_these": self.of_these and self.of_these.reversed(),
             }
         )
 
     @property
     def has_verdict(self) -> bool:
-        """Whether there are enough independent units for a verdict."""
-        fewest = {RECORDINGS: FEWEST_RECORDINGS, SHARING: FEWEST_RECORDINGS, GROUPS: FEWEST_GROUPS}
-        return self.interval.units >= fewest.get(self.interval.unit, math.inf)
+        """Whether there are enough units for a verdict."""
+        return self.interval.units >= FEWEST_UNITS and self.interval.unit in (RECORDINGS, GROUPS, SHARING)
 
     @property
-    def is_significant(self) -> bool:
-        """Whether there is a verdict, p is below 0.05 and the interval excludes zero."""
+    def is_shown(self) -> bool:
+        """Whether there is a verdict by these units, p is below 0.05 and the interval excludes zero."""
         low, high = self.interval.low, self.interval.high
         is_beyond_zero = low is not None and high is not None and not low <= 0 <= high
         return self.has_verdict and self.p < 1 - LEVEL and is_beyond_zero
+
+    @property
+    def is_significant(self) -> bool:
+        """Whether it is shown for other speakers than these, too."""
+        return self.is_shown and self.interval.unit != SHARING
+
+    @property
+    def for_these(self) -> Difference | None:
+        """What is shown for these speakers alone; None where it is shown for others too, or not at all."""
+        if self.is_significant:
+            return None
+        return next((each for each in (self, self.of_these) if each and each.is_shown), None)
 
     @property
     def is_beyond_reach(self) -> bool:
@@ -120,11 +129,6 @@ class Difference(Record):
             and self.units_needed is not None
             and self.units_needed > WORTH_HAVING * self.interval.units
         )
-
-    @property
-    def scope(self) -> str:
-        """What the difference holds for, as the end of a phrase; empty where speakers are a sample of others."""
-        return " for these speakers" if self.interval.unit == SHARING else ""
 
     @property
     def units_text(self) -> str:
@@ -142,14 +146,24 @@ class Difference(Record):
         """One sentence: which system is better or why that cannot be said, with the evidence and what would decide."""
         points = f"{abs(self.der) * 100:.2f} points of DER"
         evidence = f"{self.p_text}, {self.interval.counted}{self.counts(a, b)}{self._seeds}"
+        better, worse = (b, a) if self.der < 0 else (a, b)
+        found = f"{better} is better than {worse} by {points}"
+        if self.is_significant:
+            return f"{found} ({evidence}){self._outliers('not be shown')}."
+        if these := self.for_these:
+            evidence = f"{these.p_text}, {these.interval.counted}{these.counts(a, b)}{self._seeds}"
+            return f"{found} for these speakers ({evidence}){these._outliers('not be shown')}; {self.for_others}."
         if not self.has_verdict:
             return f"No verdict: {points} between {a} and {b} ({evidence}); {self._too_few}."
-        if self.is_significant:
-            better, worse = (b, a) if self.der < 0 else (a, b)
-            found = f"{better} is better than {worse} by {points}{self.scope} ({evidence})"
-            return f"{found}{self._outliers('not be shown')}."
         found = f"No significant difference: {points} between {a} and {b} ({evidence}{self._disagreement})"
         return f"{found}{self._outliers('be significant')}{self._needed}."
+
+    @property
+    def for_others(self) -> str:
+        """What is known about other speakers where the difference is shown for these alone."""
+        if self.interval.unit == GROUPS:
+            return f"not shown for others ({self.p_text}, {self.interval.counted}){self._needed}"
+        return f"fewer than {FEWEST_UNITS} groups of speakers say nothing about others"
 
     def counts(self, a: str, b: str) -> str:
         """How many units favour each system: ``, 12 favour A, 4 favour B``; empty where it is not known."""
@@ -168,17 +182,14 @@ class Difference(Record):
 
     @property
     def _too_few(self) -> str:
-        if self.interval.unit == GROUPS:
-            return f"at least {FEWEST_GROUPS} groups are needed for one"
-        if self.interval.unit not in (RECORDINGS, SHARING):
+        if self.interval.noun == "blocks":
             return "blocks of the same recordings are not independent, so they cannot show which system is better"
-        return f"at least {FEWEST_RECORDINGS} recordings are needed for one"
+        return f"at least {FEWEST_UNITS} {self.interval.noun} are needed for one"
 
     def _outliers(self, otherwise: str) -> str:
         if not self.outliers:
             return ""
-        *others, last = self.outliers
-        few = f"{', '.join(others)} and {last}" if others else last
+        few = first_names(self.outliers)
         return f"; without {few} it would {otherwise}"
 
     @property

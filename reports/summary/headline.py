@@ -15,7 +15,7 @@ from diarbench.reports.formatting import bounds, convention, difference_span, mi
 from diarbench.reports.results.comparison import Comparison
 from diarbench.reports.results.run import Run
 from diarbench.reports.results.run_folder import ComparisonFolder
-from diarbench.reports.results.statistics import FEWEST_RECORDINGS, GROUPS, Difference
+from diarbench.reports.results.statistics import FEWEST_UNITS, GROUPS, Difference
 from diarbench.reports.summary.comparability import STAGES
 from diarbench.reports.summary.summary import Contender, Section, Summary
 from diarbench.reports.summary.systems import shared_pipelines
@@ -124,16 +124,19 @@ def _verdict(section: Section | None, contenders: Sequence[Contender]) -> tuple[
     if contrast is None:
         return f"{leader} leads, untested", f"{leader} leads {by}, which was not tested; {seeds}."
     difference = contrast.difference if contrast.a == first.label else contrast.difference.reversed()
+    unsure = [other for other in contenders[1:] if other != rival and not _is_better(section, first, other)]
+    but = f"; not shown to beat {_listed([other.name for other in unsure])}" if unsure else ""
+    if these := difference.for_these:
+        title = f"{leader} leads by {_points(lead)} for these speakers"
+        found = f"{leader} leads {by} for these speakers ({_evidence(these)})"
+        return title, f"{found}; {difference.for_others}; {seeds}."
     if not difference.has_verdict:
         few = "the test set is too small to tell whether that is real"
         return f"no verdict, {ahead}", f"No verdict: {leader} leads {by}, but {few}; {seeds}."
     if not difference.is_significant:
         found = f"{leader} leads {by}, maybe by chance ({_evidence(difference)})"
         return f"no clear winner, {ahead}", f"No clear winner: {found}; {seeds}."
-    unsure = [other for other in contenders[1:] if other != rival and not _is_better(section, first, other)]
-    but = f"; not shown to beat {_listed([other.name for other in unsure])}" if unsure else ""
-    found = f"{leader} leads {by}{difference.scope} ({_evidence(difference)}){but}"
-    return f"{leader} leads by {_points(lead)}{difference.scope}", f"{found}; {seeds}."
+    return f"{leader} leads by {_points(lead)}", f"{leader} leads {by} ({_evidence(difference)}){but}; {seeds}."
 
 
 def _rival(contenders: Sequence[Contender]) -> Contender | None:
@@ -229,6 +232,8 @@ def _outcome(section: Section, standing: Standing, after: str, fold_runs: Mappin
         return "not tested", f"{_points(change)} {direction} (not tested)"
     if contrast.difference.is_significant:
         return direction, f"{_points(change)} {direction}"
+    if contrast.difference.for_these:
+        return f"{direction} for these speakers", f"{_points(change)} {direction} for these speakers"
     if not contrast.difference.has_verdict:
         return "no verdict", f"{_points(change)} {direction} (no verdict)"
     return "not shown to help", f"not shown to help ({_points(change)} {direction})"
@@ -236,17 +241,17 @@ def _outcome(section: Section, standing: Standing, after: str, fold_runs: Mappin
 
 def _caveats(summary: Summary, section: Section, contenders: Sequence[Contender]) -> Iterator[str]:
     recordings = len(section.recordings)
-    if recordings and recordings < FEWEST_RECORDINGS:
-        yield f"{plural(recordings, 'test recording')}: a verdict needs at least {FEWEST_RECORDINGS}."
+    if recordings and recordings < FEWEST_UNITS:
+        yield f"{plural(recordings, 'test recording')}: a verdict needs at least {FEWEST_UNITS}."
     if _is_trained(contenders) and all(len(contender.lines) == 1 for contender in contenders):
         yield "One seed: another seed can give another order."
-    if rival := _rival(contenders):
+    rival = _rival(contenders)
+    if rival and any(len(section.stages_of(contender)) > 1 for contender in contenders):
         yield "Each system stands at the stage with its lowest DER on test; intervals and p do not count that choice."
-        contrast = section.contrast(contenders[0], rival)
-        if contrast:
-            groups = summary.comparison.groups.get(section.dataset, {})
-            yield from _alike(recordings, len(set(groups.values())), contrast.difference)
-            yield from _reach(contrast.difference)
+    contrast = rival and section.contrast(contenders[0], rival)
+    if contrast:
+        yield from _alike(section.recordings, summary.comparison.groups.get(section.dataset, {}), contrast.difference)
+        yield from _reach(contrast.difference)
     references = [line.row.der for line in section.lines if line.backend == "reference" and line.row]
     floor = min((der for der in references if der is not None), default=None)
     if contenders and floor is not None and contenders[0].der >= floor:
@@ -264,20 +269,21 @@ def _marks(section: Section, contender: Contender) -> set[str]:
     return {mark for line in lines for mark in line.marks}
 
 
-def _alike(recordings: int, groups: int, difference: Difference) -> Iterator[str]:
+def _alike(recordings: Sequence[str], groups: Mapping[str, int], difference: Difference) -> Iterator[str]:
     """What recordings that share speakers or a session mean for the difference between the leader and its rival."""
-    if groups == recordings:
-        return
-    if not groups:
-        yield "Whether test recordings share speakers is not known: each counts as independent."
-        return
-    what = f"The {recordings} test recordings are {plural(groups, 'group')} that share speakers or a session"
-    if difference.interval.unit == GROUPS:
-        yield f"{what}, and recordings of a group may be alike: interval and p are over groups."
-    elif groups > 1:
-        yield f"{what}, too few or too unequal to stand for others: other speakers can give another order."
-    else:
+    unknown = [uri for uri in recordings if uri not in groups]
+    if unknown:
+        some = "test recordings" if len(unknown) == len(recordings) else f"{len(unknown)} of the test recordings"
+        yield f"Whether {some} share speakers is not known: each counts as independent."
+    count = len(unknown) + len({groups[uri] for uri in recordings if uri in groups})
+    if count == 1 < len(recordings):
         yield "All test recordings share speakers or a session: other speakers can give another order."
+    elif count < len(recordings):
+        what = f"The {len(recordings)} test recordings are {plural(count, 'group')} that share speakers or a session"
+        if difference.interval.unit == GROUPS:
+            yield f"{what}: for other speakers, interval and p are over groups."
+        else:
+            yield f"{what}. At least {FEWEST_UNITS} are needed to tell about other speakers."
 
 
 def _reach(difference: Difference) -> Iterator[str]:
@@ -318,7 +324,7 @@ def _deciding_steps(section: Section, contenders: Sequence[Contender], command: 
     if not _is_trained(contenders):
         return
     options = {word.partition("=")[0] for word in shlex.split(command)}
-    if len(section.recordings) < FEWEST_RECORDINGS and not {"--folds", "--also-score"} & options:
+    if len(section.recordings) < FEWEST_UNITS and not {"--folds", "--also-score"} & options:
         yield NextStep("Test every recording, by cross-validation", f"{_without_out(command)} --folds 5")
     if "--seed" not in options and all(len(contender.lines) == 1 for contender in contenders):
         yield NextStep("Repeat with more seeds", f"{command} --seed 1 --seed 2 --seed 3")

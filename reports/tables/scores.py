@@ -41,7 +41,6 @@ def contrast_table(section: Section) -> Table | None:
     rows = []
     for contrast in section.contrasts:
         difference, interval = contrast.difference, contrast.difference.interval
-        better = "A is better" if difference.der > 0 else "B is better"
         rows.append(
             (
                 Cell(visible(contrast.a)),
@@ -50,7 +49,7 @@ def contrast_table(section: Section) -> Table | None:
                 Cell(difference_span(interval), interval.low),
                 Cell(f"{difference.p:.2g}", difference.p),
                 Cell(difference.units_text),
-                Cell(better if difference.is_significant else "not significant"),
+                Cell(_verdict(difference)),
                 Cell(_needed(difference), difference.units_needed),
             )
         )
@@ -59,10 +58,21 @@ def contrast_table(section: Section) -> Table | None:
     return Table(columns, tuple(rows)) if rows else None
 
 
+def _verdict(difference: Difference) -> str:
+    better = "A is better" if difference.der > 0 else "B is better"
+    if difference.is_significant:
+        return better
+    if difference.for_these:
+        return f"{better} for these speakers"
+    return "not significant" if difference.has_verdict else "no verdict"
+
+
 def _needed(difference: Difference) -> str:
-    """``enough``, ``51``, ``more seeds``, ``out of reach``, or a dash where that cannot be estimated."""
+    """``enough``, ``51``, ``more seeds``, ``out of reach``, or a dash where there is no verdict or no estimate."""
     if difference.is_significant:
         return "enough"
+    if not difference.has_verdict:
+        return "-"
     if difference.needs_seeds:
         return f"more {difference.replicate}s"
     return "out of reach" if difference.is_beyond_reach else number(difference.units_needed, "{:,}")

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from diarbench.datasets.dataset import Dataset, DatasetInfo, Recording
-from diarbench.datasets.folds import all_as_test, draw_folds, group_recordings, number_groups, with_fold
+from diarbench.datasets.folds import all_as_test, draw_folds, group_recordings, groups_of, number_groups, with_fold
 from diarbench.datasets.io.errors import UserError
 from diarbench.datasets.io.rttm import Region, Turn, write_rttm, write_uem
 
@@ -80,7 +80,7 @@ def test_recordings_of_a_session_or_of_chained_speakers_stay_together(tmp_path: 
     assert groups == [["ES2004a.Mix-Headset", "ES2004a.Array1-01"], ["b", "c", "d"], ["e"]]
 
 
-@pytest.mark.parametrize("name", ("spk00", "speaker_1", "S2", "A", "7", "SPEAKER_03"))
+@pytest.mark.parametrize("name", ("spk00", "speaker_1", "S2", "A", "7", "SPEAKER_03", "SPEAKER_A", "agent", "Female_2"))
 def test_names_that_each_recording_uses_anew_identify_nobody(name: str, tmp_path: Path) -> None:
     made = [recording(tmp_path, uri, [name]) for uri in "xyz"]
     assert len(group_recordings(made)) == 3
@@ -89,7 +89,9 @@ def test_names_that_each_recording_uses_anew_identify_nobody(name: str, tmp_path
 
 def test_groups_are_numbered_where_a_speaker_or_a_session_is_known(tmp_path: Path) -> None:
     made = [recording(tmp_path, "a", ["spk00"]), recording(tmp_path, "b", ["ann-x"]), recording(tmp_path, "c", ["A"])]
-    assert number_groups({r.uri: r.turns for r in made}) == {"a": 0, "b": 1, "c": 2}
+    numbers = number_groups({r.uri: r.turns for r in made})
+    assert number_groups({uri: recording(tmp_path, uri, [f"{uri}_spk01"]).turns for uri in "xy"}) == {}
+    assert numbers == {"b": 1} and groups_of("abc", numbers) == [-1, 1, -3]
     parts = {f"m1_part{n}": recording(tmp_path, f"m1_part{n}", ["spk00"]).turns for n in (1, 2)}
     assert number_groups(parts) == {"m1_part1": 0, "m1_part2": 0}
 

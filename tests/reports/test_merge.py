@@ -59,6 +59,19 @@ def of_seeds(miss_s: float, *seeds: int) -> Comparison:
     return make_comparison(tuple(runs), rows)
 
 
+def test_the_folds_of_a_merged_cross_validation_keep_their_names():
+    pooled = one(10)
+    (run,) = pooled.runs
+    of_fold = make_run("nemo", name="nemo-fold1of3")
+    folded = run.model_copy(update={"folds": ("nemo-fold1of3",), "pooled_stage": "finetuned"})
+    comparisons, _ = merged(
+        pooled.model_copy(update={"runs": (folded,), "fold_runs": (of_fold,)}), one(20, name="other")
+    )
+    (moved,) = [each for each in comparisons if each.fold_runs]
+    assert moved.runs[0].folds == (moved.fold_runs[0].name,) == ("out0/nemo-fold1of3",)
+    assert headline(summarize(moved), "mini", Path("out")).standings
+
+
 def test_a_copy_is_refused():
     with pytest.raises(UserError, match="b: a copy of a, so each run would be counted twice"):
         refuse_copies({Path("a"): one(20), Path("b"): one(20)})

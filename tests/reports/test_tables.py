@@ -389,6 +389,32 @@ def test_differences_come_with_their_evidence(is_significant):
 
 
 @pytest.mark.parametrize(
+    ("update", "verdict"),
+    [
+        ({"units": 5}, "no verdict"),
+        ({"unit": "recordings that share speakers"}, "A is better for these speakers"),
+        ({"unit": "groups", "low": -0.1}, "A is better for these speakers"),
+    ],
+)
+def test_what_a_difference_does_not_show_stands_in_its_verdict(update, verdict):
+    comparison = with_statistics(is_significant=True)
+    (contrast,) = comparison.contrasts
+    by_recording = contrast.difference.model_copy(
+        update={"interval": contrast.difference.interval.model_copy(update={"unit": "recordings that share speakers"})}
+    )
+    interval = contrast.difference.interval.model_copy(update=update)
+    difference = contrast.difference.model_copy(update={"interval": interval, "units_needed": 712_877})
+    if interval.unit == "groups":
+        difference = difference.model_copy(update={"of_these": by_recording})
+    changed = contrast.model_copy(update={"difference": difference})
+    (section, *_) = summarize(comparison.model_copy(update={"contrasts": (changed,)})).sections
+    table = contrast_table(section)
+    assert table is not None and [cell.text for cell in table.rows[0]][6] == verdict
+    assert section.winner is None
+    assert (table.rows[0][7].text == "-") == (verdict == "no verdict")
+
+
+@pytest.mark.parametrize(
     ("low", "high", "shown"),
     [(0.471, 8.08, "47.1 or more"), (0.471, 0.808, "47.1 to 80.8"), (0.9, 1.2, "90.0 to 120"), (None, None, "-")],
 )

@@ -79,7 +79,7 @@ def test_score_as_json(bench, files):
         result["conditions"]["fair"]["total"] == 14 - 6 * 0.25
     )  # the collar removes 0.25 s at both ends of three turns
     assert result["largest_difference_s"] <= 1e-6 and result["agrees_with"].startswith("pyannote.metrics")
-    assert (result["notes"], result["recordings"], result["groups"]) == ([], 2, None)
+    assert (result["notes"], result["recordings"], result["groups"], result["groups_unknown"]) == ([], 2, 2, 2)
 
 
 def test_score_as_tables(bench, files):
@@ -334,13 +334,18 @@ def test_score_without_speech_cannot_pass(bench, files, tmp_path):
     assert code == 1 and "no reference speech is scored under fair" in err
 
 
-def test_compare_fails_if_worse(bench, files):
+def test_compare_fails_if_worse(bench, files, tmp_path):
     reference, hypothesis, uem = files
     worse, better = ("compare", reference, reference, hypothesis), ("compare", reference, hypothesis, reference)
     code, _, err = bench(*worse, "--uem", uem, "--fail-if-worse")
     message = "hyp is 21.43 points worse than ref under full (p = 0.5, not significant), above --fail-if-worse 0"
     assert code == 1 and err == f"bench: {message}\n"
     assert bench(*worse, "--uem", uem, "--fail-if-worse", "21.5")[0] == 0
+    turns = [(f"r{k}", 0, 10, "ann-x") for k in range(8)]
+    reference_of_ann = write(tmp_path / "ann.rttm", turns)
+    shorter = write(tmp_path / "shorter.rttm", [(uri, 0, 9 - 0.1 * int(uri[1]), name) for uri, _, _, name in turns])
+    _, _, err = bench("compare", reference_of_ann, reference_of_ann, shorter, "--fail-if-worse")
+    assert "shorter is 13.50 points worse than ann under full (p = 0.0078, for these speakers), above" in err
     assert bench(*worse, "--fail-if-worse", 21, "--uem", uem)[0] == 1
     assert bench(*better, "--uem", uem, "--fail-if-worse")[0] == 0
     assert bench("compare", "--fail-if-worse", reference, hypothesis, hypothesis)[0] == 0, "the same output passes"

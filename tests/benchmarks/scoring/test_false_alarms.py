@@ -64,10 +64,10 @@ def test_systems_that_are_equal_for_each_group_rarely_get_a_verdict(name):
         sides = [(y, x) if swap else (x, y) for x, y, swap in zip(a, b, swapped, strict=True)]
         alone += compare([x for x, _ in sides], [y for _, y in sides]).is_significant
         by_group += compare([x for x, _ in sides], [y for _, y in sides], groups=groups).is_significant
-    assert by_group <= 2 < alone, "two of the patterns make all four groups favour the same system"
+    assert 4 <= alone <= 8 and by_group == 0, "four groups say nothing about other people"
 
 
-@pytest.mark.parametrize("sizes", [(4, 4, 4, 4), (4, 3, 3, 2, 2, 1), (8, 4, 2, 1, 1, 1, 1, 1), (10, *[1] * 10)])
+@pytest.mark.parametrize("sizes", [(4, 3, 3, 2, 2, 1), (8, 4, 2, 1, 1, 1, 1, 1), (10, *[1] * 10)])
 def test_systems_that_are_equal_for_other_speakers_rarely_get_a_verdict(sizes, monkeypatch):
     """Groups of unequal size, whose recordings are alike; the whole measurement is in `test_group_statistics`."""
     monkeypatch.setattr(significance, "RESAMPLES", 500)  # for speed
