@@ -334,9 +334,9 @@ def difference_of(
     """The paired difference of two systems; one row a seed and repetition.
 
     ``groups`` has the number of each recording's group, of those that share speakers or a session, where it is known.
-    ``starts`` are the rows of the pretrained networks, by run. Where a cross-validation is repeated,
-    the repetitions are the sample, each with the mean of its seeds, which share its division into folds. Raises
-    ValueError where the systems have other recordings or references.
+    ``starts`` are the rows of the pretrained networks, by run. Where a cross-validation is repeated, the repetitions
+    are the sample, each with the mean of its seeds, which share its division into folds. Raises ValueError where the
+    systems have other recordings or references.
     """
     recordings = [part.uri for part in a[0].files]
     by_uri = [[{part.uri: part for part in row.files} for row in rows] for rows in (a, b)]

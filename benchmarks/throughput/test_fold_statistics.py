@@ -55,7 +55,7 @@ def row(run, seed, speech_s, rates, division):
         FileScore.model_construct(uri=str(n), total=s, miss=s * rate, false_alarm=0.0, confusion=0.0)
         for n, (s, rate) in enumerate(zip(speech_s.tolist(), rates.tolist(), strict=True))
     )
-    return Row.model_construct(run=run, seed=seed, files=files, folds=tuple(division.tolist()))
+    return Row.model_construct(run=run, seed=seed, stage="finetuned", files=files, folds=tuple(division.tolist()))
 
 
 @pytest.mark.benchmark(group="statistics of a cross-validation")

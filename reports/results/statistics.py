@@ -152,7 +152,8 @@ class Difference(Record):
             return f"{found} ({evidence}){self._outliers('not be shown')}."
         if these := self.for_these:
             evidence = f"{these.p_text}, {these.interval.counted}{these.counts(a, b)}{self._seeds}"
-            return f"{found} for these speakers ({evidence}){these._outliers('not be shown')}; {self.for_others}."
+            found = f"{found} for these speakers ({evidence}){these._outliers('not be shown')}"
+            return f"{found}; {self.for_others}{self._needed}."
         if not self.has_verdict:
             return f"No verdict: {points} between {a} and {b} ({evidence}); {self._too_few}."
         found = f"No significant difference: {points} between {a} and {b} ({evidence}{self._disagreement})"
@@ -162,7 +163,7 @@ class Difference(Record):
     def for_others(self) -> str:
         """What is known about other speakers where the difference is shown for these alone."""
         if self.interval.unit == GROUPS:
-            return f"not shown for others ({self.p_text}, {self.interval.counted}){self._needed}"
+            return f"not shown for others ({self.p_text}, {self.interval.counted})"
         return f"fewer than {FEWEST_UNITS} groups of speakers say nothing about others"
 
     def counts(self, a: str, b: str) -> str:

@@ -124,8 +124,6 @@ def _verdict(section: Section | None, contenders: Sequence[Contender]) -> tuple[
     if contrast is None:
         return f"{leader} leads, untested", f"{leader} leads {by}, which was not tested; {seeds}."
     difference = contrast.difference if contrast.a == first.label else contrast.difference.reversed()
-    unsure = [other for other in contenders[1:] if other != rival and not _is_better(section, first, other)]
-    but = f"; not shown to beat {_listed([other.name for other in unsure])}" if unsure else ""
     if these := difference.for_these:
         title = f"{leader} leads by {_points(lead)} for these speakers"
         found = f"{leader} leads {by} for these speakers ({_evidence(these)})"
@@ -136,6 +134,8 @@ def _verdict(section: Section | None, contenders: Sequence[Contender]) -> tuple[
     if not difference.is_significant:
         found = f"{leader} leads {by}, maybe by chance ({_evidence(difference)})"
         return f"no clear winner, {ahead}", f"No clear winner: {found}; {seeds}."
+    unsure = [other for other in contenders[1:] if other != rival and not _is_better(section, first, other)]
+    but = f"; not shown to beat {_listed([other.name for other in unsure])}" if unsure else ""
     return f"{leader} leads by {_points(lead)}", f"{leader} leads {by} ({_evidence(difference)}){but}; {seeds}."
 
 
