@@ -9,13 +9,24 @@ T = TypeVar("T")
 
 
 def connected(items: Iterable[T], keys_of: Callable[[T], Iterable[str]]) -> list[list[T]]:
-    """Groups of items that have a key in common, directly or through other items."""
-    groups: dict[int, tuple[set[str], list[T]]] = {}
-    number_of: dict[str, int] = {}
-    for number, item in enumerate(items):
-        keys = set(keys_of(item))
-        joined = [groups.pop(other) for other in sorted({number_of[key] for key in keys if key in number_of})]
-        members = [member for _, earlier in joined for member in earlier]
-        groups[number] = (keys.union(*(earlier for earlier, _ in joined)), [*members, item])
-        number_of |= dict.fromkeys(groups[number][0], number)
-    return [members for _, members in groups.values()]
+    """Groups of items that have a key in common, directly or through other items; by their last items.
+
+    This is union-find with path halving: its time is nearly in proportion to the number of keys.
+    """
+    listed = list(items)
+    parent: list[int] = []
+    first: dict[str, int] = {}
+
+    def last_of(number: int) -> int:
+        while parent[number] != number:
+            parent[number] = number = parent[parent[number]]
+        return number
+
+    for number, item in enumerate(listed):
+        parent.append(number)
+        for key in keys_of(item):
+            parent[last_of(first.setdefault(key, number))] = number
+    groups: dict[int, list[T]] = {}
+    for number, item in enumerate(listed):
+        groups.setdefault(last_of(number), []).append(item)
+    return [groups[last] for last in sorted(groups)]

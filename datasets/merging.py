@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
 
 from diarbench.datasets.conversion.corpus import Corpus, SourceRecording
 from diarbench.datasets.dataset import CORPUS_SEPARATOR, SUBSETS, Dataset, MergedDataset, Recording, corpora_of
 from diarbench.datasets.folds import names_a_person
 from diarbench.datasets.io.audio import Clip
 from diarbench.datasets.io.errors import UserError
-from diarbench.datasets.verification import check_unchanged
+from diarbench.datasets.io.watch import FileState, readable
+from diarbench.datasets.verification import watched
 
 
 def merge(datasets: Sequence[Dataset]) -> Corpus:
@@ -18,15 +20,20 @@ def merge(datasets: Sequence[Dataset]) -> Corpus:
 
     Recordings are named ``DATASET_URI`` and speakers ``DATASET_NAME``, so that no two names are the same by chance;
     speakers named anew in each recording (``spk00``, ``A``) keep their names. Raises UserError if two datasets have
-    the same name, or a file changed since its dataset was converted; while the corpus is read, for two speakers who
-    would have the same name.
+    the same name, or a file changed since its dataset was converted, or while they are merged; while the corpus is
+    read, for two speakers who would have the same name.
     """
     names = Counter(dataset.info.name for dataset in datasets)
     for name, count in names.items():
         if count > 1:
             raise UserError(f"{count} datasets are named {name}; convert one again to a folder of another name")
-    for dataset in datasets:
-        check_unchanged(dataset)
+    datasets = [watched(dataset) for dataset in datasets]
+    states = {path: _state(path) for dataset in datasets for each in _recordings(dataset) for path in each.files}
+
+    def check() -> None:
+        if changed := [path for path, state in states.items() if _state(path) != state]:
+            raise UserError(f"{changed[0]}: changed while it was merged; restore it, and run the same command again")
+
     infos = [dataset.info for dataset in datasets]
     rules = {info.name: info.split_rule for info in infos}
     return Corpus(
@@ -39,7 +46,14 @@ def merge(datasets: Sequence[Dataset]) -> Corpus:
         merged=tuple(
             MergedDataset(name=i.name, corpus=i.corpus, licence=i.licence, fingerprint=i.fingerprint) for i in infos
         ),
+        check=check,
     )
+
+
+def _state(path: Path) -> FileState:
+    """A file's state without its ctime, which moves where a link to its audio is made. Raises UserError."""
+    with readable(path):
+        return FileState.of(path)._replace(status_ns=0)
 
 
 def _by_name(texts: dict[str, str]) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
@@ -31,7 +30,7 @@ from diarbench.benchmarks.scoring.slices import Slices, contributions
 from diarbench.datasets.dataset import Dataset, Subset
 from diarbench.datasets.folds import all_as_test, groups_of, number_groups
 from diarbench.datasets.io.errors import UserError
-from diarbench.datasets.io.files import sha256_of
+from diarbench.datasets.io.files import sha256_of, write_atomic
 from diarbench.datasets.io.rttm import read_rttm, write_rttm
 from diarbench.reports.results.comparison import Comparison
 from diarbench.reports.results.job import Job
@@ -165,10 +164,9 @@ class DatasetComparison:
         for subset in self.subsets:
             recordings = self.dataset.subset(subset)
             folder = self.files.reference(self.name, subset)
-            folder.mkdir(parents=True, exist_ok=True)
             for recording in recordings:
-                shutil.copyfile(recording.rttm, folder / recording.rttm.name)
-                shutil.copyfile(recording.uem, folder / recording.uem.name)
+                for path in (recording.rttm, recording.uem):
+                    write_atomic(folder / path.name, recording.unchanged(path, path.read_bytes))
             for stage, system in (("silence", silence), ("one-speaker", one_speaker)):
                 turns = {r.uri: system(r.regions) for r in recordings}
                 self._add_scored("reference", stage, None, None, subset, turns)

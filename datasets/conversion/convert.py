@@ -71,6 +71,7 @@ def convert(
             done = _convert_all(corpus, _RecordingConverter(partial / "all"), workers, progress)
             if not done:
                 raise UserError(f"{corpus.source or corpus.name}: no recordings found")
+            corpus.check()
             drawn = redraw or all(recording.subset is None for recording in done)
             drawn_by = (split or Split()) if drawn else None
             _write_dataset(partial / "all", partial / "dataset", target.name, corpus, done, drawn_by)

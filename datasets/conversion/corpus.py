@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
 from diarbench.datasets.dataset import MergedDataset, Subset
@@ -45,3 +45,5 @@ class Corpus:
     """Counts of what the reader dropped or corrected, by kind; complete after ``recordings`` has been consumed."""
     merged: tuple[MergedDataset, ...] = ()
     """The datasets that were merged, stored as `DatasetInfo.merged`."""
+    check: Callable[[], None] = lambda: None
+    """Called after all recordings are converted; raises UserError where the source changed meanwhile."""

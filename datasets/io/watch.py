@@ -108,6 +108,7 @@ class Watch:
                 after = [self._state(path) for path in paths]
                 if after == before:
                     return made
+            logger.warning("%s: touched while it was used, so this is done again", ", ".join(map(str, paths[:3])))
         raise UserError(
             f"{', '.join(map(str, paths[:3]))}: written to again and again while used; wait until that ends, and run "
             "the same command again"

@@ -62,6 +62,20 @@ def test_merging(calls: Dataset, ami: Dataset, tmp_path: Path) -> None:
     assert (again.info.merged, again.info.fingerprint) == (info.merged, info.fingerprint)
 
 
+@pytest.mark.parametrize("kind", ["rttm", "uem", "audio"])
+def test_files_that_change_while_they_are_merged(kind: str, calls: Dataset, ami: Dataset, tmp_path: Path) -> None:
+    (recording,) = ami.recordings["test"]
+    path: Path = getattr(recording, kind)
+
+    def replace(done: int) -> None:
+        content = path.read_bytes()
+        path.write_bytes(content[:-1000] + bytes(1000) if kind == "audio" else 2 * content)
+
+    with pytest.raises(UserError, match=rf"{path.name}: changed (since|while)"):
+        convert(merge([calls, ami]), tmp_path / "both", progress=replace)
+    assert not (tmp_path / "both").exists()
+
+
 def test_what_cannot_be_merged(calls: Dataset, ami: Dataset, tmp_path: Path) -> None:
     other = make(tmp_path / "ami_x", "X", "test", [Turn(0, 1, "jo")], seed=2)
     same = make(tmp_path / "other" / "ami", "Y", "test", [Turn(0, 1, "x_jo")], seed=3)

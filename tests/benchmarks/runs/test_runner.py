@@ -26,6 +26,7 @@ from diarbench.backends.base import InitialWeights
 from diarbench.backends.objective import Objective
 from diarbench.backends.recipes import load as recipes
 from diarbench.benchmarks.runs import runner
+from diarbench.benchmarks.runs.comparison import DatasetComparison
 from diarbench.benchmarks.runs.evaluation import queued_run, too_many_speakers_warning
 from diarbench.benchmarks.runs.executors.local import LocalExecutor
 from diarbench.benchmarks.runs.plan import Plan, check_out
@@ -36,6 +37,7 @@ from diarbench.datasets.dataset import Dataset, Subset
 from diarbench.datasets.io.errors import UserError
 from diarbench.datasets.io.records import read_record, write_record
 from diarbench.datasets.io.rttm import Turn, write_rttm
+from diarbench.datasets.verification import watched
 from diarbench.reports.results.comparison import Comparison
 from diarbench.reports.results.run import Run, Tuning, Weights
 from diarbench.reports.results.run_folder import ComparisonFolder, RunFolder
@@ -166,6 +168,13 @@ def test_files_that_change_during_a_run_leave_nothing_in_it(
     assert trials[0] == trials[1] and len(trials[0]) == 4
     entries = [{path.name for path in (tmp_path / c / "inference").iterdir()} for c in ("cache", "another cache")]
     assert entries[0] == entries[1]
+    # The reference that is copied beside the runs is the one that they were scored against.
+    opened = watched(dataset)
+    assert DatasetComparison(undisturbed, opened, [], ("test",)).rows
+    disturb = Disturbance([recording.rttm for recording in opened.subset("test")], lambda event: True)
+    disturb.write("{}")
+    with pytest.raises(UserError, match=r"\.rttm: changed since the dataset was converted"):
+        DatasetComparison(undisturbed, opened, [], ("test",))
 
 
 class Disturbance(io.StringIO):
