@@ -62,8 +62,8 @@ def _verdict(difference: Difference) -> str:
     better = "A is better" if difference.der > 0 else "B is better"
     if difference.is_significant:
         return better
-    if difference.for_these:
-        return f"{better} for these speakers"
+    if these := difference.for_these:
+        return f"{better} for these speakers ({these.p_text})"
     return "not significant" if difference.has_verdict else "no verdict"
 
 

@@ -392,8 +392,8 @@ def test_differences_come_with_their_evidence(is_significant):
     ("update", "verdict"),
     [
         ({"units": 5}, "no verdict"),
-        ({"unit": "recordings that share speakers"}, "A is better for these speakers"),
-        ({"unit": "groups", "low": -0.1}, "A is better for these speakers"),
+        ({"unit": "recordings that share speakers"}, "A is better for these speakers (p = 0.01)"),
+        ({"unit": "groups", "low": -0.1}, "A is better for these speakers (p = 0.01)"),
     ],
 )
 def test_what_a_difference_does_not_show_stands_in_its_verdict(update, verdict):
