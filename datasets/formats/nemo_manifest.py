@@ -28,7 +28,7 @@ from diarbench.datasets.formats.matching import (
 )
 from diarbench.datasets.io.audio import Clip
 from diarbench.datasets.io.errors import UserError
-from diarbench.datasets.io.files import files, open_file, read_json
+from diarbench.datasets.io.files import files, object_of, open_file, read_json
 from diarbench.datasets.io.rttm import Region, UemRegions, read_lines, seconds
 
 SUFFIXES = (".json", ".jsonl")
@@ -100,7 +100,7 @@ def _rows(manifest: Path) -> dict[Path, list[tuple[str, dict[str, Any]]]]:
 def _begins_a_row(lines: list[str]) -> bool:
     """Whether several lines together are JSON."""
     try:
-        json.JSONDecoder().raw_decode("\n".join(lines).strip())
+        json.JSONDecoder(object_pairs_hook=object_of).raw_decode("\n".join(lines).strip())
     except (ValueError, RecursionError):
         return False
     return True

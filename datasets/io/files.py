@@ -14,6 +14,7 @@ import stat
 import tempfile
 import time
 import unicodedata
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -22,6 +23,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from diarbench.datasets.io.errors import UserError
+from diarbench.datasets.io.names import visible
 
 log = logging.getLogger(__name__)
 
@@ -121,17 +123,30 @@ def read_text(path: Path, encoding: str = "utf-8", errors: str = "strict") -> st
     return read_bytes(path).decode(encoding, errors).replace("\r\n", "\n").replace("\r", "\n")
 
 
-def read_json(path: Path, text: str | None = None, where: str = "") -> Any:
-    """The content of a JSON file, or of a part of it in ``text``. Raises UserError with ``file:line``."""
+def read_json(path: Path, text: str | None = None, where: str = "", unique_keys: bool = True) -> Any:
+    """The content of a JSON file, or of a part of it in ``text``.
+
+    Raises UserError with ``file:line``, and for an object with repeated keys unless ``unique_keys`` is false.
+    """
     try:
-        return json.loads(read_text(path, "utf-8-sig") if text is None else text)
+        content = read_text(path, "utf-8-sig") if text is None else text
+        return json.loads(content, object_pairs_hook=object_of if unique_keys else None)
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({error.strerror})") from error
     except UnicodeDecodeError as error:
         raise UserError(f"{path}: not UTF-8 text (byte {error.start}); save it as UTF-8") from error
     except (ValueError, RecursionError) as error:
         line = f":{error.lineno}" if isinstance(error, json.JSONDecodeError) and text is None else ""
-        raise UserError(f"{where or str(path) + line}: not JSON ({error})") from error
+        raise UserError(f"{where or str(path) + line}: cannot be read as JSON ({error})") from error
+
+
+def object_of(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """The object with these keys and values. Raises ValueError for a repeated key, where `json` keeps the last."""
+    content = dict(pairs)
+    if len(content) < len(pairs):
+        key, _ = Counter(key for key, _ in pairs).most_common(1)[0]
+        raise ValueError(f"an object has the key {visible(key)[:40]} more than once; keep one of them")
+    return content
 
 
 LARGEST_HASHED_BYTES = 10**10

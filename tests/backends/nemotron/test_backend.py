@@ -97,7 +97,7 @@ SPOILT: dict[str, tuple[Callable[[Path], Any], str]] = {
         r"no model\.safetensors: pytorch_model\.bin is a pickle and is not loaded",
     ),
     "no weights": (lambda f: (f / "model.safetensors").unlink(), r"no model\.safetensors$"),
-    "not JSON": (lambda f: (f / "config.json").write_text("{"), r"config\.json:1: not JSON"),
+    "not JSON": (lambda f: (f / "config.json").write_text("{"), r"config\.json:1: cannot be read as JSON"),
     "a size out of range": (
         lambda f: edit(f / "config.json", lambda c: c["audio_config"].update(hidden_size=10**6)),
         r"config\.json: not a valid Model: audio_config\.hidden_size: Input should be less than",

@@ -70,6 +70,11 @@ def test_rows_of_a_manifest_that_span_lines(folder: Path) -> None:
         for source in (manifest, folder):
             with pytest.raises(UserError, match=r"manifest\.json:1: a row must be one line"):
                 read(source)
+    manifest.write_text(json.dumps(rows[0])[:-1] + ', "offset": 1, "offset": 2}', encoding="utf-8")
+    with pytest.raises(
+        UserError, match=r"manifest\.json:1: cannot be read as JSON \(an object has the key offset more"
+    ):
+        read(folder)
     manifest.write_text("\n\n" + "\n".join(map(json.dumps, rows)), encoding="utf-8")
     assert list(read(manifest)[0]) == list(read(folder)[0]) == ["a", "b"]
 
