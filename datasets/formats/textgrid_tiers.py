@@ -45,7 +45,7 @@ def read_textgrid(path: Path, changes: Counter[str], tiers: str = "") -> list[Tu
         raise UserError(f"{path}: not a TextGrid; save it as one in Praat")
     values.time(), values.time()
     intervals: dict[str, list[Interval]] = {}
-    for _ in range(values.count()):
+    for _ in range(values.tiers()):
         kind = values.text()
         if kind not in ("IntervalTier", "TextTier"):
             raise UserError(f"{values.where}: no such kind of tier as {kind[:40]}; correct it in Praat")
@@ -66,8 +66,8 @@ def read_textgrid(path: Path, changes: Counter[str], tiers: str = "") -> list[Tu
     return read_tiers(intervals, tiers, path, changes)
 
 
-_VALUE = re.compile(r'"(?:[^"]|"")*"|!.*|(?<!\S)[-+.]?[0-9]\S*')
-"""A text, a comment, or what stands alone and begins like a number."""
+_VALUE = re.compile(r'"(?:[^"]|"")*"|!.*|(?<!\S)(?:[-+.]?[0-9]\S*|<absent>)')
+"""A text, a comment, or what stands alone and begins like a number or says that there are no tiers."""
 
 
 class _Values:
@@ -125,6 +125,13 @@ class _Values:
         if not re.fullmatch("[0-9]{1,9}", value):
             raise UserError(f"{self.where}: {value[:40]} where a number of tiers or intervals belongs; correct it")
         return int(value)
+
+    def tiers(self) -> int:
+        """How many tiers there are: the next value, or 0 if it is Praat's ``<absent>``. Raises UserError as `count`."""
+        if self._following and self._following[1] == "<absent>":
+            self.next()
+            return 0
+        return self.count()
 
     def interval(self) -> Interval:
         """The next three values: start, end and label."""

@@ -19,6 +19,8 @@ from diarbench.datasets.io.rttm import Turn
 
 NO_SPEAKERS = "tiers that may be levels of annotation, read as speakers"
 
+NO_TIERS = "files without tiers, read as recordings in which nobody speaks"
+
 SILENCES = frozenset({"sil", "sp", "pau", "<sil>", "<eps>", "<p:>", "<silence>", "[silence]"})
 """Labels with which aligners mark that nobody speaks."""
 
@@ -80,8 +82,12 @@ def read_tiers(tiers: Mapping[str, Sequence[Interval]], chosen: str, path: Path,
     ``chosen`` has the names of the speakers' tiers, or patterns (``*-words``), separated by commas; empty for all.
     Tiers that look like levels of annotation (words and phones) are logged and counted, since they would be read as
     speakers who overlap. Intervals that are empty are skipped; those that mark silence are counted too.
+    A file without tiers is logged and counted: nobody speaks in it.
     Raises UserError if no tier is chosen, or a time is invalid.
     """
+    if not tiers:
+        log.warning("%s: has no tiers of intervals; read as a recording in which nobody speaks", path)
+        changes[NO_TIERS] += 1
     patterns = [pattern.strip() for pattern in chosen.split(",") if pattern.strip()]
     if patterns:
         kept = {name: tiers[name] for name in tiers if any(fnmatchcase(name, pattern) for pattern in patterns)}

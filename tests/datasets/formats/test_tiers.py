@@ -11,7 +11,7 @@ from corpora import MAKERS, eaf_text, textgrid_text, write_wav
 from diarbench.datasets.formats.detect import find_corpus
 from diarbench.datasets.formats.elan import read_eaf
 from diarbench.datasets.formats.textgrid_tiers import read_textgrid
-from diarbench.datasets.formats.tiers import NO_SPEAKERS
+from diarbench.datasets.formats.tiers import NO_SPEAKERS, NO_TIERS
 from diarbench.datasets.io.errors import UserError
 from diarbench.datasets.io.rttm import Turn
 
@@ -123,6 +123,15 @@ def test_numbers_as_praat_writes_them(tmp_path: Path) -> None:
         (tmp_path / "x.TextGrid").write_bytes(content.encode(text))
         (turn,) = read_textgrid(tmp_path / "x.TextGrid", Counter())
         assert str(turn.start_s) == "0.0" and turn.end_s == 1.0
+
+
+@pytest.mark.parametrize("tiers", ["<absent>", "tiers? <absent>", "<exists>\n0", "<exists>\nsize = 0\nitem []:"])
+def test_a_textgrid_without_tiers(tiers: str, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    (tmp_path / "x.TextGrid").write_text(f'File type = "ooTextFile"\nObject class = "TextGrid"\n\n0\n3\n{tiers}\n')
+    changes: Counter[str] = Counter()
+    assert read_textgrid(tmp_path / "x.TextGrid", changes) == []
+    assert changes == {NO_TIERS: 1}
+    assert "x.TextGrid: has no tiers of intervals; read as a recording in which nobody speaks" in caplog.text
 
 
 def read_elan(folder: Path, text: str, tiers: str = "") -> tuple[list[Turn], dict[str, int]]:
