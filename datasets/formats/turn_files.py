@@ -4,9 +4,13 @@ Format: by suffix, and for tables and JSON by content.
 
 - ``.csv``, ``.tsv``, ``.txt``: a table with the columns ``start``, ``end`` (or ``duration``), ``speaker`` and, if there
   are several, ``recording`` and ``channel``. Without a header, they are start, end and speaker, as Audacity's labels.
+  A first line ``sep=;``, as for Excel, names the separator.
 - ``.json``: objects with the same names, in a list or under ``turns``, ``segments`` or ``diarization``; written by
-  ``bench diarize``, WhisperX and pyannoteAI.
-- ``.srt``, ``.vtt``: subtitles (SubRip, W3C's WebVTT); each begins with ``NAME: `` or ``<v NAME>``.
+  ``bench diarize``, WhisperX and pyannoteAI. A file with two lists, or with a key repeated in an object, is refused.
+- ``.srt``, ``.vtt``: subtitles (SubRip, W3C's WebVTT); each begins with ``NAME: `` or ``<v NAME>``. On a later line of
+  a subtitle ``<v NAME>`` is a speaker. ``NAME: `` there may be text (``First: do it``): it is a speaker if this line
+  and the subtitle's first begin with a dash, or if a subtitle of the file begins with the name, and never after a
+  ``<v NAME>``. What is read as text is logged and counted.
 - ``.stm``: recording, channel, speaker, start, end, text; segments that are ignored in scoring are not scored here.
 - ``.ctm``: recording, channel, start, duration, word, confidence, type, speaker; each word is a turn.
 
@@ -38,6 +42,8 @@ from diarbench.datasets.io.rttm import Region, read_lines, seconds
 NOT_READ = "files not read: no turns recognised in them"
 
 NO_TEXT = "subtitles left out: no text"
+
+NAMES_AS_TEXT = "names on later lines of a subtitle, read as text"
 
 SUBTITLE_TIMES = "HH:MM:SS,mmm --> HH:MM:SS,mmm"
 
@@ -152,7 +158,7 @@ def _has_turns(path: Path) -> bool:
     """Whether a table or JSON has turns; the suffixes of the others say so."""
     try:
         if path.suffix.lower() == ".json":
-            return _items(read_json(path)) is not None
+            return bool(_lists_of_turns(read_json(path, unique_keys=False)))  # repeated keys are refused when read
         return path.suffix.lower() not in TABLES or _columns(next(_table(path), ("", []))[1]) is not None
     except UserError:
         return False
@@ -176,11 +182,17 @@ def _table_rows(path: Path, changes: Counter[str]) -> Rows:
         yield _row(where, {name: values[position].strip() for name, position in columns.items()})
 
 
+_SEPARATOR = re.compile(r"sep=([\t;,|])", re.IGNORECASE)
+"""The line by which Excel is told a table's separator."""
+
+
 def _table(path: Path) -> Iterator[tuple[str, list[str]]]:
     """The rows of a table that are not blank, without Audacity's lines of frequencies (``\\``)."""
     lines = [line for _, line in read_lines(path)]
-    first = next((line for line in lines if line.strip()), "")
-    reader = csv.reader((f"{line}\n" for line in lines), delimiter=max("\t;,", key=first.count), strict=True)
+    if named := _SEPARATOR.fullmatch(lines[0]):
+        lines[0] = ""
+    separator = named[1] if named else _separator(next((line for line in lines if line.strip()), ""))
+    reader = csv.reader((f"{line}\n" for line in lines), delimiter=separator, strict=True)
     line = 1  # at which the row begins
     try:
         for values in reader:
@@ -191,6 +203,13 @@ def _table(path: Path) -> Iterator[tuple[str, list[str]]]:
         raise UserError(
             f"{path}:{line}: not a row of a table ({error}); correct it, or a quote without an end"
         ) from error
+
+
+def _separator(first: str) -> str:
+    """The separator by which a table's first line has columns of turns; without one, that which it has most often."""
+    separators = sorted("\t;,", key=first.count, reverse=True)
+    fit = (each for each in separators if any(map(_columns, csv.reader([first], delimiter=each))))
+    return next(fit, separators[0])
 
 
 def _columns(first: list[str]) -> dict[str, int] | None:
@@ -231,9 +250,12 @@ def _row(where: str, values: Mapping[str, Any]) -> Row:
 def _json_rows(path: Path, changes: Counter[str]) -> Rows:
     content = read_json(path)
     uri = content.get("uri") if isinstance(content, dict) else None
-    items = _items(content)
-    if items is None:
+    lists = _lists_of_turns(content)
+    if not lists:
         raise UserError(f"{path}: no list of turns with start, end and speaker")
+    if len(lists) > 1:
+        raise UserError(f"{path}: several lists of turns ({', '.join(lists)}); keep one of them")
+    (items,) = lists.values()
     for number, item in enumerate(items, start=1):
         where = f"{path}: turn {number}"
         if not isinstance(item, dict):
@@ -242,23 +264,25 @@ def _json_rows(path: Path, changes: Counter[str]) -> Rows:
         yield _row(where, {"recording": uri, **known})
 
 
-def _items(content: Any) -> list[Any] | None:
-    """The turns in JSON; None if it has no list of them."""
-    if isinstance(content, dict) and isinstance(content.get("output"), dict):
-        content = content["output"]  # a job of pyannoteAI
+def _lists_of_turns(content: Any) -> dict[str, list[Any]]:
+    """The lists in JSON that are empty or have a turn, by key. A transcript without speakers is not one of them."""
+    places = {"": content}
     if isinstance(content, dict):
-        content = next((content[key] for key in LISTS if key in content), None)
-    match content:
-        case []:
-            return []
-        case [dict(first), *_] if _known(COLUMNS["start"], first) and _known(COLUMNS["speaker"], first):
-            return content
-    return None
+        job = content.get("output")  # of pyannoteAI
+        inner = job if isinstance(job, dict) else {}
+        places = {key: content.get(key) for key in LISTS} | {f"output.{key}": inner.get(key) for key in LISTS}
+    return {
+        key: each for key, each in places.items() if isinstance(each, list) and (not each or any(map(_is_turn, each)))
+    }
+
+
+def _is_turn(item: Any) -> bool:
+    return isinstance(item, dict) and all(_known(COLUMNS[name], item) for name in ("start", "speaker"))
 
 
 _VOICE = re.compile(r"<v(?:\.\S*)?\s+([^>]+)>")
-_NAME = re.compile(r"^\s*(?:-\s*)?\[?([^\s:<>\]][^:<>\]]*)\]?:(?=\s|$)")
-"""``NAME:``, ``- NAME:`` or ``[NAME]:`` at the beginning of a line."""
+_NAME = re.compile(r"^\s*(-\s*)?\[?([^\s:<>\]][^:<>\]]*)\]?:(?=\s|$)")
+"""``NAME:``, ``- NAME:`` or ``[NAME]:`` at the beginning of a line; the groups are the dash and the name."""
 
 
 _ARROW = re.compile(r"\s*(\S+?)\s*-->\s*(\S+)(?:\s.*)?")
@@ -268,32 +292,60 @@ _NOT_SUBTITLES = re.compile(r"(WEBVTT|NOTE|STYLE|REGION)(\s.*)?")
 """The first line of a block of WebVTT that is no subtitle."""
 
 
+class _Subtitle(NamedTuple):
+    start: str
+    end: str
+    lines: list[tuple[str, str]]
+    """Each with its ``file:line``; the first has a speaker."""
+
+
 def _subtitle_rows(path: Path, changes: Counter[str]) -> Rows:
-    """Subtitles end with an empty line, and may have a name or number above their times."""
-    span: tuple[str, str] | None = None
-    has_text = has_speaker = is_skipped = False
+    subtitles = list(_subtitles(path))
+    changes[NO_TEXT] += sum(not subtitle.lines for subtitle in subtitles)
+    spoken = [subtitle for subtitle in subtitles if subtitle.lines]
+    first_names = {name for subtitle in spoken for name in _speakers(subtitle.lines[0][1]).names}
+    for start, end, lines in spoken:
+        is_tagged = False
+        is_dialogue = _speakers(lines[0][1]).has_dash
+        for number, (where, line) in enumerate(lines):
+            names, has_tag, has_dash = _speakers(line)
+            is_tagged = is_tagged or has_tag
+            is_known = first_names.issuperset(names) or (is_dialogue and has_dash)
+            if number == 0 or has_tag or (is_known and not is_tagged):
+                yield from (Row(where, "", start, end, name) for name in names)
+            elif names:
+                log.warning("%s: %s: read as text, not as a speaker", where, names[0])
+                changes[NAMES_AS_TEXT] += 1
+
+
+def _subtitles(path: Path) -> Iterator[_Subtitle]:
+    """The subtitles of a file. Each ends with an empty line, and may have a name or number above its times.
+
+    A line of spaces is part of a subtitle, as in W3C's WebVTT; YouTube begins subtitles with one.
+    Raises UserError for a line outside of every subtitle, and where the first line of one has no speaker.
+    """
+    subtitle: _Subtitle | None = None
+    is_skipped = False
     untimed: list[tuple[str, str]] = []
     """The lines of a block up to its times."""
     for where, line in [*read_lines(path), (str(path), "")]:
         if "-->" in line:
-            if len(untimed) > 1 or (untimed and _voices(untimed[0][1])):
+            if len(untimed) > 1 or (untimed and _speakers(untimed[0][1]).names):
                 raise _no_times(untimed)
-            changes[NO_TEXT] += span is not None and not has_text
-            span, untimed = _subtitle_span(where, line), []
-            has_text = has_speaker = is_skipped = False
-        elif not line.strip():
+            if subtitle:
+                yield subtitle
+            subtitle, untimed, is_skipped = _Subtitle(*_subtitle_span(where, line), []), [], False
+        elif not line or (not line.strip() and not subtitle):
             if len(untimed) > 1 or (untimed and not untimed[0][1].strip().isdecimal()):
                 raise _no_times(untimed)
-            changes[NO_TEXT] += span is not None and not has_text
-            span, untimed, is_skipped = None, [], False
-        elif span:
-            has_text = True
-            names = _voices(line)
-            yield from (Row(where, "", *span, name.strip()) for name in names)
-            has_speaker = has_speaker or bool(names)
-            if not has_speaker:
+            if subtitle:
+                yield subtitle
+            subtitle, untimed, is_skipped = None, [], False
+        elif subtitle and line.strip():
+            if not subtitle.lines and not _speakers(line).names:
                 raise UserError(f"{where}: no speaker; expected 'NAME: text' or '<v NAME>text'")
-        elif not is_skipped:
+            subtitle.lines.append((where, line))
+        elif not subtitle and not is_skipped:
             is_skipped = not untimed and _NOT_SUBTITLES.fullmatch(line) is not None
             untimed += [] if is_skipped else [(where, line)]
 
@@ -302,10 +354,20 @@ _STYLES = re.compile(r"</?(?:[ibuc]|font)\b[^>]*>|\{\\[^}]*\}")
 """Tags of italics and colours, and of the place on the screen (``{\\an8}``)."""
 
 
-def _voices(line: str) -> list[str]:
-    """The names of the speakers in a line."""
+class _Speakers(NamedTuple):
+    """Whom a line of a subtitle names, and how."""
+
+    names: list[str]
+    has_tag: bool
+    has_dash: bool
+
+
+def _speakers(line: str) -> _Speakers:
     plain = _STYLES.sub("", line)
-    return _VOICE.findall(plain) or _NAME.findall(plain)
+    if tagged := _VOICE.findall(plain):
+        return _Speakers([name.strip() for name in tagged], has_tag=True, has_dash=False)
+    named = _NAME.match(plain)
+    return _Speakers([named[2].strip()] if named else [], has_tag=False, has_dash=bool(named and named[1]))
 
 
 def _subtitle_span(where: str, line: str) -> tuple[str, str]:
@@ -323,12 +385,19 @@ def _no_times(block: list[tuple[str, str]]) -> UserError:
     return UserError(f"{where}: {text}; correct it, or remove an empty line above it")
 
 
+_STM_LABEL = re.compile(r"<[^<>,]+(,[^<>,]*)+>")
+"""``<o,f0,male>``: the conditions of a segment, which stand before its text if a file has them."""
+
+
 def _stm_rows(path: Path, changes: Counter[str]) -> Rows:
     for where, line in _fields(path):
         if len(line) < 5:
             text = "recording, channel, speaker, start, end and text"
             raise UserError(f"{where}: {plural(len(line), 'field')} where STM has {text}")
         recording, channel, speaker, start, end = line[:5]
+        if len(line) > 6 and _is_time(line[5]) and _STM_LABEL.fullmatch(line[6]):
+            text = f"{start}, {end} and {line[5]} before {line[6][:40]}, where STM has a start and an end"
+            raise UserError(f"{where}: {text}; take the space out of the name")
         if "ignore_time_segment_in_scoring" in (word.lower() for word in line[5:]):
             yield Ignored(where, recording, start, end)
         elif speaker == "inter_segment_gap":

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from diarbench.benchmarks.runs.deploy import FORMATS
 from diarbench.datasets.conversion.channels import select_channel
 from diarbench.datasets.formats.detect import find_corpus
-from diarbench.datasets.formats.turn_files import NO_TEXT, NOT_READ, READERS, read_turn_file
+from diarbench.datasets.formats.turn_files import NAMES_AS_TEXT, NO_TEXT, NOT_READ, READERS, read_turn_file
 from diarbench.datasets.io.errors import UserError
 from diarbench.datasets.io.rttm import Region, Turn
 
@@ -41,7 +41,10 @@ def read(folder: Path, name: str, text: str) -> tuple[list[Turn], dict[str, int]
         ("x.csv", "0.5,1.25,bob\n61,62.5,Ana María\n"),
         ("x.csv", "Start (s),End Time,Speaker\n0.5,1.25,bob\n61,62.5,Ana María\n"),
         ("x.txt", "0.500000\t1.250000\tbob\n\\\t100.0\t200.0\n61.000000\t62.500000\tAna María\n"),
+        ("x.csv", "sep=;\nstart;end;speaker\n0.5;1.25;bob\n61;62.5;Ana María\n"),
+        ("x.csv", "SEP=|\n0.5|1.25|bob\n61|62.5|Ana María\n"),
         ("x.json", json.dumps([BOB, ANA])),
+        ("x.json", json.dumps({"turns": None, "segments": [BOB, ANA], "word_segments": [BOB]})),
         ("x.json", json.dumps({"jobId": "1", "output": {"diarization": [BOB, ANA]}})),
         ("x.json", json.dumps({"segments": [{**BOB, "words": []}, {**ANA, "start": "61"}]})),
         (
@@ -74,6 +77,44 @@ def test_two_voices_in_a_subtitle(tmp_path: Path) -> None:
     cue = "00:01.000 --> 00:02.000\n"
     for text in ("- a: yes\n- b: no\n", "<v a>yes</v> <v b>no</v>\n"):
         assert read(tmp_path, "x.vtt", cue + text)[0] == [Turn(1, 2, "a"), Turn(1, 2, "b")]
+
+
+@pytest.mark.parametrize(
+    ("text", "turns", "as_text"),
+    [
+        # A line break in the text of Teams; the name is text even where another subtitle begins with it.
+        ("<v a>The plan.\nb: we do it</v>\n", ["a"], 1),
+        ("<v a>yes</v>\n- b: no\n<v c>well\n", ["a", "c"], 1),
+        ("a: three points.\nFirst: do it\nSecond: rest\n", ["a"], 2),
+        ("a: yes\nb: no\n", ["a", "b"], 0),
+        ("- a: yes\n- c: no\n- d: well\n", ["a", "c", "d"], 0),
+        ("- a: yes\nc: no\n", ["a"], 1),
+        ("a: yes\n- c: no\n", ["a"], 1),
+    ],
+)
+def test_a_name_on_a_later_line_of_a_subtitle(
+    text: str, turns: list[str], as_text: int, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    first, last = "00:01.000 --> 00:02.000\n", "\n00:05.000 --> 00:06.000\nb: yes\n"
+    expected = [*(Turn(1, 2, name) for name in turns), Turn(5, 6, "b")]
+    for suffix in (".srt", ".vtt"):
+        caplog.clear()
+        changes = {NAMES_AS_TEXT: as_text} if as_text else {}
+        assert read(tmp_path, f"x{suffix}", first + text + last) == (expected, changes)
+        assert len(re.findall(rf"x\{suffix}:\d: \w+: read as text, not as a speaker", caplog.text)) == as_text
+
+
+def test_labels_of_audacity_with_commas(tmp_path: Path) -> None:
+    text = "0.0\t1.5\tana, bob, carl, dan\n2.0\t2.5\tbob\n"
+    assert read(tmp_path, "x.txt", text)[0] == [Turn(0, 1.5, "ana, bob, carl, dan"), Turn(2, 2.5, "bob")]
+
+
+@pytest.mark.parametrize("name", ["x.srt", "x.vtt", "x.stm", "x.ctm"])
+def test_an_empty_file_says_that_nobody_speaks(name: str, tmp_path: Path) -> None:
+    write_wav(tmp_path / "x.wav", 0.1)
+    (tmp_path / name).write_text("")
+    corpus = find_corpus(str(tmp_path))
+    assert [(recording.uri, recording.turns) for recording in corpus.recordings] == [("x", [])]
 
 
 def test_what_subtitles_may_have(tmp_path: Path) -> None:
@@ -178,8 +219,33 @@ def test_the_turns_of_a_channel(name: str, text: str, tmp_path: Path) -> None:
         ("x.tsv", "start\tduration\tspeaker\n1\tlong\ta\n", "x.tsv:2: 'long' is not a time in seconds"),
         ("x.json", json.dumps([BOB, {**ANA, "speaker": None}]), "x.json: turn 2: a turn without a speaker"),
         ("x.json", json.dumps([BOB, 7]), "x.json: turn 2: not an object with start"),
+        ("x.json", json.dumps({"segments": [{"start": 0, "end": 1}, BOB]}), "x.json: turn 1: a turn without a speaker"),
         ("x.json", '{"turns": 7}', "x.json: no list of turns"),
+        (
+            "x.json",
+            json.dumps({"turns": [], "segments": [BOB]}),
+            r"x.json: several lists of turns \(turns, segments\); keep one of them",
+        ),
+        (
+            "x.json",
+            json.dumps({"turns": [BOB], "output": {"diarization": [BOB]}}),
+            r"x.json: several lists of turns \(turns, output.diarization\); keep",
+        ),
+        (
+            "x.json",
+            '{"turns": [{"start": 0, "end": 1, "end": 2, "speaker": "a"}]}',
+            "x.json: .* key end more than once",
+        ),
         ("x.srt", "1\n00:00:01,000 --> 00:00:02,000\nhttp://a.b\n", "x.srt:3: no speaker; expected 'NAME: text'"),
+        # YouTube's automatic subtitles begin with a line of one space.
+        *(
+            (
+                name,
+                "00:00:00.000 --> 00:00:02.000 align:start\n \nhello<00:00:00.320><c> world</c>\n",
+                f"{name}:3: no sp",
+            )
+            for name in ("x.srt", "x.vtt")
+        ),
         ("x.srt", "1\n00:00:02,000 --> 00:00:01,000\na: b\n", "x.srt:3: a turn from 2.0 to 1.0"),
         (
             "x.srt",
@@ -212,6 +278,11 @@ def test_the_turns_of_a_channel(name: str, text: str, tmp_path: Path) -> None:
             "x A bob 0.5 1.25 YES\u2028x A bob 2 3 NO\n",
             "x.stm:1: has a separator of lines within; end each line with",
         ),
+        (
+            "x.stm",
+            "x A speaker 1 5.5 8.25 <o,f0,male> hi\n",
+            "x.stm:1: 1, 5.5 and 8.25 before <o,f0,male>, where STM has a start and an end; take the space out of",
+        ),
         ("x.stm", "x A bob 0.5\n", "x.stm:1: 4 fields where STM has recording"),
         ("x.ctm", "x 1 0.5 0.75 YES 0.9\n", "x.ctm:1: 6 fields where CTM with speakers has recording"),
     ],
@@ -234,6 +305,11 @@ def test_what_is_refused(name: str, text: str, message: str, tmp_path: Path) -> 
             "start,end,speaker\n0,1,José\n".encode("latin-1"),
             r"x\.csv: not UTF-8 text \(byte \d+\); save it as",
         ),
+        (
+            "x.json",
+            b'{"turns": [{"start": 0, "end": 1, "speaker": "a"}], "turns": []}',
+            r"x\.json: cannot be read as JSON \(an object has the key turns more than once; keep one of them\)",
+        ),
         ("x.json", b'{"utterances": []}', r"x\.json: no list of turns with start, end and speaker"),
         ("x.yml", b"Databases:\n\tMade: x\n", r"x\.yml:2: not YAML of plain values"),
         ("x.yaml", b"- Made\n", r"x\.yaml: not a pyannote\.database YAML, which has Protocols by database and task"),
@@ -245,14 +321,14 @@ def test_the_reason_is_that_of_the_file_beside_the_audio(
     write_wav(tmp_path / "x.wav")
     (tmp_path / name).write_bytes(content)
     with pytest.raises(UserError, match=message):
-        find_corpus(str(tmp_path / name if "y" in name else tmp_path))
+        list(find_corpus(str(tmp_path / name if "y" in name else tmp_path)).recordings)
 
 
 def test_files_without_turns_are_counted(tmp_path: Path) -> None:
     write_wav(tmp_path / "x.wav", 0.1)
     (tmp_path / "x.csv").write_text("start,end,speaker\n")
     (tmp_path / "notes.txt").write_text("Recorded on Monday.\n")
-    (tmp_path / "settings.json").write_text('{"turns": "none"}')
+    (tmp_path / "settings.json").write_text('{"turns": "none", "a": 1, "a": 2}')
     corpus = find_corpus(str(tmp_path))
     assert [recording.turns for recording in corpus.recordings] == [[]]
     assert corpus.changes == {NOT_READ: 2}
@@ -303,15 +379,15 @@ SUBTITLE_LINES = st.sampled_from(
 def test_no_line_of_a_subtitle_is_lost(lines: list[str], tmp_path_factory: pytest.TempPathFactory) -> None:
     path = tmp_path_factory.getbasetemp() / "lines.srt"
     path.write_text("\n".join(line.format(f"speaker {number}") for number, line in enumerate(lines)), encoding="utf-8")
+    changes: Counter[str] = Counter()
     try:
-        references = read_turn_file(path, Counter())
+        references = read_turn_file(path, changes)
     except UserError as error:
         assert re.match(rf"{re.escape(str(path))}:\d+: ", str(error))
     else:
-        spoken = [f"speaker {number}" for number, line in enumerate(lines) if "hi" in line]
-        assert [(turn.start_s, turn.end_s, turn.speaker) for turn in references[""].turns] == [
-            (1, 2, s) for s in spoken
-        ]
+        is_first = {number: lines[number - 1].startswith("00:") for number, line in enumerate(lines) if "hi" in line}
+        assert references[""].turns == [Turn(1, 2, f"speaker {number}") for number, first in is_first.items() if first]
+        assert changes[NAMES_AS_TEXT] == list(is_first.values()).count(False)
 
 
 @pytest.mark.parametrize("header", ["start,end,speaker", "text,start,end,speaker", ""])
