@@ -288,6 +288,9 @@ _NAME = re.compile(r"^\s*(-\s*)?\[?([^\s:<>\]][^:<>\]]*)\]?:(?=\s|$)")
 _ARROW = re.compile(r"\s*(\S+?)\s*-->\s*(\S+)(?:\s.*)?")
 """The times of a subtitle; settings of its place may follow."""
 
+_OTHER_ARROW = re.compile(r"\s*[0-9]+:[0-9:.,]+\s*[-=\u2013\u2014]*>\s*[0-9]+:")
+"""The beginning of times with another arrow, as editors make of ``-->``."""
+
 _NOT_SUBTITLES = re.compile(r"(WEBVTT|NOTE|STYLE|REGION)(\s.*)?")
 """The first line of a block of WebVTT that is no subtitle."""
 
@@ -342,6 +345,8 @@ def _subtitles(path: Path) -> Iterator[_Subtitle]:
                 yield subtitle
             subtitle, untimed, is_skipped = None, [], False
         elif subtitle and line.strip():
+            if _OTHER_ARROW.match(line):  # as text, it would give what follows the times of this subtitle
+                _subtitle_span(where, line)
             if not subtitle.lines and not _speakers(line).names:
                 raise UserError(f"{where}: no speaker; expected 'NAME: text' or '<v NAME>text'")
             subtitle.lines.append((where, line))

@@ -253,6 +253,14 @@ def test_the_turns_of_a_channel(name: str, text: str, tmp_path: Path) -> None:
             "x.srt:2: '00:00:01 -> 00:00:02' where the times of a subtitle belong, HH:MM:SS,mmm -->",
         ),
         ("x.srt", "1\n00:00:01 \u2013> 00:00:02\na: b\n", "x.srt:2: '00:00:01 .> 00:00:02' where the times of a"),
+        *(
+            (
+                "x.srt",
+                f"00:01,000 --> 00:02,000\na: b\n2\n00:03,000 {arrow} 00:04,000\nc: d\n",
+                f"x.srt:4: '00:03,000 {arrow} 00:04,000' is not HH:MM:SS,mmm --> HH:MM:SS,mmm; correct it",
+            )
+            for arrow in ("->", ">", "\u2013>", "==>")
+        ),
         ("x.srt", "1\n1 --> 0x10\na: b\n", "x.srt:2: '1 --> 0x10' is not HH:MM:SS,mmm --> HH:MM:SS,mmm; correct it"),
         ("x.srt", "a: hi\nb: hello\n", "x.srt:1: 'a: hi' where the times of a"),
         (
