@@ -6,8 +6,9 @@ A comparison's folder holds the folders of its runs:
       results.json  report.md  report.html  plots/
       reference/DATASET/SUBSET/URI.{rttm,uem}
       fusion/DATASET-RECIPE-seedN/SUBSET/URI.rttm
+      .slurm-*/                            for Slurm's jobs; each command makes its own
       RUN/                                 a run: RunFolder
-        job.json  run.json  state  log.txt  speed.json  epochs.csv  tuning.json  scores.json
+        job.json  run.json  state  log.txt  slurm.log  speed.json  epochs.csv  tuning.json  scores.json
         checkpoints/{first,last,best}.ckpt  profiles/
         rttm/SUBSET/URI.rttm               of the final stage; rttm-STAGE/ for the others
         also/DATASET/rttm/...              other domains
@@ -28,15 +29,22 @@ from diarbench.reports.results.job import Job, read_job
 from diarbench.reports.results.run import Run
 from diarbench.reports.results.scores import Scores
 
+SLURM = ".slurm-"
+"""How the name of a folder begins that a command makes for the jobs that it submits to Slurm."""
+
+SUBMISSION_LINK = ".slurm*/.submission_file_*.sh"
+"""A link that submitit leaves beside each script that it submits."""
+
 
 def refuse_links(folder: Path, may_be_link: bool = False) -> None:
     """Raises UserError where a folder, or anything in it, is a link: what is written there could land anywhere.
 
-    The user's own folder of a comparison ``may_be_link``, to another disk.
+    The user's own folder of a comparison ``may_be_link``, to another disk. Nothing is written to the links of submitit,
+    which are left alone.
     """
     for root, folders, files in os.walk(folder):
         for path in (Path(root), *(Path(root) / name for name in (*folders, *files))):
-            if path.is_symlink() and not (may_be_link and path == folder):
+            if path.is_symlink() and not (may_be_link and path == folder) and not path.match(SUBMISSION_LINK):
                 raise UserError(f"{path}: is a link; diarbench writes to no links in a folder of results; remove it")
 
 
@@ -61,6 +69,11 @@ class RunFolder:
     @property
     def log(self) -> Path:
         return self.path / "log.txt"
+
+    @property
+    def slurm_log(self) -> Path:
+        """The log of a Slurm job that ended without a result."""
+        return self.path / "slurm.log"
 
     @property
     def cancelled(self) -> Path:
@@ -178,6 +191,11 @@ class ComparisonFolder:
 
     def fusion(self, dataset: str, recipe: str | None, seed: int | None, subset: str) -> Path:
         return self.path / "fusion" / f"{dataset}-{recipe}-seed{seed}" / subset
+
+    def slurm_folders(self) -> list[Path]:
+        """The folders of Slurm's jobs that are left; ``.slurm`` is that of earlier versions."""
+        found = (self.path / ".slurm", *self.path.glob(f"{SLURM}*"))
+        return [folder for folder in found if folder.is_dir() and not folder.is_symlink()]
 
     def own_files(self) -> set[str]:
         """Names of everything in the folder that is not a run."""

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from diarbench.datasets.io.errors import UserError
-from diarbench.reports.results.run_folder import ComparisonFolder, RunFolder
+from diarbench.reports.results.run_folder import ComparisonFolder, RunFolder, refuse_links
 
 
 @pytest.mark.parametrize(
@@ -28,3 +28,15 @@ def test_a_damaged_record_is_told_with_the_cure(
     (tmp_path / name).write_bytes(content)
     with pytest.raises(UserError, match=rf"^{re.escape(str(tmp_path / name))}: not a valid \w+: .+; {cure}"):
         read(tmp_path)
+
+
+def test_of_links_only_those_of_submitit_are_let_pass(tmp_path: Path) -> None:
+    folder = tmp_path / ".slurm-1"
+    folder.mkdir()
+    (folder / ".submission_file_1.sh").symlink_to(folder / "4242_submission.sh")
+    refuse_links(tmp_path)
+    for link in (folder / "run.json", tmp_path / ".submission_file_1.sh", tmp_path / ".slurm-2"):
+        link.symlink_to(folder)
+        with pytest.raises(UserError, match=f"{re.escape(str(link))}: is a link"):
+            refuse_links(tmp_path)
+        link.unlink()

@@ -83,7 +83,7 @@ def make_executor(
         from diarbench.benchmarks.runs.executors.slurm import SlurmExecutor
 
         limit = cluster.partition, cluster.minutes or MINUTES
-        return SlurmExecutor(out / ".slurm", cores, int(gpus), cluster.memory_gb, *limit)
+        return SlurmExecutor(out, cores, int(gpus), cluster.memory_gb, *limit)
     return LocalExecutor(jobs or default_jobs(device, processes))
 
 
