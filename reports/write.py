@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from diarbench.datasets.io.files import write_atomic
+from diarbench.datasets.io.lock import hold
 from diarbench.reports import markdown
 from diarbench.reports.charts import static as plots
 from diarbench.reports.html import page
@@ -19,8 +20,14 @@ def write_reports(comparisons: Sequence[Comparison], out: Path) -> list[Path]:
 
     ``plots/`` needs matplotlib and the page's charts need plotly; without them they are left out. ``out`` also holds
     the source files of the comparisons. Several comparisons get ``report-1.md`` and so on, as they must not be ranked
-    together. Returns the paths of the reports.
+    together. Returns the paths of the reports. Raises HeldError while another process writes to ``out``: pages of one
+    comparison would show plots of another.
     """
+    with hold(out):
+        return _write(comparisons, out)
+
+
+def _write(comparisons: Sequence[Comparison], out: Path) -> list[Path]:
     folder, written = ComparisonFolder(out), []
     refuse_links(folder.plots)
     first_dataset = 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 
 import pytest
@@ -11,6 +12,7 @@ from typer.testing import CliRunner
 
 from diarbench.benchmarks.cli.report import report
 from diarbench.datasets.io.errors import UserError
+from diarbench.datasets.io.lock import HeldError, hold
 from diarbench.datasets.io.records import write_record
 
 app = typer.Typer()
@@ -44,6 +46,19 @@ def test_the_same_records_give_the_same_bytes(tmp_path):
         bench_report(tmp_path)
         written.append({path: path.read_bytes() for path in tmp_path.rglob("*.*") if path.is_file()})
     assert written[0] == written[1]
+
+
+def test_two_commands_do_not_write_into_one_folder_at_once(tmp_path):
+    """The pages of one comparison would show the plots of another."""
+    one, both = tmp_path / "one", tmp_path / "both"
+    write_record(one / "results.json", two_backends())
+    with hold(both):
+        message = rf"^{re.escape(str(both))}: a command is running here since .* by process {os.getpid()} on "
+        with pytest.raises(HeldError, match=message):
+            bench_report(one, "--out", both)
+        assert [path.name for path in both.iterdir()] == [".lock.1"]
+    assert bench_report(one, "--out", both).exit_code == 0
+    assert sorted(path.name for path in both.iterdir()) == ["plots", "report.html", "report.md"]
 
 
 def test_a_folder_without_results_is_one_line(tmp_path):
