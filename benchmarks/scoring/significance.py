@@ -164,7 +164,7 @@ def _difference(
     is_confirmed = bool(_shown(differences_s, speech_s)) == difference.is_shown  # by a t test over units
     if recordings and difference.has_verdict and is_confirmed and not other_variance:
         unit_of = dict(zip(recordings, range(n) if units is None else units, strict=True))
-        few = tuple(name for unit in deciding(differences_s, speech_s) for name in recordings if unit_of[name] == unit)
+        few = tuple(name for each in deciding(differences_s, speech_s) for name in recordings if unit_of[name] == each)
         difference = difference.model_copy(update={"outliers": few})
     variance, freedom = _variance(differences_s, speech_s)
     if difference.is_shown or abs(der) < 1e-9 or not variance > 0:
