@@ -10,7 +10,7 @@ from dataclasses import replace
 from diarbench.datasets.dataset import SUBSETS, Dataset, Recording, Subset, annotated_s
 from diarbench.datasets.grouping import connected
 from diarbench.datasets.io.errors import UserError
-from diarbench.datasets.io.names import Name, plural
+from diarbench.datasets.io.names import Name, first_names, plural
 from diarbench.datasets.io.records import Record
 from diarbench.datasets.io.rttm import Turn
 
@@ -162,15 +162,27 @@ def group_recordings(recordings: Sequence[Recording]) -> list[list[Recording]]:
 def number_groups(turns: Mapping[str, Sequence[Turn]]) -> dict[str, int]:
     """The number of each recording's group, from the reference of each: see `group_recordings`.
 
-    Without recordings of which that is not known: their session is in no other, and no name identifies a speaker.
+    Without recordings of which that is not known: they share nothing with others, and a name identifies no speaker.
     """
     groups = connected(turns, lambda uri: _keys(uri, turns[uri]))
     return {
         uri: number
         for number, group in enumerate(groups)
         for uri in group
-        if len(group) > 1 or not turns[uri] or any(names_a_person(turn.speaker, uri) for turn in turns[uri])
+        if len(group) > 1 or all(names_a_person(turn.speaker, uri) for turn in turns[uri])
     }
+
+
+def heard_in_training(dataset: Dataset) -> str:
+    """What a system trained on the dataset heard of the speakers of test; empty where it is known to be nothing."""
+    heard, tested = (
+        {t.speaker for r in dataset.recordings.get(subset, ()) for t in r.turns if names_a_person(t.speaker, r.uri)}
+        for subset in ("train", "test")
+    )
+    if shared := sorted(heard & tested):
+        speakers = f"{plural(len(shared), 'speaker')} of test ({first_names(shared)})"
+        return f"was trained on {speakers}, for whom it may do better"
+    return ""
 
 
 def groups_of(uris: Sequence[str], numbers: Mapping[str, int]) -> list[int]:

@@ -130,8 +130,8 @@ def _print_conventions(
         else ""
     )
     total, unknown = result["recordings"], result["groups_unknown"]
-    some = "recordings" if unknown == total else f"{unknown} of them"
-    sharing = f" Whether {some} share speakers is not known." if unknown and total > 1 else ""
+    some = "" if unknown == total else f" for {unknown} of them"
+    sharing = f" Shared speakers are not known{some}." if unknown and total > 1 else ""
     _print(
         console,
         "Speakers are mapped on the whole scored region, before collars; each speaker's overlapping turns are merged."

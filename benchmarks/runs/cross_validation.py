@@ -62,6 +62,7 @@ def _pool(name: str, runs: Sequence[Run]) -> Run:
             "failure": f"{failed.name}: {failed.failure}" if failed else None,
             "train_s": sum_known(run.train_s for run in runs),
             "trained_audio_s": sum_known(run.trained_audio_s for run in runs),
+            "heard": next((run.heard for run in runs if run.heard), ""),
             "notes": tuple(_pool_notes(runs)),
             "phases": tuple(_add_phases(phase for run in runs for phase in run.phases)),
             # What a fold decided is in its own run.

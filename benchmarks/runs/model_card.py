@@ -120,7 +120,7 @@ def _text(run: Run, tested: Sequence[Row]) -> Iterator[str]:
     recordings = plural(len(tested[0].files), "recording")
     yield escape(
         f"Diarization error rate on the test set of {run.dataset} ({recordings}, {minutes(tested[0].total)} of speech) "
-        "as % of the reference speech, with its 95 % interval over recordings."
+        "as % of the reference speech, with its 95 % interval."
     )
     yield "\n".join(_table(tested))
     if run.weights and run.corpus in run.weights.training_corpora:

@@ -18,7 +18,7 @@ from diarbench.benchmarks.runs.evaluation import SCORED_SUBSETS, separable, too_
 from diarbench.benchmarks.runs.interpreters import ask
 from diarbench.benchmarks.runs.tuning import TRIALS, check_speech
 from diarbench.datasets.dataset import Dataset, Subset, annotated_s, has_speech
-from diarbench.datasets.folds import Fold, draw_folds, with_fold
+from diarbench.datasets.folds import Fold, draw_folds, heard_in_training, with_fold
 from diarbench.datasets.io.audio import Clip, length_s
 from diarbench.datasets.io.errors import UserError
 from diarbench.datasets.io.files import digest
@@ -188,12 +188,15 @@ def plan(
             max_speakers=bounds.most,
             **options,
         )
+        warnings = too_many_speakers_warning(dataset, start, recipe.objective) if start else ()
+        if job.train and (heard := heard_in_training(dataset)):
+            warnings = (*warnings, heard)
         plans.append(
             Plan(
                 job,
                 weights.origin if weights else "?",
                 problems.get(backend),
-                too_many_speakers_warning(dataset, start, recipe.objective) if start else (),
+                warnings,
                 known.pipeline.name if known.pipeline else None,
             )
         )

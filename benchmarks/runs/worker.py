@@ -63,7 +63,7 @@ from diarbench.benchmarks.runs.search_space import search_spaces
 from diarbench.benchmarks.runs.timing import Cost, Stopwatch, measure_cost
 from diarbench.benchmarks.runs.tuning import Budget, Tuner
 from diarbench.datasets.dataset import Dataset, Recording, Subset, annotated_s, from_annotation
-from diarbench.datasets.folds import with_fold
+from diarbench.datasets.folds import heard_in_training, with_fold
 from diarbench.datasets.io.errors import UserError
 from diarbench.datasets.io.files import remove_partial, write_atomic
 from diarbench.datasets.io.lock import HeldError, hold
@@ -241,6 +241,7 @@ class Worker:
             best_epoch=trained.best_epoch,
             epoch_choice=trained.choice,
             trained_audio_s=audio_s,
+            heard=heard_in_training(dataset),
             notes=(*trained.notes, *too_many_speakers_warning(dataset, start, recipe.objective)),
         )
         for note in (*trained.notes, *self.record.decisions):

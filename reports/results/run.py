@@ -215,6 +215,8 @@ class Run(RunIdentity):
     """Description of the training losses."""
     train_s: float | None = None
     """Annotated time of its training data."""
+    heard: str = ""
+    """What training heard of the speakers of test; empty where it is known to be nothing."""
     trained_audio_s: float | None = None
     """Audio seen by all training steps, over all epochs."""
     notes: tuple[str, ...] = ()

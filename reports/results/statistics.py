@@ -132,8 +132,8 @@ class Difference(Record):
 
     @property
     def units_text(self) -> str:
-        """``14 recordings``, or ``14 recordings in 3 folds`` where folds are the units."""
-        return f"{self.interval.counted} in {self.folds} folds" if self.folds else self.interval.counted
+        """``14 recordings``, or ``14 recordings, 3 folds`` where the trainings of folds differ."""
+        return f"{self.interval.counted}, {self.folds} folds" if self.folds else self.interval.counted
 
     @property
     def p_text(self) -> str:
@@ -163,14 +163,15 @@ class Difference(Record):
     def for_others(self) -> str:
         """What is known about other speakers where the difference is shown for these alone."""
         if self.interval.unit == GROUPS:
-            return f"not shown for others ({self.p_text}, {self.interval.counted})"
-        return f"fewer than {FEWEST_UNITS} groups of speakers say nothing about others"
+            return f"for other speakers it is not shown ({self.p_text}, {self.interval.counted})"
+        return f"fewer than {FEWEST_UNITS} groups without common speakers say nothing about others"
 
     def counts(self, a: str, b: str) -> str:
         """How many units favour each system: ``, 12 favour A, 4 favour B``; empty where it is not known."""
         if self.better_a is None or self.better_b is None:
             return ""
-        return f", {self.better_a} favour {a}, {self.better_b} favour {b}"
+        verbs = ["favours" if count == 1 else "favour" for count in (self.better_a, self.better_b)]
+        return f", {self.better_a} {verbs[0]} {a}, {self.better_b} {verbs[1]} {b}"
 
     @property
     def _seeds(self) -> str:

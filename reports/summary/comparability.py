@@ -44,7 +44,8 @@ def comparability_footnotes(
     """The marks of each run of a dataset that is not directly comparable with the others, by run name.
 
     Each mark comes with whether it applies to trained stages only. Compared are initial weights, parts that are not
-    fine-tuned, corpora seen in pretraining, hours trained, tuning trials, recipe, seed, data, code and machine.
+    fine-tuned, corpora seen in pretraining, speakers of test heard in training, hours trained, tuning trials, recipe,
+    seed, data, code and machine.
     """
     marks: dict[str, list[tuple[str, bool]]] = {run.name: [] for run in runs}
 
@@ -81,6 +82,9 @@ def comparability_footnotes(
             mark(run, f"the pretrained weights have seen {', '.join(seen)}, the corpus of {dataset}")
         elif run.weights and run.weights.pretrained and not run.weights.training_corpora:
             mark(run, f"the training data of the pretrained weights is unknown; they may have seen {corpus}")
+    for run in runs:
+        if run.heard and run.dataset == dataset:
+            mark(run, run.heard, True)
     for part in dict.fromkeys((run.dataset, run.train_fraction) for run in runs):  # the tables have columns for these
         alike = [run for run in runs if (run.dataset, run.train_fraction) == part and run.trained_audio_s is not None]
         hours = [run.trained_audio_s or 0.0 for run in alike]

@@ -250,7 +250,9 @@ def _caveats(summary: Summary, section: Section, contenders: Sequence[Contender]
         yield "Each system stands at the stage with its lowest DER on test; intervals and p do not count that choice."
     contrast = rival and section.contrast(contenders[0], rival)
     if contrast:
-        yield from _alike(section.recordings, summary.comparison.groups.get(section.dataset, {}), contrast.difference)
+        groups = summary.comparison.groups.get(section.dataset, {})
+        in_folds = any(run.folds for contender in contenders for run in contender.runs)
+        yield from _alike(section.recordings, groups, contrast.difference, in_folds)
         yield from _reach(contrast.difference)
     references = [line.row.der for line in section.lines if line.backend == "reference" and line.row]
     floor = min((der for der in references if der is not None), default=None)
@@ -269,19 +271,23 @@ def _marks(section: Section, contender: Contender) -> set[str]:
     return {mark for line in lines for mark in line.marks}
 
 
-def _alike(recordings: Sequence[str], groups: Mapping[str, int], difference: Difference) -> Iterator[str]:
+def _alike(
+    recordings: Sequence[str], groups: Mapping[str, int], difference: Difference, in_folds: bool
+) -> Iterator[str]:
     """What recordings that share speakers or a session mean for the difference between the leader and its rival."""
     unknown = [uri for uri in recordings if uri not in groups]
     if unknown:
-        some = "test recordings" if len(unknown) == len(recordings) else f"{len(unknown)} of the test recordings"
-        yield f"Whether {some} share speakers is not known: each counts as independent."
+        some = "the" if len(unknown) == len(recordings) else f"{len(unknown)} of the {len(recordings)}"
+        yield f"Shared speakers are not known for {some} test recordings: each counts as independent."
+        if in_folds:
+            yield "So a fold may have been trained on speakers that it tests."
     count = len(unknown) + len({groups[uri] for uri in recordings if uri in groups})
     if count == 1 < len(recordings):
         yield "All test recordings share speakers or a session: other speakers can give another order."
     elif count < len(recordings):
-        what = f"The {len(recordings)} test recordings are {plural(count, 'group')} that share speakers or a session"
+        what = f"The {len(recordings)} test recordings are {plural(count, 'group')} without common speakers or sessions"
         if difference.interval.unit == GROUPS:
-            yield f"{what}: for other speakers, interval and p are over groups."
+            yield f"{what}: what holds for other speakers is tested over these groups."
         else:
             yield f"{what}. At least {FEWEST_UNITS} are needed to tell about other speakers."
 
@@ -298,7 +304,9 @@ def _reach(difference: Difference) -> Iterator[str]:
         yield "The two are too close: no number of recordings worth having would separate them."
     elif difference.units_needed is not None and difference.has_verdict:
         needed, interval = difference.units_needed, difference.interval
-        yield f"About {needed:,} {interval.noun} would separate the two (80 % power); there are {interval.units}."
+        others = " for other speakers" if difference.for_these else ""
+        enough = f"About {needed:,} {interval.noun} would separate the two{others}"
+        yield f"{enough} (80 % power); there are {interval.units}."
 
 
 def _next_steps(

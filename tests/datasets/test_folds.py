@@ -1,11 +1,20 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from diarbench.datasets.dataset import Dataset, DatasetInfo, Recording
-from diarbench.datasets.folds import all_as_test, draw_folds, group_recordings, groups_of, number_groups, with_fold
+from diarbench.datasets.folds import (
+    all_as_test,
+    draw_folds,
+    group_recordings,
+    groups_of,
+    heard_in_training,
+    number_groups,
+    with_fold,
+)
 from diarbench.datasets.io.errors import UserError
 from diarbench.datasets.io.rttm import Region, Turn, write_rttm, write_uem
 
@@ -94,6 +103,13 @@ def test_groups_are_numbered_where_a_speaker_or_a_session_is_known(tmp_path: Pat
     assert numbers == {"b": 1} and groups_of("abc", numbers) == [-1, 1, -3]
     parts = {f"m1_part{n}": recording(tmp_path, f"m1_part{n}", ["spk00"]).turns for n in (1, 2)}
     assert number_groups(parts) == {"m1_part1": 0, "m1_part2": 0}
+
+
+def test_speakers_of_test_that_training_heard_are_named(tmp_path: Path) -> None:
+    train, test = (recording(tmp_path, uri, ["ann-x", "spk00", own]) for uri, own in (("a", "bob-x"), ("b", "cyd-x")))
+    split = replace(dataset(tmp_path), recordings={"train": (train,), "dev": (), "test": (test,)})
+    assert heard_in_training(split) == "was trained on 1 speaker of test (ann-x), for whom it may do better"
+    assert heard_in_training(replace(split, recordings={"train": (train,), "test": ()})) == ""
 
 
 def test_a_fold_replaces_the_subsets(ami_mini: Dataset) -> None:

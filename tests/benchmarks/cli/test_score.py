@@ -92,7 +92,7 @@ def test_score_as_tables(bench, files):
         "forgiving (collar ±0.25 s, overlap left out)",
         "worst regions",
         "jaccard error rate",
-        "Intervals are over 2 recordings. Whether recordings share speakers is not known.",
+        "Intervals are over 2 recordings. Shared speakers are not known.",
     ):
         assert expected in out
 

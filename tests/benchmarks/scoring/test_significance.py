@@ -239,8 +239,8 @@ def test_groups_that_share_speakers_are_the_units():
     assert by_group.of_these.p == compare(a, b, uris).p and by_group.of_these.interval.units == 12
     assert by_group.verdict("A", "B") == (
         f"B is better than A by 3.17 points of DER for these speakers (p = {by_group.of_these.p:.2g}, 12 recordings "
-        "that share speakers, 2 favour A, 10 favour B); not shown for others (p = 0.094, 6 groups of recordings); "
-        "about 11 groups (3.7 minutes of speech) would be needed to show it (80 % power)."
+        "that share speakers, 2 favour A, 10 favour B); for other speakers it is not shown (p = 0.094, 6 groups of "
+        "recordings); about 11 groups (3.7 minutes of speech) would be needed to show it (80 % power)."
     )
     assert by_group.reversed().verdict("B", "A") == by_group.verdict("A", "B").replace(
         "2 favour A, 10 favour B", "10 favour B, 2 favour A"
@@ -259,7 +259,7 @@ def test_fewer_than_six_groups_say_nothing_about_other_speakers(groups):
     assert (these.p, these.interval.low, these.interval.units) == (alone.p, alone.interval.low, 8)
     assert not these.is_significant and these.verdict("A", "B") == (
         "B is better than A by 8.50 points of DER for these speakers (p = 0.0078, 8 recordings that share speakers, "
-        "0 favour A, 8 favour B); fewer than 6 groups of speakers say nothing about others."
+        "0 favour A, 8 favour B); fewer than 6 groups without common speakers say nothing about others."
     )
     assert interval(b, groups).counted == "8 recordings that share speakers"
 

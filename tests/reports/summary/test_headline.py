@@ -146,22 +146,22 @@ def test_recordings_that_share_speakers_are_told():
         recordings = [(uri, 50) for uri in numbers]
         groups = {"mini": numbers if is_known else {}}
         caveats = answer(staged(rates, contrast, recordings=recordings, groups=groups)).caveats
-        return [caveat for caveat in caveats if "share speakers" in caveat]
+        return [caveat for caveat in caveats if "speakers" in caveat]
 
     assert told(contrast, one=0, two=1) == []
     assert told(contrast, one=0, two=0) == [
         "All test recordings share speakers or a session: other speakers can give another order."
     ]
     assert told(contrast, one=0, two=0, three=1) == [
-        "The 3 test recordings are 2 groups that share speakers or a session. At least 6 are needed to tell about "
+        "The 3 test recordings are 2 groups without common speakers or sessions. At least 6 are needed to tell about "
         "other speakers."
     ]
     assert told(by_group, one=0, two=1, three=2, four=3, five=3) == [
-        "The 5 test recordings are 4 groups that share speakers or a session: for other speakers, interval and p are "
-        "over groups."
+        "The 5 test recordings are 4 groups without common speakers or sessions: what holds for other speakers is "
+        "tested over these groups."
     ]
     assert told(contrast, is_known=False, one=0, two=1) == [
-        "Whether test recordings share speakers is not known: each counts as independent."
+        "Shared speakers are not known for the test recordings: each counts as independent."
     ]
 
 
@@ -178,8 +178,8 @@ def test_a_lead_for_these_speakers_says_so():
     assert given.title == "mini: pyannote finetuned leads by 5.0 points for these speakers"
     assert given.verdict == (
         "pyannote finetuned leads nemo finetuned by 5.0 points for these speakers (2.0 to 8.0, p = 0.01, better on 7 "
-        "and worse on 1 of 8 recordings that share speakers); fewer than 6 groups of speakers say nothing about "
-        "others; one seed."
+        "and worse on 1 of 8 recordings that share speakers); fewer than 6 groups without common "
+        "speakers say nothing about others; one seed."
     )
 
 
