@@ -181,7 +181,7 @@ def heard_in_training(dataset: Dataset) -> str:
     )
     if shared := sorted(heard & tested):
         speakers = f"{plural(len(shared), 'speaker')} of test ({first_names(shared)})"
-        return f"was trained on {speakers}, for whom it may do better"
+        return f"is trained on {speakers}, for whom it may do better"
     return ""
 
 

