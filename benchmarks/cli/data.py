@@ -16,6 +16,7 @@ from diarbench.datasets.io.names import plural
 
 if TYPE_CHECKING:
     from diarbench.datasets.checking.findings import CheckResult
+    from diarbench.datasets.conversion.corpus import Corpus
     from diarbench.datasets.dataset import Dataset
 
 PIPED_WIDTH = 1000
@@ -121,25 +122,51 @@ def convert(
             raise UserError("--reference: recordings are those of DEST; leave out --split, --cut-s and --channel")
         dataset = open_dataset(target)
         corpus = find_corpus(":".join(source), format_name, str(dataset.root), **parse_key_values(options or []))
+        _print_format(corpus)
         _print_converted(add_reference(dataset, reference, corpus))
         return
     corpus = find_corpus(":".join(source), format_name, **parse_key_values(options or []))
+    _print_format(corpus)
     if channel is not None:
         corpus = select_channel(corpus, channel, all_turns)
     elif all_turns:
         raise UserError("--all-turns is only for --channel N: without it, all turns are kept")
     if cut_s is not None:
         corpus = cut_long(corpus, cut_s)
+    drawn = Split(split or "recording", parse_numbers("--shares", shares, 3, 0, float("inf")), seed)  # type: ignore[arg-type]
     with RecordingProgress("converted") as progress:
         converted = convert_(
             corpus,
             Path(target),
-            split=Split(split or "recording", parse_numbers("--shares", shares, 3, 0, float("inf")), seed),  # type: ignore[arg-type]
+            split=drawn,
             redraw=split is not None,
             workers=workers or os.cpu_count() or 1,
             progress=progress,
         )
     _print_converted(converted)
+    if converted.info.split_rule != str(drawn):
+        _warn_of_empty_subsets(converted)
+
+
+def _print_format(corpus: Corpus) -> None:
+    """Print the format before the conversion, which may take hours."""
+    from diarbench.reports.console import make_console
+
+    if corpus.format_name:
+        text = f"{corpus.source}: read as {corpus.format_name}; --from sets another format"
+        make_console(soft_wrap=True, highlight=False).print(text, markup=False)
+
+
+def _warn_of_empty_subsets(converted: Dataset) -> None:
+    """Warn of empty subsets of the source's own. A drawn subset is empty only where its share is 0."""
+    import logging
+
+    if empty := [subset for subset, recordings in converted.recordings.items() if not recordings]:
+        logging.getLogger(__name__).warning(
+            "%s: no recording is in %s, by the source's own subsets; draw subsets with --split recording",
+            converted.root,
+            " or ".join(empty),
+        )
 
 
 def _print_converted(converted: Dataset) -> None:

@@ -29,6 +29,8 @@ class SourceRecording:
     region_channels: Sequence[str] = ()
     channel: int | None = None
     """The channel of the audio, from 0; None for the average of all."""
+    reference: str = ""
+    """The file that has the turns, for messages; empty if the reader does not tell."""
 
 
 @dataclass
@@ -43,6 +45,8 @@ class Corpus:
     split_rule: str = "the corpus's own"
     changes: Counter[str] = field(default_factory=Counter)
     """Counts of what the reader dropped or corrected, by kind; complete after ``recordings`` has been consumed."""
+    format_name: str = ""
+    """The format that was read, as ``--from`` names it; empty for a source that has no choice of formats."""
     merged: tuple[MergedDataset, ...] = ()
     """The datasets that were merged, stored as `DatasetInfo.merged`."""
     check: Callable[[], None] = lambda: None

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import inspect
-import logging
 from collections import Counter
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from functools import partial
 from importlib import import_module
 from pathlib import Path
@@ -13,12 +13,11 @@ from types import ModuleType
 from typing import NoReturn
 
 from diarbench.datasets.conversion.corpus import Corpus
+from diarbench.datasets.formats.turn_files import READERS, has_turns, read_turn_file
 from diarbench.datasets.io.audio import AUDIO_SUFFIXES
 from diarbench.datasets.io.containers import CONTAINER_SUFFIXES
 from diarbench.datasets.io.errors import UserError, did_you_mean
-from diarbench.datasets.io.files import files
-
-log = logging.getLogger(__name__)
+from diarbench.datasets.io.files import files, nfc
 
 FORMATS = {
     "layout": "guide_layout",
@@ -39,6 +38,14 @@ FORMATS = {
 The first format whose ``sniff`` is true is used.
 """
 
+BESIDE_AUDIO = {
+    "rttm": frozenset({".rttm"}),
+    "textgrid": frozenset({".textgrid"}),
+    "elan": frozenset({".eaf"}),
+    "turns": frozenset(READERS),
+}
+"""The suffixes of the formats whose files lie beside audio of the same name."""
+
 DATASET = "dataset"
 """The parameter of ``find`` that is no option of the source."""
 
@@ -47,7 +54,8 @@ def find_corpus(source: str, format_name: str | None = None, dataset: str = "", 
     """Read a source: a path, ``lhotse:CORPUS:DIR`` or ``hf:NAME``. Without a format name the format is detected.
 
     With ``dataset``, a converted dataset's folder, formats that pair references with audio take the dataset's audio.
-    Raises UserError if the source does not exist, or the format or an option is unknown.
+    Raises UserError if the source does not exist, the format or an option is unknown, or the format is to be detected
+    and the recordings have references in several.
     """
     scheme, _, rest = source.partition(":")
     if scheme == "lhotse" and rest:
@@ -64,14 +72,34 @@ def find_corpus(source: str, format_name: str | None = None, dataset: str = "", 
         format_name = next((name for name in FORMATS if _format(name).sniff(path)), None)
         if format_name is None:
             _refuse(path)
-        log.info("%s: format %s", source, format_name)
+        if format_name in BESIDE_AUDIO:
+            _refuse_several(path, Path(dataset or path))
     elif format_name not in FORMATS:
         hint = did_you_mean(format_name, FORMATS)
         raise UserError(f"--from {format_name}: unknown format{hint}; choose from {', '.join(FORMATS)}")
     find = _format(format_name).find
     if dataset and DATASET in inspect.signature(find).parameters:
         find = partial(find, dataset=dataset)
-    return _call(find, path, options)
+    return replace(_call(find, path, options), format_name=format_name)
+
+
+def _refuse_several(path: Path, audio_root: Path) -> None:
+    """Raises UserError where files of several formats have the names of recordings: reading one loses the others."""
+    audio = files(audio_root, AUDIO_SUFFIXES | CONTAINER_SUFFIXES)
+    names = {nfc(name) for file in audio for name in (file.stem, file.parent.name)}
+    found = {name: Counter[str]() for name in BESIDE_AUDIO}
+    for name, suffixes in BESIDE_AUDIO.items():
+        for file in files(path, suffixes):
+            if nfc(file.stem) in names and (name != "turns" or has_turns(file)):
+                found[name][file.suffix] += 1
+    several = {name: counts for name, counts in found.items() if counts}
+    if len(several) > 1:
+        counts = "; ".join(
+            f"--from {name}: {', '.join(f'{count} {suffix}' for suffix, count in sorted(counts.items()))}"
+            for name, counts in several.items()
+        )
+        cure = "choose one with --from, or convert each into a folder of its own and join them with bench data merge"
+        raise UserError(f"{path}: has references in {len(several)} formats ({counts}); {cure}")
 
 
 def _refuse(path: Path) -> NoReturn:
@@ -83,10 +111,9 @@ def _refuse(path: Path) -> NoReturn:
         _format("pyannote").find(path)
     if audio is None:
         raise UserError(f"{path}: {choice}")
-    turns = _format("turns")
-    for file in files(path, turns.READERS):
+    for file in files(path, READERS):
         if file.stem == audio.stem:
-            turns.read_turn_file(file, Counter())
+            read_turn_file(file, Counter())
     missing = f"has audio ({audio.name}) but no reference, such as {audio.stem}.rttm"
     raise UserError(f"{path}: {missing}; add one, or {choice}")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple, TypeVar
@@ -135,11 +135,16 @@ class AudioIndex:
             self._taken.add(path)
         return path
 
-    def report_unused(self) -> None:
-        """Log and count the audio files that have no reference."""
-        for path in self._by_name.values():
+    def report_unused(self, unread: Iterable[Path] = ()) -> None:
+        """Log and count the audio files that have no reference, each with an ``unread`` annotation of its name."""
+        others: dict[str | Path, Path] = {}
+        for annotation in unread:
+            others |= {nfc(annotation.stem): annotation, annotation.with_suffix(""): annotation}
+        for name, path in self._by_name.items():
             if path not in self._taken:
-                log.warning("%s: no reference", path)
+                other = others.get(path.with_suffix("")) or others.get(name)
+                cure = "convert its format too, with --from, and join both with bench data merge"
+                log.warning("%s: no reference%s", path, f"; {other.name} was not read: {cure}" if other else "")
                 self.changes[NO_REFERENCE] += 1
 
 
@@ -192,9 +197,10 @@ def pair_with_audio(
                 if other != path:
                     raise UserError(f"{path}: {name} is also described by {other}; keep one of them")
                 words = subset_name(place_name, subset)
-                yield SourceRecording(name, (Clip(clip),), turns, regions, subset, words, turn_channels=channels)
-    audio.report_unused()
-    report_unread(root, paths, changes)
+                yield SourceRecording(
+                    name, (Clip(clip),), turns, regions, subset, words, turn_channels=channels, reference=str(path)
+                )
+    audio.report_unused(report_unread(root, paths, changes))
 
 
 def read_references(path: Path, changes: Counter[str]) -> dict[str, RttmRecording]:
@@ -254,6 +260,7 @@ def annotated(
         scored = _without(scored or UemRegions([Region(0.0, float("inf"))], []), zones)
     return replace(
         recording,
+        reference=reference.where,
         turns=reference.turns,
         turn_channels=reference.channels,
         regions=scored and scored.regions,
@@ -280,20 +287,37 @@ OTHER_FORMATS = frozenset({"wav.scp", "segments", "rttm", "database.yml", "datab
 """Files of Kaldi's and pyannote.database's formats."""
 
 
-def report_unread(root: Path, read: Iterable[Path], changes: Counter[str], audio: bool = False) -> None:
-    """Log and count the annotations, and with ``audio`` the audio, that lie below a folder and were not read."""
-    known = {path.resolve() for path in read if "\0" not in str(path)}
-    suffixes = ANNOTATIONS | (AUDIO_SUFFIXES if audio else set())
-    unread = sorted(
-        str(path.relative_to(root))
-        for path in all_files(root)
-        if (path.suffix.lower() in suffixes or path.name in OTHER_FORMATS)
-        and not path.name.startswith(".")
-        and path.resolve() not in known
-    )
+def report_unread(root: Path, read: Iterable[Path], changes: Counter[str], audio: bool = False) -> list[Path]:
+    """Log and count the annotations of any format, and with ``audio`` the audio, below a folder that were not read.
+
+    Returns them.
+    """
+    paths = _unread(root, read, ANNOTATIONS | (AUDIO_SUFFIXES if audio else set()))
+    unread = sorted(str(path.relative_to(root)) for path in paths)
     if unread:
-        log.warning("%s: not read: %s", root, first_names(unread))
+        kinds = Counter(path.suffix or path.name for path in paths)
+        counts = ", ".join(f"{count} {kind}" for kind, count in sorted(kinds.items()))
+        log.warning("%s: not read: %s (%s)", root, first_names(unread), counts)
         changes["files not read: beside what this format consists of"] += len(unread)
+    return paths
+
+
+def _unread(root: Path, read: Iterable[Path], suffixes: Set[str]) -> list[Path]:
+    """The files with one of the suffixes, of a format that has no suffixes, or with turns in them."""
+    from diarbench.datasets.formats.turn_files import READERS, has_turns  # which imports this module
+
+    known = {path.resolve() for path in read if "\0" not in str(path)}
+    return [
+        path
+        for path in all_files(root)
+        if not path.name.startswith(".")
+        and path.resolve() not in known
+        and (
+            path.suffix.lower() in suffixes
+            or path.name in OTHER_FORMATS
+            or (path.suffix.lower() in READERS and path.is_file() and has_turns(path))
+        )
+    ]
 
 
 def make_turns(start: object, end: object, speaker: object, where: str, changes: Counter[str]) -> list[Turn]:

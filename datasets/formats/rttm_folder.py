@@ -77,5 +77,4 @@ def _read_recordings(root: Path, changes: Counter[str], dataset: str) -> Iterato
                 )
                 yield annotated(source, reference, scored_regions, changes)
     changes["UEM regions left out: no such recording"] += sum(len(scored.regions) for scored in regions.values())
-    audio.report_unused()
-    report_unread(root, [*references, *uems], changes)
+    audio.report_unused(report_unread(root, [*references, *uems], changes))

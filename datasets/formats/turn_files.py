@@ -86,7 +86,7 @@ Rows = Iterator[Row | Ignored]
 
 def sniff(path: Path) -> bool:
     """Whether the path is a folder with a file of turns at any depth."""
-    return any(map(_has_turns, files(path, READERS)))
+    return any(map(has_turns, files(path, READERS)))
 
 
 def find(path: Path, dataset: str = "") -> Corpus:
@@ -94,7 +94,7 @@ def find(path: Path, dataset: str = "") -> Corpus:
     changes: Counter[str] = Counter()
     references = []
     for file in files(path, READERS):
-        if _has_turns(file):
+        if has_turns(file):
             references.append(file)
         else:
             log.warning("%s: not read, because no turns (start, end, speaker) were recognised in it", file)
@@ -154,7 +154,7 @@ def _clock(time: object, where: str) -> object:
     return 3600 * int(hours or 0) + 60 * int(minutes_of_hour or minutes) + float(rest.replace(",", "."))
 
 
-def _has_turns(path: Path) -> bool:
+def has_turns(path: Path) -> bool:
     """Whether a table or JSON has turns; the suffixes of the others say so."""
     try:
         if path.suffix.lower() == ".json":

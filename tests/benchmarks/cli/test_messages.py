@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
+from corpora import write_wav
 from full_disks import full_disk
 from run_helpers import Bench
 
@@ -131,6 +132,27 @@ def test_the_message_names_what_is_wrong(
     code, _, stderr = bench(*(each.format(dataset=ami_mini.root, folder=tmp_path) for each in arguments))
     assert code == 1
     assert message in stderr
+
+
+@pytest.mark.parametrize(("names", "empty"), [(("dev0", "tst0"), "train"), (("trn0", "trn1", "tst0"), "dev")])
+def test_a_conversion_tells_the_format_and_the_subsets_that_are_empty(
+    names: tuple[str, ...], empty: str, bench: Bench, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    source = tmp_path / "in"
+    for name in names:
+        write_wav(source / f"{name}.wav")
+        (source / f"{name}.csv").write_text("start,end,speaker,recording\n0,1,x," + name, encoding="utf-8")
+        (source / f"{name}.rttm").write_text(f"SPEAKER {name} 1 0 1 <NA> <NA> x <NA> <NA>\n", encoding="utf-8")
+    code, _, stderr = bench("data", "convert", source, tmp_path / "out")
+    assert code == 1 and "has references in 2 formats" in stderr
+    code, stdout, _ = bench("data", "convert", source, tmp_path / "out", "--from", "rttm")
+    assert code == 0 and f"{source}: read as rttm; --from sets another format" in stdout
+    warning = f"no recording is in {empty}, by the source's own subsets; draw subsets with --split recording"
+    assert f"{tmp_path / 'out'}: {warning}" in caplog.messages
+    caplog.clear()
+    shares = ("--shares", "1,0,0", "--split", "recording")
+    assert bench("data", "convert", source, tmp_path / "drawn", "--from", "rttm", *shares)[0] == 0
+    assert "no recording is in" not in caplog.text
 
 
 def test_a_recording_without_samples_is_named_by_its_path(tmp_path: Path) -> None:

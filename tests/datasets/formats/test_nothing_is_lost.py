@@ -10,7 +10,7 @@ from corpora import MAKERS, write_wav
 
 from diarbench.datasets.conversion.corpus import SourceRecording
 from diarbench.datasets.formats.detect import find_corpus
-from diarbench.datasets.formats.matching import OTHER_NAME
+from diarbench.datasets.formats.matching import NO_REFERENCE, OTHER_NAME
 from diarbench.datasets.io.errors import UserError
 from diarbench.datasets.io.rttm import Region, Turn
 
@@ -60,6 +60,48 @@ def test_files_that_a_reader_does_not_look_for(name: str, tmp_path: Path, caplog
         (source / path).write_text("meeting_1 1 0 1\n", encoding="utf-8")
     assert read(source)[1][NOT_READ] == 4
     assert f"{source}: not read: all.uem, database.yml, more/AMI/wav.scp, more/c.eaf" in caplog.text
+
+
+@pytest.fixture
+def mixed(folder: Path) -> Path:
+    """Recordings a and b with RTTM, c with subtitles, and d with a table; notes.txt and plan.csv have no turns."""
+    for name, content in {
+        "c.srt": "1\n00:00:00,000 --> 00:00:01,000\nx: hello\n",
+        "d.CSV": "start,end,speaker\n0,1,x\n",
+        "notes.txt": "ask d again\n",
+        "plan.csv": "day,room\n1,2\n",
+    }.items():
+        (folder / name).write_text(content, encoding="utf-8")
+    for uri in "cd":
+        write_wav(folder / f"{uri}.wav")
+    return folder
+
+
+def test_references_in_several_formats_are_refused(mixed: Path) -> None:
+    counts = r"in 2 formats \(--from rttm: 2 \.rttm; --from turns: 1 \.CSV, 1 \.srt\); choose one with --from"
+    with pytest.raises(UserError, match=counts):
+        find_corpus(str(mixed))
+    for path in mixed.glob("[ab].rttm"):
+        path.unlink()
+    assert find_corpus(str(mixed)).format_name == "turns"
+
+
+def test_references_in_another_format_than_that_of_from_are_named(
+    mixed: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    write_wav(mixed / "e.wav")
+    corpus = find_corpus(str(mixed), "rttm")
+    assert [(recording.uri, Path(recording.reference.split(":")[0]).name) for recording in corpus.recordings] == [
+        ("a", "a.rttm"), ("b", "b.rttm"),
+    ]  # fmt: skip
+    assert {kind: count for kind, count in corpus.changes.items() if count} == {NOT_READ: 2, NO_REFERENCE: 3}
+    assert f"{mixed}: not read: c.srt, d.CSV (1 .CSV, 1 .srt)" in caplog.messages
+    for name in ("c.srt", "d.CSV"):
+        text = (
+            f"{mixed / name[0]}.wav: no reference; {name} was not read: convert its format too, with --from, and join"
+        )
+        assert f"{text} both with bench data merge" in caplog.messages
+    assert f"{mixed / 'e.wav'}: no reference" in caplog.messages
 
 
 def test_rows_of_a_manifest_that_span_lines(folder: Path) -> None:
