@@ -21,6 +21,7 @@ from pathlib import Path
 from diarbench.datasets.conversion.converted import FILE_KINDS, ConvertedRecording, fingerprint
 from diarbench.datasets.conversion.corpus import Corpus, SourceRecording
 from diarbench.datasets.conversion.normalize import (
+    check_times,
     normalize_name,
     normalize_regions,
     normalize_turns,
@@ -55,8 +56,9 @@ def convert(
 
     The source's own subsets are kept. If it has none, or with ``redraw``, they are drawn according to ``split``.
     ``progress`` is called with the number of converted recordings.
-    Raises UserError if recordings cannot be converted (each is logged), two have the same uri, there are none, or it is
-    not clear which subsets their names mean; HeldError while another process converts into the same destination.
+    Raises UserError if recordings cannot be converted (each is logged) or have most of their turns outside the audio,
+    two have the same uri, there are none, or it is not clear which subsets their names mean; HeldError while another
+    process converts into the same destination.
     """
     _check_absent(target)
     require_name(target.name, "choose another")
@@ -179,6 +181,7 @@ class _RecordingConverter:
         frames, audio_changes = write_audio(source.clips, self._path("wav", uri), source.channel)
         changes += audio_changes
         duration_s = math.floor(frames * 1e6 / SAMPLE_RATE) / 1e6
+        check_times(source.turns, duration_s, source.reference or f"{uri} ({source.clips[0]})")
         turns = normalize_turns(source.turns, duration_s, changes)
         regions = normalize_regions(source.regions, duration_s, changes)
         if not regions:

@@ -8,6 +8,7 @@ from dataclasses import replace
 from itertools import pairwise
 
 from diarbench.datasets.conversion.corpus import Corpus, SourceRecording
+from diarbench.datasets.conversion.normalize import OUTSIDE, check_times
 from diarbench.datasets.io.audio import length_s
 from diarbench.datasets.io.errors import UserError
 from diarbench.datasets.io.rttm import Region, Turn
@@ -20,9 +21,9 @@ def cut_long(corpus: Corpus, longest_s: float) -> Corpus:
     """The corpus with each recording longer than ``longest_s`` seconds in parts, named ``URI_part1`` and so on.
 
     A cut is in the middle of the longest pause of a part's second half; without a pause the part has its full length.
-    Counted are the turns that are cut, the parts that are left out because nothing is annotated in them, and the
-    recordings that are not cut because they consist of files one after another. Raises UserError for a length that is
-    too short.
+    Counted are the turns that are cut or begin after the end of the audio, the parts that are left out because nothing
+    is annotated in them, and the recordings that are not cut because they consist of files one after another. Raises
+    UserError for a length that is too short, and, when the recordings are read, as `check_times` does.
     """
     if not SHORTEST_S <= longest_s < float("inf"):
         raise UserError(f"--cut-s {longest_s:g}: expected at least {SHORTEST_S:g} seconds")
@@ -40,6 +41,10 @@ def _parts(recording: SourceRecording, longest_s: float, changes: Counter[str]) 
     if len(edges) == 1:
         yield recording
         return
+    check_times(recording.turns, total_s, recording.reference or recording.uri)
+    inside = [turn for turn in recording.turns if turn.start_s < total_s]
+    changes[OUTSIDE] += len(recording.turns) - len(inside)
+    recording = replace(recording, turns=inside, turn_channels=())
     changes["recordings cut into parts"] += 1
     changes["turns cut at the end of a part"] += sum(
         t.start_s < at_s < t.end_s for t in recording.turns for at_s in edges

@@ -6,9 +6,11 @@ import math
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from diarbench.datasets.io.audio import SAMPLE_RATE
+from diarbench.datasets.io.errors import UserError
+from diarbench.datasets.io.names import plural
 from diarbench.datasets.io.rttm import Region, Turn
 
 
@@ -30,6 +32,24 @@ def same_when_normalized(names: Iterable[str], known: dict[str, str]) -> tuple[s
     return None
 
 
+OUTSIDE = "turns dropped: outside the audio"
+
+
+def check_times(turns: Sequence[Turn], duration_s: float, where: object) -> None:
+    """Raises UserError where more than half of a recording's turns begin after the end of its audio.
+
+    A few late labels are dropped and counted; so many mean another unit of time, or the reference of other audio.
+    """
+    outside = sum(turn.start_s >= duration_s for turn in turns)
+    if 2 * outside <= len(turns):
+        return
+    last_s = max(turn.start_s for turn in turns)
+    is_milliseconds = 10 * duration_s < last_s < 1000 * duration_s
+    cause = "are its times in milliseconds? Write seconds" if is_milliseconds else "does it belong to this audio?"
+    text = f"{outside} of {plural(len(turns), 'turn')} begin after the end of the audio ({duration_s:g} s), the last at"
+    raise UserError(f"{where}: {text} {last_s:g} s; {cause}")
+
+
 def normalize_turns(turns: Iterable[Turn], duration_s: float, changes: Counter[str]) -> list[Turn]:
     """Cut turns to the audio, merge overlapping (not touching) turns of a speaker, sort, and count each change."""
     latest: dict[str, Turn] = {}
@@ -39,7 +59,7 @@ def normalize_turns(turns: Iterable[Turn], duration_s: float, changes: Counter[s
         changes["speaker names mended (spaces, Unicode form), turns"] += speaker != name
         start_s, cut_s = round(max(0.0, start_s), 6), round(min(end_s, duration_s), 6)
         if cut_s <= start_s:
-            kind = "turns dropped: outside the audio" if start_s >= duration_s else "turns dropped: no length"
+            kind = OUTSIDE if start_s >= duration_s else "turns dropped: no length"
             changes[kind] += 1
             continue
         changes["turns cut at the end of the audio"] += 1 / SAMPLE_RATE < end_s - cut_s < math.inf

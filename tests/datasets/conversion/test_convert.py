@@ -6,6 +6,7 @@ import os
 import unicodedata
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import nullcontext
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
@@ -22,10 +23,11 @@ from diarbench.datasets.conversion import convert as convert_module
 from diarbench.datasets.conversion.convert import convert
 from diarbench.datasets.conversion.converted import ConvertedRecording
 from diarbench.datasets.conversion.corpus import Corpus, SourceRecording
-from diarbench.datasets.conversion.normalize import normalize_name, normalize_regions, normalize_turns
+from diarbench.datasets.conversion.normalize import check_times, normalize_name, normalize_regions, normalize_turns
 from diarbench.datasets.conversion.parallel import in_parallel
 from diarbench.datasets.conversion.split import Split, draw
 from diarbench.datasets.dataset import SUBSETS, Dataset
+from diarbench.datasets.formats.detect import find_corpus
 from diarbench.datasets.io.audio import Clip, write_audio
 from diarbench.datasets.io.errors import UserError
 from diarbench.datasets.io.lock import HeldError
@@ -144,6 +146,33 @@ def test_normalized_turns_by_hand() -> None:
         "turns dropped: outside the audio": 1,
         "speaker names mended (spaces, Unicode form), turns": 1,
     }
+
+
+@pytest.mark.parametrize(
+    ("starts", "message"),
+    [
+        ((0, 11, 12), r"2 of 3 turns begin after the end of the audio \(10 s\), the last at 12 s; does it belong to"),
+        ((0, 900, 9000), "2 of 3 turns .* the last at 9000 s; are its times in milliseconds"),
+        ((10,), "1 of 1 turn begin"),
+        ((0, 10), None),
+        ((9.9, 9.95), None),
+        ((), None),
+    ],
+)
+def test_turns_outside_the_audio_are_refused_if_they_are_most(starts: tuple[float, ...], message: str | None) -> None:
+    turns = [Turn(start_s, start_s + 1, "a") for start_s in starts]
+    with pytest.raises(UserError, match=rf"^call\.csv: {message}") if message else nullcontext():
+        check_times(turns, 10.0, "call.csv")
+
+
+def test_a_reference_in_milliseconds_is_refused_and_nothing_is_written(tmp_path: Path) -> None:
+    write_wav(tmp_path / "in" / "a.wav")
+    table = tmp_path / "in" / "a.csv"
+    table.write_text("start,end,speaker\n0,900,x\n1000,2000,y\n2100,2900,x\n", encoding="utf-8")
+    message = rf"^{table}: 2 of 3 turns begin after the end of the audio \(3 s\), the last at 2100 s; .* milliseconds\?"
+    with pytest.raises(UserError, match=message):
+        convert(find_corpus(str(tmp_path / "in")), tmp_path / "out", split=Split(shares=(1, 0, 0)))
+    assert not (tmp_path / "out").exists()
 
 
 def test_normalized_regions_by_hand() -> None:

@@ -56,6 +56,15 @@ def test_one_recording_becomes_three_subsets(audio: Path, tmp_path: Path) -> Non
     assert len(group_recordings(parts)) == 1  # no fold tests on a part of what it was trained on
 
 
+def test_turns_outside_the_audio_are_judged_by_the_whole_recording(audio: Path, tmp_path: Path) -> None:
+    """Of five turns two are outside, which is few; of the last part's turns they would be most."""
+    late = [Turn(30, 31, "A"), Turn(32, 33, "B")]
+    dataset = convert(cut_long(corpus(audio, [*TURNS[:3], *late]), 10), tmp_path / "out", split=Split(shares=(1, 0, 0)))
+    assert dataset.info.changes == {"recordings cut into parts": 1, "turns dropped: outside the audio": 2}
+    with pytest.raises(UserError, match=r"^call: 2 of 3 turns begin after the end of the audio"):
+        list(cut_long(corpus(audio, [*TURNS[:1], *late]), 10).recordings)
+
+
 def test_without_a_pause_the_turns_that_are_cut_are_counted(audio: Path, tmp_path: Path) -> None:
     dataset = convert(
         cut_long(corpus(audio, [Turn(0, 24, "A")], [Region(1, 9)]), 10), tmp_path / "out", split=Split(shares=(1, 0, 0))
