@@ -98,8 +98,9 @@ def _refuse_several(path: Path, audio_root: Path) -> None:
             f"--from {name}: {', '.join(f'{count} {suffix}' for suffix, count in sorted(counts.items()))}"
             for name, counts in several.items()
         )
-        cure = "choose one with --from, or convert each into a folder of its own and join them with bench data merge"
-        raise UserError(f"{path}: has references in {len(several)} formats ({counts}); {cure}")
+        # Not bench data merge, by which a speaker of two formats becomes two.
+        cure = "convert each into a folder of its own, copy FOLDER/*/rttm/*.rttm beside the audio, and use --from rttm"
+        raise UserError(f"{path}: has references in {len(several)} formats ({counts}); choose one, or {cure}")
 
 
 def _refuse(path: Path) -> NoReturn:

@@ -143,8 +143,8 @@ class AudioIndex:
         for name, path in self._by_name.items():
             if path not in self._taken:
                 other = others.get(path.with_suffix("")) or others.get(name)
-                cure = "convert its format too, with --from, and join both with bench data merge"
-                log.warning("%s: no reference%s", path, f"; {other.name} was not read: {cure}" if other else "")
+                text = f"; {other.name} was not read, since it has another format" if other else ""
+                log.warning("%s: no reference%s", path, text)
                 self.changes[NO_REFERENCE] += 1
 
 

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
 from corpora import MAKERS, write_wav
 
+from diarbench.datasets.conversion.convert import convert
 from diarbench.datasets.conversion.corpus import SourceRecording
+from diarbench.datasets.conversion.split import Split
 from diarbench.datasets.formats.detect import find_corpus
 from diarbench.datasets.formats.matching import NO_REFERENCE, OTHER_NAME
 from diarbench.datasets.io.errors import UserError
@@ -78,10 +81,16 @@ def mixed(folder: Path) -> Path:
 
 
 def test_references_in_several_formats_are_refused(mixed: Path) -> None:
-    counts = r"in 2 formats \(--from rttm: 2 \.rttm; --from turns: 1 \.CSV, 1 \.srt\); choose one with --from"
+    counts = r"in 2 formats \(--from rttm: 2 \.rttm; --from turns: 1 \.CSV, 1 \.srt\); choose one, or"
     with pytest.raises(UserError, match=counts):
         find_corpus(str(mixed))
-    for path in mixed.glob("[ab].rttm"):
+    for name in ("rttm", "turns"):  # the way out that the message tells
+        converted = convert(find_corpus(str(mixed), name), mixed.parent / name, split=Split(shares=(1, 0, 0)))
+        for path in converted.root.glob("*/rttm/*.rttm"):
+            shutil.copy(path, mixed)
+    recordings = find_corpus(str(mixed), "rttm").recordings
+    assert {r.uri: r.turns for r in recordings} == {uri: [Turn(0, 1, "x")] for uri in "abcd"}
+    for path in mixed.glob("*.rttm"):
         path.unlink()
     assert find_corpus(str(mixed)).format_name == "turns"
 
@@ -97,10 +106,8 @@ def test_references_in_another_format_than_that_of_from_are_named(
     assert {kind: count for kind, count in corpus.changes.items() if count} == {NOT_READ: 2, NO_REFERENCE: 3}
     assert f"{mixed}: not read: c.srt, d.CSV (1 .CSV, 1 .srt)" in caplog.messages
     for name in ("c.srt", "d.CSV"):
-        text = (
-            f"{mixed / name[0]}.wav: no reference; {name} was not read: convert its format too, with --from, and join"
-        )
-        assert f"{text} both with bench data merge" in caplog.messages
+        text = f"{mixed / name[0]}.wav: no reference; {name} was not read, since it has another format"
+        assert text in caplog.messages
     assert f"{mixed / 'e.wav'}: no reference" in caplog.messages
 
 
