@@ -175,10 +175,8 @@ def number_groups(turns: Mapping[str, Sequence[Turn]]) -> dict[str, int]:
 
 def heard_in_training(dataset: Dataset) -> str:
     """What a system trained on the dataset heard of the speakers of test; empty where it is known to be nothing."""
-    heard, tested = (
-        {t.speaker for r in dataset.recordings.get(subset, ()) for t in r.turns if names_a_person(t.speaker, r.uri)}
-        for subset in ("train", "test")
-    )
+    subsets = (dataset.recordings.get(subset, ()) for subset in ("train", "test"))
+    heard, tested = (set[str]().union(*(_persons(r.uri, r.turns) for r in recordings)) for recordings in subsets)
     if shared := sorted(heard & tested):
         speakers = f"{plural(len(shared), 'speaker')} of test ({first_names(shared)})"
         return f"is trained on {speakers}, for whom it may do better"
@@ -198,10 +196,14 @@ def names_a_person(speaker: str, uri: str = "") -> bool:
     return not _LOCAL_SPEAKER.fullmatch(speaker.removeprefix(uri).lstrip("_- "))
 
 
+def _persons(uri: str, turns: Iterable[Turn]) -> set[str]:
+    """The names in a recording that may identify a person."""
+    return {name for name in {turn.speaker for turn in turns} if names_a_person(name, uri)}
+
+
 def _keys(uri: str, turns: Iterable[Turn]) -> set[str]:
     """The speakers and the session of a recording."""
-    speakers = {turn.speaker for turn in turns if names_a_person(turn.speaker, uri)}
-    return {*(f"speaker {name}" for name in speakers), f"session {_MICROPHONE.sub('', uri)}"}
+    return {*(f"speaker {name}" for name in _persons(uri, turns)), f"session {_MICROPHONE.sub('', uri)}"}
 
 
 def _check(dataset: Dataset, groups: Sequence[Sequence[Recording]], count: int) -> None:

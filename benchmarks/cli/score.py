@@ -206,9 +206,10 @@ def _check_difference(names: tuple[str, str], difference: Difference, condition:
     points = 100 * difference.der
     if points > limit + 1e-9:  # a difference of seconds that are equal may not be exactly 0
         worse = f"{names[1]} is {_above(points, limit)} points worse than {names[0]}"
-        unsure = "" if difference.is_significant else f" ({difference.p_text}, not significant)"
-        unsure = f" ({these.p_text}, for these speakers)" if (these := difference.for_these) else unsure
-        raise UserError(f"{worse} under {condition}{unsure}, above {FAIL_IF_WORSE} {limit:g}")
+        evidence = "" if difference.is_significant else f" ({difference.p_text}, not significant)"
+        if these := difference.for_these:
+            evidence = f" ({these.p_text}, for these speakers)"
+        raise UserError(f"{worse} under {condition}{evidence}, above {FAIL_IF_WORSE} {limit:g}")
 
 
 def _above(value: float, limit: float) -> str:

@@ -16,6 +16,7 @@ import os
 import platform
 import sys
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from zipfile import BadZipFile
@@ -24,7 +25,7 @@ from diarbench.backends import camplusplus
 from diarbench.backends.base import Diarizer, HasFingerprint, Inference
 from diarbench.backends.threads import adapt_threads
 from diarbench.benchmarks.runs.environment import versions
-from diarbench.benchmarks.runs.timing import Cost, measure_cost
+from diarbench.benchmarks.runs.timing import Cost, with_cost
 from diarbench.datasets.dataset import Recording
 from diarbench.datasets.io.archives import check_zip
 from diarbench.datasets.io.errors import UserError
@@ -78,7 +79,7 @@ class InferenceCache:
         if warm_up and not is_warm:
             diarizer.infer(warm_up)
         adapt_threads()
-        inference, cost = watch.read([recording.audio], lambda: _timed(diarizer, recording))
+        inference, cost = watch.read([recording.audio], partial(with_cost, diarizer.infer, recording))
         self._warm.add(model)
         if warm_up or is_warm:
             self.timed.add(path)
@@ -134,12 +135,6 @@ class InferenceCache:
             total_bytes += size
             if total_bytes > self.largest_bytes:
                 entry.unlink(missing_ok=True)
-
-
-def _timed(diarizer: Diarizer, recording: Recording) -> tuple[Inference, Cost]:
-    with measure_cost() as cost:
-        inference = diarizer.infer(recording)
-    return inference, cost
 
 
 class CachedDiarizer:

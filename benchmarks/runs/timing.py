@@ -5,16 +5,18 @@ from __future__ import annotations
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import psutil
 
 from diarbench.datasets.io.records import Record, read_record, write_record
 from diarbench.reports.results.run import Phase
+
+T = TypeVar("T")
 
 SAMPLING_S = 0.05
 
@@ -72,6 +74,13 @@ def measure_cost() -> Iterator[Cost]:
         sampler.join()
         device_mb = None if accelerator is None else accelerator.max_memory_allocated() / 1e6
         cost.add(Cost(seconds, max(peak[0], _resident_mb()), device_mb))
+
+
+def with_cost(make: Callable[..., T], *arguments: Any) -> tuple[T, Cost]:
+    """What ``make`` returns, and its cost."""
+    with measure_cost() as cost:
+        made = make(*arguments)
+    return made, cost
 
 
 class Stopwatch:

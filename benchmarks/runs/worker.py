@@ -60,7 +60,7 @@ from diarbench.benchmarks.runs.executors.command import HELD
 from diarbench.benchmarks.runs.inference_cache import CachedDiarizer, InferenceCache
 from diarbench.benchmarks.runs.profiling import Profiler
 from diarbench.benchmarks.runs.search_space import search_spaces
-from diarbench.benchmarks.runs.timing import Cost, Stopwatch, measure_cost
+from diarbench.benchmarks.runs.timing import Stopwatch, with_cost
 from diarbench.benchmarks.runs.tuning import Budget, Tuner
 from diarbench.datasets.dataset import Dataset, Recording, Subset, annotated_s, from_annotation
 from diarbench.datasets.folds import heard_in_training, with_fold
@@ -80,6 +80,7 @@ from diarbench.reports.results.scores import Row, Scores
 
 if TYPE_CHECKING:
     from lightning.fabric import Fabric
+    from pyannote.core import Annotation
 
 logger = logging.getLogger(__name__)
 
@@ -326,18 +327,18 @@ class Worker:
                 place = recording.subset if home else dataset.info.name
                 phase = "diarizing" if final else f"diarizing {stage} {place}"
                 inference, cost = cached.infer(recording, warm_up=shortest if timed else None)
-                decode = partial(_decode, cached.diarizer, recording, inference, values)
+                decode = partial(with_cost, _decode, cached.diarizer, recording, inference, values)
                 turns, decoding = recording.unchanged(recording.audio, decode)
                 decoding.add(cost)
                 self.speed.add(phase, decoding, recording.duration_s)
                 if timed:
                     self.speed.add_real_time_factor(phase, decoding.seconds / recording.duration_s)
                 if final:
-                    decode_oracles = partial(_decode_oracles, cached.diarizer, recording, inference, values)
+                    decode_oracles = partial(with_cost, _decode_oracles, cached.diarizer, recording, inference, values)
                     oracles, cost = recording.unchanged(recording.audio, decode_oracles)
                     self.speed.add("oracles", cost, recording.duration_s)
-                    for oracle, oracle_turns in oracles.items():
-                        write_rttm(self._rttm(oracle, dataset, recording), recording.uri, oracle_turns)
+                    for oracle, annotation in oracles.items():
+                        write_rttm(self._rttm(oracle, dataset, recording), recording.uri, from_annotation(annotation))
                 write_rttm(path, recording.uri, turns)
             self._emit(stage=stage, done=done, total=len(recordings))
 
@@ -402,25 +403,20 @@ class Worker:
         self.events.flush()
 
 
-def _decode(
-    diarizer: Diarizer, recording: Recording, inference: Inference, values: Mapping[str, Any]
-) -> tuple[list[Turn], Cost]:
-    with measure_cost() as cost:
-        turns = from_annotation(diarizer.decode(recording, inference, values))
-    return turns, cost
+def _decode(diarizer: Diarizer, recording: Recording, inference: Inference, values: Mapping[str, Any]) -> list[Turn]:
+    return from_annotation(diarizer.decode(recording, inference, values))
 
 
 def _decode_oracles(
     diarizer: Diarizer, recording: Recording, inference: Inference, values: Mapping[str, Any]
-) -> tuple[dict[str, list[Turn]], Cost]:
-    """The turns of each oracle by name."""
-    with measure_cost() as cost:
-        oracles = dict(diarizer.oracles(recording, inference, values))
-        if isinstance(diarizer, BoundsSpeakers):
-            number = max(1, len({turn.speaker for turn in recording.turns}))
-            knowing = diarizer.with_speakers(SpeakerBounds(number, number))
-            oracles["oracle-speaker-count"] = knowing.decode(recording, inference, values)
-    return {name: from_annotation(annotation) for name, annotation in oracles.items()}, cost
+) -> dict[str, Annotation]:
+    """Who spoke when by each oracle, by its name."""
+    oracles = dict(diarizer.oracles(recording, inference, values))
+    if isinstance(diarizer, BoundsSpeakers):
+        number = max(1, len({turn.speaker for turn in recording.turns}))
+        knowing = diarizer.with_speakers(SpeakerBounds(number, number))
+        oracles["oracle-speaker-count"] = knowing.decode(recording, inference, values)
+    return oracles
 
 
 def _end_when_told(worker: Worker, parent: int | None) -> None:

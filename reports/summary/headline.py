@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from diarbench.datasets.folds import groups_of
 from diarbench.datasets.io.names import visible
 from diarbench.reports.formatting import bounds, convention, difference_span, minutes, percent, plural, span
 from diarbench.reports.results.comparison import Comparison
@@ -281,7 +282,7 @@ def _alike(
         yield f"Shared speakers are not known for {some} test recordings: each counts as independent."
         if in_folds:
             yield "So a fold may have been trained on speakers that it tests."
-    count = len(unknown) + len({groups[uri] for uri in recordings if uri in groups})
+    count = len(set(groups_of(recordings, groups)))
     if count == 1 < len(recordings):
         yield "All test recordings share speakers or a session: other speakers can give another order."
     elif count < len(recordings):
