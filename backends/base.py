@@ -137,7 +137,7 @@ class Diarizer(Protocol):
     def decode(self, recording: Recording, inference: Inference, hyperparameters: Mapping[str, Any]) -> Annotation:
         """The fast part: who spoke when, in seconds. Called from several threads at once.
 
-        What it needs of the audio is in ``inference``.
+        It does not read the audio: ``inference`` has all that it needs.
         """
         ...
 

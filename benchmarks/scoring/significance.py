@@ -56,7 +56,7 @@ BOOTSTRAP_FROM = 10
 POWER = 0.8
 
 MOST_UNITS = 10**12
-"""Numbers of units above this are not told apart."""
+"""The largest number of units needed that is searched for; more is reported as about this number."""
 
 EXACT_UNITS = 16
 """The permutation test enumerates all sign patterns up to this number of units."""
@@ -271,9 +271,10 @@ def _with_folds(
 
 
 def _t_test(der: float, n: int, *parts: tuple[float, float]) -> tuple[Interval, float]:
-    """Interval and p of a difference whose variance has these parts, each with its degrees of freedom (Satterthwaite).
+    """Interval and p of a t test of a difference.
 
-    No interval, and a p of 1, where a part is not known.
+    ``parts`` are independent variances with their degrees of freedom. The variance is their sum, and its degrees of
+    freedom are Satterthwaite's. If a part is NaN, there is no interval and p is 1.
     """
     variance = sum(part for part, _ in parts)
     if math.isnan(variance):

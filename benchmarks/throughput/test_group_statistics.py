@@ -1,4 +1,4 @@
-"""How often intervals cover the true difference, and equal systems are told apart, where recordings share speakers.
+"""Coverage of intervals and false alarms of tests, where recordings share speakers.
 
 Two systems are drawn 1,000 times. Recordings differ in length and in the systems' true difference. A share of the
 variance of this difference is common to all recordings of a group: normal, or exponential, so that few groups differ

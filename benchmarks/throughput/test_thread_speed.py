@@ -66,7 +66,10 @@ WORKER = """if 1:
 BUSY = "while True: pass"
 
 LONGER = 4
-"""Repetitions of the work beside the same work. Both processes start on an idle machine and take all cores at first."""
+"""How often the work is repeated when another process does the same work.
+
+Both processes start on an idle machine, and each takes all cores at first.
+"""
 
 
 @contextmanager

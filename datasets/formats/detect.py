@@ -44,7 +44,7 @@ BESIDE_AUDIO = {
     "elan": frozenset({".eaf"}),
     "turns": frozenset(READERS),
 }
-"""The suffixes of the formats whose files lie beside audio of the same name."""
+"""Formats with one or more files for each recording, named as its audio is, and the suffixes of these files."""
 
 DATASET = "dataset"
 """The parameter of ``find`` that is no option of the source."""

@@ -183,7 +183,7 @@ def _table_rows(path: Path, changes: Counter[str]) -> Rows:
 
 
 _SEPARATOR = re.compile(r"sep=([\t;,|])", re.IGNORECASE)
-"""The line by which Excel is told a table's separator."""
+"""The first line of a table that names its separator, as Excel reads it."""
 
 
 def _table(path: Path) -> Iterator[tuple[str, list[str]]]:

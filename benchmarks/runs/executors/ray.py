@@ -32,7 +32,7 @@ RETRIES = 3
 CONNECT_S = 10.0
 
 WAIT_S = 60.0
-"""After so many seconds without a large enough node, a note tells the user."""
+"""The user is told when no node has been large enough for this long."""
 
 
 class RayExecutor:

@@ -32,7 +32,7 @@ QUEUE_S = 10.0
 """How often Slurm is asked for its queue."""
 
 WAIT_S = 60.0
-"""After so many seconds in which no run starts, a note tells the user why."""
+"""The user is told why no run starts when none has started for this long."""
 
 MOST_TIMEOUTS = 100
 """How often a run that exceeds its time limit is put into the queue again."""
